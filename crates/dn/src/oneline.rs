@@ -1,0 +1,155 @@
+//! The one-line form, in and out. The grammar is told at the top of the crate.
+
+use std::fmt::Write as _;
+
+use crate::{Attribute, AttributeType, DnError, OID_BYTES_MAX, Rdn, SubjectDn};
+
+pub(crate) fn print(name: &SubjectDn) -> String {
+    let mut out = String::new();
+    for rdn in name.rdns() {
+        let mut joint = '/';
+        for attribute in rdn.attributes() {
+            out.push(joint);
+            out.push_str(attribute.kind().as_str());
+            out.push('=');
+            print_value(attribute.value(), &mut out);
+            joint = '+';
+        }
+    }
+    out
+}
+
+fn print_value(value: &[u8], out: &mut String) {
+    let mut left = value;
+    while let Some((&byte, rest)) = left.split_first() {
+        match byte {
+            b'\\' => out.push_str("\\\\"),
+            b'/' | b'+' if starts_attribute(rest) => {
+                out.push('\\');
+                out.push(char::from(byte));
+            }
+            0x20..=0x7e => out.push(char::from(byte)),
+            // Writing to a String cannot fail.
+            _ => write!(out, "\\x{byte:02X}").unwrap_or_default(),
+        }
+        left = rest;
+    }
+}
+
+/// Whether a `/` or `+` in `value` is followed by what reads as a type and `=`.
+pub(crate) fn holds_attribute(value: &[u8]) -> bool {
+    (0..value.len()).any(|at| {
+        matches!(value.get(at), Some(b'/' | b'+'))
+            && starts_attribute(value.get(at + 1..).unwrap_or_default())
+    })
+}
+
+fn starts_attribute(text: &[u8]) -> bool {
+    type_length(text).is_some()
+}
+
+/// How many bytes of `text`, which must be followed by `=`, read as a type: a letter and then
+/// letters, digits or `-`; or digits and dots.
+fn type_length(text: &[u8]) -> Option<usize> {
+    let length = text.iter().take(OID_BYTES_MAX + 1).position(|&byte| byte == b'=')?;
+    let word = text.get(..length)?;
+    let (&first, rest) = word.split_first()?;
+    let name = first.is_ascii_alphabetic()
+        && rest.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let oid = first.is_ascii_digit()
+        && word.contains(&b'.')
+        && rest.iter().all(|&byte| byte.is_ascii_digit() || byte == b'.');
+    (name || oid).then_some(length)
+}
+
+pub(crate) fn parse(text: &[u8]) -> Result<SubjectDn, DnError> {
+    if text.is_empty() || text == b"/" {
+        return Err(DnError::Empty);
+    }
+    if text.first() != Some(&b'/') {
+        return Err(DnError::NoSlash);
+    }
+    let mut reader = Reader { text, at: 0 };
+    let mut rdns = Vec::new();
+    let mut attributes = Vec::new();
+    while let Some(joint) = reader.peek() {
+        reader.at += 1;
+        if joint == b'/' && !attributes.is_empty() {
+            rdns.push(Rdn::new(std::mem::take(&mut attributes))?);
+        }
+        let kind = reader.kind()?;
+        let value = reader.value()?;
+        attributes.push(Attribute::new(kind, value)?);
+    }
+    rdns.push(Rdn::new(attributes)?);
+    SubjectDn::from_rdns(rdns)
+}
+
+struct Reader<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn left(&self) -> &[u8] {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    /// A type with its `=`.
+    fn kind(&mut self) -> Result<AttributeType, DnError> {
+        let at = self.at;
+        let length = type_length(self.left()).ok_or(DnError::NoType { at })?;
+        let word = String::from_utf8_lossy(self.left().get(..length).unwrap_or_default());
+        let kind = AttributeType::from_word(&word)
+            .ok_or_else(|| DnError::UnknownType { name: word.into_owned(), at })?;
+        self.at += length + 1;
+        Ok(kind)
+    }
+
+    /// Bytes up to the next attribute or the end.
+    fn value(&mut self) -> Result<Vec<u8>, DnError> {
+        let mut value = Vec::new();
+        while let Some(byte) = self.peek() {
+            match byte {
+                b'/' | b'+'
+                    if starts_attribute(self.text.get(self.at + 1..).unwrap_or_default()) =>
+                {
+                    break;
+                }
+                b'\\' => value.push(self.escape()?),
+                0x00..=0x1f | 0x7f => return Err(DnError::ControlByte { byte, at: self.at }),
+                _ => {
+                    value.push(byte);
+                    self.at += 1;
+                }
+            }
+        }
+        Ok(value)
+    }
+
+    /// `\xHH` is that byte; `\` and any other printable character is that character.
+    fn escape(&mut self) -> Result<u8, DnError> {
+        let at = self.at;
+        let bad = DnError::BadEscape { at };
+        match self.text.get(at + 1) {
+            Some(b'x') => {
+                let digit =
+                    |at: usize| self.text.get(at).and_then(|&byte| char::from(byte).to_digit(16));
+                let (Some(high), Some(low)) = (digit(at + 2), digit(at + 3)) else {
+                    return Err(bad);
+                };
+                self.at += 4;
+                u8::try_from(high * 16 + low).map_err(|_| bad)
+            }
+            Some(&byte @ 0x20..=0x7e) => {
+                self.at += 2;
+                Ok(byte)
+            }
+            _ => Err(bad),
+        }
+    }
+}
