@@ -1,0 +1,17 @@
+//! A job is one request's work: a command that runs in a sandbox under limits.
+//!
+//! This room says what a job may be and which states it goes through. It reads no clock, asks no
+//! system, and knows no batch system's socket; the local dialect is an argument vector.
+#![forbid(unsafe_code)]
+
+mod command;
+mod end;
+mod spec;
+mod state;
+mod tag;
+
+pub use command::{ARGUMENT_BYTES_MAX, ARGUMENTS_BYTES_MAX, ARGUMENTS_MAX, Command, CommandError};
+pub use end::{EndReason, EndRecord, EndRecordError, RECORD_BYTES_MAX};
+pub use spec::{AdmittedJob, Ceiling, JobSpec, NotAdmitted, render_local};
+pub use state::{JobState, UnknownState};
+pub use tag::{TAG_DIGITS, Tag, TagError};
