@@ -1,0 +1,30 @@
+//! What a service is, and how its worker is spoken to.
+//!
+//! A *service* is a folder with code and an access file; its dotted name is the folder's place in
+//! the tree. A *service worker* is a process that runs the code of one service for one account and
+//! level. This room holds the words both sides share: the name, the manifest (`service.toml`), the
+//! description of methods, the registry, and the JSON lines of the service-worker protocol. It does
+//! no I/O.
+
+#![forbid(unsafe_code)]
+
+pub mod json;
+mod lines;
+mod manifest;
+mod method;
+mod name;
+pub mod protocol;
+mod registry;
+mod token;
+
+pub use lines::{LineTooLong, Lines};
+pub use manifest::{
+    CONCURRENCY_DEFAULT, CONCURRENCY_MAX, MANIFEST_BYTES_MAX, Manifest, ManifestMistake,
+};
+pub use method::{
+    Description, DescriptionError, HELP_BYTES_MAX, METHODS_MAX, Method, NOTE_BYTES_MAX,
+    SIGNATURES_MAX, Signature,
+};
+pub use name::{RESERVED_NAMES, SERVICE_NAME_BYTES_MAX, ServiceName, ServiceNameError};
+pub use registry::{BrokenReason, Registry, Service, ServiceState};
+pub use token::{Token, TokenError};

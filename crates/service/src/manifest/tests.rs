@@ -1,0 +1,101 @@
+use super::{CONCURRENCY_DEFAULT, CONCURRENCY_MAX, Manifest};
+use crate::Method;
+
+/// Each mistake as "line: text".
+fn mistakes(text: &str) -> Vec<String> {
+    Manifest::parse(text)
+        .unwrap_err()
+        .into_iter()
+        .map(|mistake| format!("{}: {}", mistake.line, mistake.text))
+        .collect()
+}
+
+#[test]
+fn a_full_manifest_is_read() {
+    let digest = "0123456789abcdef".repeat(4);
+    let text = format!(
+        r#"
+command = ["/usr/bin/perl", "worker.pl"]
+shell_commands = true
+concurrency = 4
+contact = "joe@example.org"
+purpose = "adds"
+levels = ["strong", "weak"]
+size_parameter = "tme"
+policy = "one minute more than asked"
+approved = "{digest}"
+
+[[method]]
+name = "add"
+help = "Adds two numbers."
+signature = ["int", "int", "int"]
+
+[[method]]
+name = "both-ways"
+signature = [["int"], ["int", "string"]]
+"#
+    );
+    let manifest = Manifest::parse(&text).unwrap();
+    assert_eq!(manifest.command.unwrap(), ["/usr/bin/perl", "worker.pl"]);
+    assert!(manifest.shell_commands);
+    assert_eq!((manifest.concurrency, manifest.levels.len()), (4, 2));
+    assert_eq!(manifest.approved.unwrap(), digest);
+    assert_eq!(
+        manifest.methods[0],
+        Method {
+            name: "add".into(),
+            help: "Adds two numbers.".into(),
+            signatures: vec![vec!["int".into(); 3]]
+        }
+    );
+    assert_eq!(manifest.methods[1].signatures.len(), 2);
+}
+
+#[test]
+fn an_empty_manifest_is_the_default() {
+    let manifest = Manifest::parse("# nothing\n").unwrap();
+    assert_eq!(manifest, Manifest::default());
+    assert_eq!(manifest.concurrency, CONCURRENCY_DEFAULT);
+    assert!(!manifest.shell_commands);
+}
+
+#[test]
+fn every_mistake_is_told_with_its_line() {
+    let text = "command = []\nshell_commands = \"yes\"\nconcurency = 3\nconcurrency = 0\n\
+                contact = 7\nlevels = []\napproved = \"12\"\n[[method]]\nhelp = \"nameless\"\n\
+                [[method]]\nname = \"a b\"\nsignature = [\"\"]\nmore = 1\n";
+    let expected = [
+        "1: 'command' must name a program",
+        "2: 'shell_commands' must be true or false",
+        "3: unknown key 'concurency'",
+        "4: 'concurrency' must be a whole number from 1 to 256",
+        "5: 'contact' must be a string",
+        "6: 'levels' is empty: leave it out to serve all levels",
+        "7: 'approved' must be 64 hexadecimal digits",
+        "8: a [[method]] has no 'name'",
+        "11: a method's name is made of letters, digits, '_' and '-'",
+        "12: a signature names types of letters, digits, '.' and '_', the returned one first",
+        "13: unknown key 'more' in [[method]]",
+    ];
+    assert_eq!(mistakes(text), expected);
+}
+
+#[test]
+fn what_is_no_toml_is_told_with_its_line_beside_the_rest() {
+    let told = mistakes("contact = 7\npurpose = \"open\n");
+    assert!(told.iter().any(|line| line == "1: 'contact' must be a string"), "{told:?}");
+    assert!(told.iter().any(|line| line.starts_with("2: ")), "{told:?}");
+}
+
+#[test]
+fn a_method_that_stands_twice_is_a_mistake() {
+    let told = mistakes("[[method]]\nname = \"a\"\n[[method]]\nname = \"a\"\n");
+    assert_eq!(told, ["3: method 'a' stands twice"]);
+}
+
+#[test]
+fn concurrency_at_and_above_its_bound() {
+    let with = |number: u32| Manifest::parse(&format!("concurrency = {number}"));
+    assert_eq!(with(CONCURRENCY_MAX).unwrap().concurrency, CONCURRENCY_MAX);
+    assert!(with(CONCURRENCY_MAX + 1).is_err());
+}
