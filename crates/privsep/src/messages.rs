@@ -1,0 +1,560 @@
+//! What the processes say to each other. Each type is one channel's one direction.
+//!
+//! A request carries an id that its answer repeats; an unasked message has id 0. Nothing here is
+//! proof of anything: the receiver parses what it got again into types of its own.
+
+use std::net::IpAddr;
+
+use crate::wire::{Blob, fields, variants};
+
+fields! {
+    /// A credential as the gatekeeper has verified it, or none.
+    pub struct Claim {
+        /// The caller's subject as `dn::SubjectDn::to_bytes` writes it; `None` is anonymous.
+        subject: Option<Blob>,
+        /// The issuer of the end-entity certificate, in the same form.
+        issuer: Option<Blob>,
+    }
+}
+
+fields! {
+    /// The result of judging a caller, good until the rules change.
+    pub struct GrantRecord {
+        /// What the gatekeeper names it by.
+        id: u64,
+        /// The local account.
+        account: String,
+        /// The level's name.
+        level: String,
+        /// `policy::Limits::to_bytes`.
+        limits: Blob,
+        /// The generation of the rules it was judged by.
+        generation: u64,
+        /// Which rule decided, for audit and `explain`; never for strangers.
+        rule: String,
+    }
+}
+
+fields! {
+    /// The monitor's proof that a session was granted to an account.
+    pub struct Seal {
+        /// The account's name when it was sealed.
+        account: String,
+        /// Its uid then; name and uid must still agree when it is used.
+        uid: u32,
+        /// The level's name.
+        level: String,
+        /// `policy::Limits::to_bytes`.
+        limits: Blob,
+        /// HMAC-SHA-256 over the session and all of the above.
+        mac: Blob,
+    }
+}
+
+fields! {
+    /// What the monitor learned of an account when its jobmanager started.
+    pub struct AccountFacts {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: u32,
+        /// Its primary gid.
+        gid: u32,
+        /// Its home directory.
+        home: String,
+        /// Absolute path of its directory of sandboxes.
+        sandboxes: String,
+    }
+}
+
+variants! {
+    /// Whose leaf it is to be.
+    pub enum LeafOwner {
+        /// The account of a current grant (service workers).
+        1 => Grant {
+            /// The grant.
+            grant: u64,
+        },
+        /// The account of a sealed session (jobs).
+        2 => Session {
+            /// The session.
+            session: String,
+            /// Its seal.
+            seal: Seal,
+        },
+    }
+}
+
+variants! {
+    /// Why the monitor refused. The text may be logged, and never goes to a stranger.
+    pub enum Refusal {
+        /// No level takes this caller, or the level has no account.
+        1 => NoLevel {
+            /// What was looked for and not found.
+            text: String,
+        },
+        /// The account may not be used: root, under the floor, own service user, unknown, locked, expired.
+        2 => BadAccount {
+            /// Which rule, and the account.
+            text: String,
+        },
+        /// The grant is not known or the rules have changed since: judge again.
+        3 => StaleGrant {},
+        /// The seal is not ours, or name and uid no longer agree.
+        4 => BadSeal {
+            /// What does not agree.
+            text: String,
+        },
+        /// The name service, exec or another system call failed or took too long.
+        5 => System {
+            /// What failed.
+            text: String,
+        },
+        /// Too many of something: children, leaves, grants.
+        6 => Busy {
+            /// Which bound.
+            text: String,
+        },
+        /// The request is none that this process may make, or its fields are wrong.
+        7 => BadRequest {
+            /// What is wrong.
+            text: String,
+        },
+    }
+}
+
+variants! {
+    /// Gatekeeper to monitor. The whole of what the network process may ask of root.
+    pub enum ToMonitor {
+        /// I serve: sent once, after the registry is loaded.
+        1 => Ready {},
+        /// Who is this, and what may he? Answered `Judged` or `Refused`.
+        2 => Judge {
+            /// The credential.
+            claim: Claim,
+            /// Where he calls from.
+            address: IpAddr,
+        },
+        /// A channel on which jobs and workers may be started. Answered `Jobmanager` or `Refused`.
+        3 => Start {
+            /// A current grant.
+            grant: u64,
+        },
+        /// A session is admitted: seal it. Only after `Start` of the same grant. Answered `Sealed`.
+        4 => Admit {
+            /// A current grant.
+            grant: u64,
+            /// 32 hex digits.
+            session: String,
+        },
+        /// A channel on which a sealed session may be tended, never started. Answered `Jobmanager`.
+        5 => Tend {
+            /// The session.
+            session: String,
+            /// Its seal.
+            seal: Seal,
+        },
+        /// A channel to the services account, for discovery alone. Answered `Jobmanager`.
+        6 => Discover {},
+        /// Make a cgroup leaf. Answered `Leaf` with descriptors, or `NoLeaf`.
+        7 => LeafMake {
+            /// Whose processes may enter it.
+            owner: LeafOwner,
+            /// Up to 32 characters of a-z, 0-9 and `-`, first letter `j` (job) or `w` (worker).
+            name: String,
+        },
+        /// CPU use of leaves, in bulk. Answered `LeafUsage`, one item for each name in order.
+        8 => LeafRead {
+            /// The leaves.
+            names: Vec<String>,
+        },
+        /// Kill all in the leaf, and remove it once empty. Answered `LeafUsage` of one item; ask again while populated.
+        9 => LeafKill {
+            /// The leaf.
+            name: String,
+        },
+        /// All leaves there are. Answered `LeafNames`.
+        10 => LeafList {},
+        /// The answer to a `RestartService` or `Status` with the same ticket.
+        11 => ControlDone {
+            /// The ticket.
+            ticket: u32,
+            /// Whether it was done.
+            ok: bool,
+            /// For the one who asked: at most 1 KiB, cut beyond.
+            text: String,
+        },
+        /// The lease is given up and no new work is taken: a successor may start.
+        12 => Released {},
+    }
+}
+
+variants! {
+    /// Monitor to gatekeeper.
+    pub enum FromMonitor {
+        /// The first message. Descriptors: HTTPS listener, HTTP listener, server certificate, its key.
+        1 => Welcome {
+            /// The text of nesssi.toml, to be parsed again.
+            config_text: String,
+            /// Its path, for messages alone.
+            config_path: String,
+            /// Whether NESSSI was started as root.
+            root: bool,
+            /// Whether the monitor can make cgroup leaves.
+            leaves: bool,
+            /// The invoking user's name: the one account there is without root.
+            user: String,
+            /// The kernel's boot id.
+            boot_id: String,
+            /// The generation of the rules.
+            generation: u64,
+        },
+        /// Gridmap, levels or accounts have changed: cached grants are void.
+        2 => Generation {
+            /// The new generation.
+            generation: u64,
+        },
+        /// Finish what is under way, take nothing new, say `Released`, then exit.
+        3 => Drain {
+            /// Seconds until it is killed.
+            seconds_max: u32,
+        },
+        /// A developer asks for a service's restart.
+        4 => RestartService {
+            /// To be repeated in `ControlDone`.
+            ticket: u32,
+            /// The service.
+            name: String,
+        },
+        /// To `Judge`.
+        5 => Judged {
+            /// The grant.
+            grant: GrantRecord,
+        },
+        /// To `Start`, `Tend`, `Discover`. Descriptor: the channel.
+        6 => Jobmanager {
+            /// The account.
+            account: AccountFacts,
+            /// The jobmanager's pid, to tell one from its successor.
+            pid: u32,
+        },
+        /// To `Admit`.
+        7 => Sealed {
+            /// The seal.
+            seal: Seal,
+        },
+        /// To `LeafMake`. Descriptors: door, cpu.stat, cgroup.kill, cgroup.events.
+        8 => Leaf {},
+        /// To `LeafMake` where there is no cgroup v2 or no root.
+        9 => NoLeaf {
+            /// Why not.
+            text: String,
+        },
+        /// To `LeafRead` and `LeafKill`: CPU microseconds and whether processes are in it; `None` is no such leaf.
+        10 => LeafUsage {
+            /// One item for each name asked.
+            usage: Vec<Option<LeafFacts>>,
+        },
+        /// To `LeafList`.
+        11 => LeafNames {
+            /// The names.
+            names: Vec<String>,
+        },
+        /// To any request that is not granted.
+        12 => Refused {
+            /// Why.
+            refusal: Refusal,
+        },
+        /// A developer asks for all services' restart or the gatekeeper's health.
+        13 => Status {
+            /// To be repeated in `ControlDone`.
+            ticket: u32,
+        },
+    }
+}
+
+fields! {
+    /// What a leaf has used and holds.
+    pub struct LeafFacts {
+        /// CPU microseconds, of all that ever ran in it.
+        cpu_usec: u64,
+        /// Whether a process is in it.
+        populated: bool,
+    }
+}
+
+variants! {
+    /// What a channel to a jobmanager may be used for.
+    pub enum ChannelKind {
+        /// Everything.
+        1 => Start {},
+        /// Reads, status, cancel, adoption, removal.
+        2 => Tend {},
+        /// Discovery alone.
+        3 => Discover {},
+    }
+}
+
+variants! {
+    /// Monitor to jobmanager, on the jobmanager's descriptor 3.
+    pub enum ToJobmanagerControl {
+        /// Serve one more gatekeeper channel. Descriptor: the channel.
+        1 => Serve {
+            /// What it may be used for.
+            kind: ChannelKind,
+        },
+    }
+}
+
+variants! {
+    /// Gatekeeper to jobmanager.
+    pub enum ToJobmanager {
+        /// Make the sandbox of a session. Start channels only. Answered `Prepared` or `Failed`.
+        1 => Prepare {
+            /// 32 hex digits.
+            session: String,
+            /// The umask where neither GECOS nor login.defs gives one, as a number (0o077 is 63).
+            umask_default: u32,
+        },
+        /// Start a job's shepherd. Start channels only. Descriptors: the leaf's four, or none. Answered `Started` or `Failed`.
+        2 => StartJob {
+            /// The session, prepared before.
+            session: String,
+            /// The tag.
+            tag: String,
+            /// Program and arguments; the program by absolute path or searched in the job's PATH.
+            argv: Vec<Blob>,
+            /// The whole environment.
+            environment: Vec<(String, String)>,
+            /// CPU seconds over the whole process tree.
+            cpu_seconds_max: u64,
+            /// Wall seconds.
+            wall_seconds_max: u64,
+            /// Bytes that the sandbox may hold; 0 is no limit.
+            sandbox_bytes_max: u64,
+            /// As in `Prepare`.
+            umask_default: u32,
+        },
+        /// Watch a shepherd that another jobmanager started. Answered `Adopted`, or `Ended` if it has ended, or `Gone` if it left no record.
+        3 => Adopt {
+            /// The session.
+            session: String,
+            /// The tag, by which what is left of its tree is found.
+            tag: String,
+            /// The shepherd.
+            shepherd: ShepherdId,
+        },
+        /// End the job: terminate, then kill. Answered `Cancelling` or `Failed`; `Ended` follows unasked when nothing is left.
+        4 => CancelJob {
+            /// The session.
+            session: String,
+        },
+        /// Open a file or directory of a sandbox for reading. Answered `Opened` with a descriptor, or `Failed`.
+        5 => Open {
+            /// The session.
+            session: String,
+            /// Relative path, `/` between names, empty for the sandbox itself.
+            path: String,
+        },
+        /// Names in a directory of a sandbox. Answered `Listing` or `Failed`.
+        6 => List {
+            /// The session.
+            session: String,
+            /// As in `Open`.
+            path: String,
+            /// How many names at most.
+            entries_max: u32,
+        },
+        /// Tell when an open file grows or shrinks: `Grew` follows, unasked, at most ten a second. Answered `Watching` or `Failed`.
+        7 => Follow {
+            /// The session.
+            session: String,
+            /// As in `Open`.
+            path: String,
+        },
+        /// No more of it. Not answered.
+        8 => Unfollow {
+            /// The watch.
+            watch: u64,
+        },
+        /// Remove a sandbox with all in it. Answered `Removed` when it is gone, or `Failed` with what could not be.
+        9 => Remove {
+            /// The session.
+            session: String,
+        },
+        /// Start a service worker. Start channels only. Descriptors: the leaf's four, or none. Answered `WorkerStarted` with the socket, or `Failed`.
+        10 => StartWorker {
+            /// The gatekeeper's name for it.
+            worker: u64,
+            /// Program and arguments; the worker protocol is spoken on descriptor 3.
+            argv: Vec<String>,
+            /// The whole environment.
+            environment: Vec<(String, String)>,
+            /// Working directory: the service's folder.
+            directory: String,
+            /// Append standard output and error to this descriptor's place: the service's log, passed last if `true`.
+            has_log: bool,
+        },
+        /// Kill a worker with its descendants. Answered `WorkerEnded`.
+        11 => KillWorker {
+            /// The worker.
+            worker: u64,
+        },
+        /// Walk the tree of services. Discover channels only. Answered by `ServiceFound` for each folder, then `DiscoverDone`.
+        12 => Scan {
+            /// Root of the tree.
+            root: String,
+            /// Python, by absolute path, and its arguments up to the worker's `describe` mode; the folder is appended.
+            describe_argv: Vec<String>,
+            /// Environment of the throwaway workers.
+            environment: Vec<(String, String)>,
+            /// Only this service; empty is all.
+            only: String,
+            /// Deadline of one throwaway worker, in milliseconds.
+            describe_ms_max: u32,
+        },
+        /// The record that the job's shepherd left, if any. Answered `Ended`, or `Gone`.
+        13 => ReadRecord {
+            /// The session.
+            session: String,
+        },
+        /// Read a file as text, bounded, for status. Answered `Text` or `Failed`.
+        14 => Files {
+            /// The session: every served file, recursively, bounded by `entries_max`. Answered `Listing`.
+            session: String,
+            /// How many at most.
+            entries_max: u32,
+        },
+    }
+}
+
+fields! {
+    /// A shepherd, so named that a pid used again is not taken for it.
+    pub struct ShepherdId {
+        /// Its pid.
+        pid: u32,
+        /// Field 22 of `/proc/<pid>/stat`: clock ticks after boot.
+        start_ticks: u64,
+        /// `/proc/sys/kernel/random/boot_id` when it started.
+        boot_id: String,
+    }
+}
+
+fields! {
+    /// One name in a sandbox.
+    pub struct Entry {
+        /// The name, or the path from the sandbox in `Files`. Bytes, since a user may name a file anything.
+        name: Blob,
+        /// Whether it is a directory (else a regular file: others are not listed).
+        directory: bool,
+        /// Bytes.
+        size: u64,
+        /// Modification time, seconds since 1970 UTC.
+        modified: i64,
+    }
+}
+
+variants! {
+    /// Jobmanager to gatekeeper.
+    pub enum FromJobmanager {
+        /// To `Prepare`.
+        1 => Prepared {
+            /// Absolute path of the sandbox.
+            path: String,
+        },
+        /// To `StartJob`.
+        2 => Started {
+            /// The shepherd.
+            shepherd: ShepherdId,
+        },
+        /// To `Adopt`.
+        3 => Adopted {},
+        /// To `Adopt` and `ReadRecord`, or unasked: the job has ended and its shepherd is gone.
+        4 => Ended {
+            /// The session.
+            session: String,
+            /// The record's text, `job::EndRecord::parse`; empty if the shepherd left none.
+            record: String,
+        },
+        /// To `Adopt` and `ReadRecord`: no such shepherd lives, and there is no record.
+        5 => Gone {
+            /// Whether the start guard stands in the sandbox: the payload may have run.
+            guarded: bool,
+        },
+        /// To `CancelJob`.
+        6 => Cancelling {},
+        /// To `Open`. Descriptor: the file.
+        7 => Opened {
+            /// Whether it is a directory.
+            directory: bool,
+            /// Bytes now.
+            size: u64,
+            /// Modification time, seconds since 1970 UTC.
+            modified: i64,
+            /// And its nanoseconds.
+            modified_nanos: u32,
+            /// Inode.
+            inode: u64,
+        },
+        /// To `List` and `Files`.
+        8 => Listing {
+            /// The names, sorted.
+            entries: Vec<Entry>,
+            /// Whether there were more.
+            cut: bool,
+        },
+        /// To `Follow`.
+        9 => Watching {
+            /// What `Grew` names.
+            watch: u64,
+        },
+        /// Unasked: a followed file has changed.
+        10 => Grew {
+            /// The watch.
+            watch: u64,
+        },
+        /// To `Remove`.
+        11 => Removed {},
+        /// To `StartWorker`. Descriptor: the gatekeeper's end of the worker's socket.
+        12 => WorkerStarted {
+            /// Its pid.
+            pid: u32,
+        },
+        /// To `KillWorker`, or unasked: a worker has ended.
+        13 => WorkerEnded {
+            /// The worker.
+            worker: u64,
+            /// How: exit code, or 128 + signal.
+            status: i32,
+        },
+        /// One folder of `Scan`.
+        14 => ServiceFound {
+            /// Dotted name.
+            name: String,
+            /// Absolute path of the folder.
+            folder: String,
+            /// Text of `.clarens_access`, or why it could not be read.
+            access: Option<String>,
+            /// Text of `service.toml`, if there is one.
+            manifest: Option<String>,
+            /// What `describe` answered: one JSON text, `service::protocol`.
+            description: Option<String>,
+            /// Why it is broken, if it is: for `service.list` and the log.
+            problem: Option<String>,
+            /// SHA-256 over names and contents of the folder's code.
+            digest: Blob,
+        },
+        /// The end of `Scan`.
+        15 => DiscoverDone {
+            /// What could not be walked.
+            problems: Vec<String>,
+        },
+        /// To any request that failed.
+        16 => Failed {
+            /// The system's error number, 0 if it is not the system's.
+            errno: i32,
+            /// What failed, for the log.
+            text: String,
+        },
+    }
+}
