@@ -1,0 +1,103 @@
+//! A sandbox path names something inside a sandbox.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::Path;
+
+/// Longest path.
+pub const PATH_BYTES_MAX: usize = 4000;
+
+/// Most names in a path.
+pub const PATH_PARTS_MAX: usize = 64;
+
+/// Longest name, as Linux has it.
+const PART_BYTES_MAX: usize = 255;
+
+/// Text that names nothing that is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SandboxPathError {
+    /// Over [`PATH_BYTES_MAX`] or [`PATH_PARTS_MAX`], or a name over 255 bytes.
+    #[error("the path is too long")]
+    TooLong,
+    /// A name is empty: two slashes, or one at either end.
+    #[error("the path has an empty name")]
+    Empty,
+    /// A name begins with a dot (so `.` and `..` too).
+    #[error("the path has a name that begins with a dot")]
+    Hidden,
+    /// A NUL byte.
+    #[error("the path has a NUL byte")]
+    Nul,
+}
+
+/// A relative path of plain names: none empty, none beginning with a dot, bounded. Empty is the sandbox itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SandboxPath(String);
+
+impl SandboxPath {
+    /// The sandbox itself.
+    #[must_use]
+    pub fn root() -> Self {
+        Self(String::new())
+    }
+
+    /// Reads a path: names with `/` between.
+    ///
+    /// # Errors
+    /// [`SandboxPathError`], the first rule that it breaks.
+    pub fn parse(text: &str) -> Result<Self, SandboxPathError> {
+        if text.is_empty() {
+            return Ok(Self::root());
+        }
+        if text.len() > PATH_BYTES_MAX {
+            return Err(SandboxPathError::TooLong);
+        }
+        for (index, part) in text.split('/').enumerate() {
+            check_part(part)?;
+            if index >= PATH_PARTS_MAX {
+                return Err(SandboxPathError::TooLong);
+            }
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Whether this is the sandbox itself.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The text, empty for the sandbox itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What the system is given, relative to the sandbox.
+    pub(crate) fn as_path(&self) -> &Path {
+        Path::new(OsStr::new(if self.0.is_empty() { "." } else { &self.0 }))
+    }
+}
+
+impl fmt::Display for SandboxPath {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+fn check_part(part: &str) -> Result<(), SandboxPathError> {
+    if part.is_empty() {
+        Err(SandboxPathError::Empty)
+    } else if part.starts_with('.') {
+        Err(SandboxPathError::Hidden)
+    } else if part.contains('\0') {
+        Err(SandboxPathError::Nul)
+    } else if part.len() > PART_BYTES_MAX {
+        Err(SandboxPathError::TooLong)
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

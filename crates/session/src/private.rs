@@ -1,0 +1,167 @@
+//! The private directory of a sandbox (`.nesssi`, never served) holds the job's guard and its record.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::sandbox::{Sandbox, SandboxError, open_beneath, read_all, write_all};
+
+const NAME: &str = ".nesssi";
+const GUARD: &str = "started";
+const RECORD: &str = "record";
+const RECORD_NEW: &str = "record.new";
+const LOG: &str = "shepherd.log";
+
+/// Bytes set aside for the record before the job starts, so that a full disk cannot lose it.
+const RESERVE_BYTES: u64 = 4096;
+
+/// An open handle of a sandbox's private directory.
+#[derive(Debug)]
+pub struct PrivateDir {
+    directory: OwnedFd,
+    owner: u32,
+}
+
+/// A place set aside on the disk for a record.
+#[derive(Debug)]
+pub struct Reserve {
+    file: OwnedFd,
+}
+
+impl PrivateDir {
+    pub(crate) fn create(sandbox: &Sandbox) -> Result<Self, SandboxError> {
+        rustix::fs::mkdirat(sandbox, NAME, Mode::RWXU)?;
+        Self::open(sandbox)
+    }
+
+    /// Opens the private directory of a sandbox.
+    ///
+    /// # Errors
+    /// [`SandboxError::Absent`] if it is not there or not the account's.
+    pub fn open(sandbox: &Sandbox) -> Result<Self, SandboxError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let directory = open_beneath(sandbox.as_fd(), Path::new(NAME), flags)?;
+        let owner = sandbox.owner();
+        if rustix::fs::fstat(&directory)?.st_uid != owner {
+            return Err(SandboxError::Absent);
+        }
+        Ok(Self { directory, owner })
+    }
+
+    /// Sets the start guard: `true` for the one who set it, `false` for everybody after.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn set_guard(&self) -> Result<bool, SandboxError> {
+        match rustix::fs::mkdirat(&self.directory, GUARD, Mode::RWXU) {
+            Ok(()) => {
+                rustix::fs::fsync(&self.directory)?;
+                Ok(true)
+            }
+            Err(Errno::EXIST) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Whether the guard stands: the payload may have been started.
+    #[must_use]
+    pub fn is_guarded(&self) -> bool {
+        rustix::fs::statat(&self.directory, GUARD, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Sets the room of a record aside on the disk.
+    ///
+    /// # Errors
+    /// The system's; `ENOSPC` says that the disk is full.
+    pub fn reserve_record(&self) -> Result<Reserve, SandboxError> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = rustix::fs::openat(&self.directory, RECORD_NEW, flags | OFlags::CLOEXEC, mode)?;
+        let grown = match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => fill(&file),
+            other => other.map_err(SandboxError::System),
+        };
+        if let Err(error) = grown {
+            rustix::fs::unlinkat(&self.directory, RECORD_NEW, AtFlags::empty()).unwrap_or_default();
+            return Err(error);
+        }
+        Ok(Reserve { file })
+    }
+
+    /// Writes the record into its reserve, makes it durable and gives it its name.
+    ///
+    /// # Errors
+    /// The system's: the record then stands under no name.
+    pub fn publish_record(&self, reserve: &Reserve, text: &str) -> Result<(), SandboxError> {
+        rustix::fs::seek(&reserve.file, rustix::fs::SeekFrom::Start(0))?;
+        write_all(&reserve.file, text.as_bytes())?;
+        let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
+        rustix::fs::ftruncate(&reserve.file, length)?;
+        rustix::fs::fsync(&reserve.file)?;
+        // The reserve's own name may have been tampered with: what is renamed must be what was written.
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let named = rustix::fs::statat(&self.directory, RECORD_NEW, flags)?;
+        let held = rustix::fs::fstat(&reserve.file)?;
+        if (named.st_dev, named.st_ino) != (held.st_dev, held.st_ino) {
+            return Err(SandboxError::Refused);
+        }
+        rustix::fs::renameat(&self.directory, RECORD_NEW, &self.directory, RECORD)?;
+        rustix::fs::fsync(&self.directory)?;
+        Ok(())
+    }
+
+    /// Writes a record where none was reserved.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn write_record(&self, text: &str) -> Result<(), SandboxError> {
+        match rustix::fs::unlinkat(&self.directory, RECORD_NEW, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let reserve = self.reserve_record()?;
+        self.publish_record(&reserve, text)
+    }
+
+    /// The record's text: a regular file of the account, not over `bytes_max`. `None` if there is none.
+    ///
+    /// # Errors
+    /// [`SandboxError::Refused`] for anything else that stands there.
+    pub fn read_record(&self, bytes_max: usize) -> Result<Option<Vec<u8>>, SandboxError> {
+        let opened = match open_regular(&self.directory, RECORD, self.owner) {
+            Err(SandboxError::Absent) => return Ok(None),
+            other => other?,
+        };
+        read_all(&opened, bytes_max).map(Some)
+    }
+
+    /// Makes the file into which the shepherd writes what goes wrong.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn create_log(&self) -> Result<OwnedFd, SandboxError> {
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW;
+        let mode = Mode::RUSR | Mode::WUSR;
+        Ok(rustix::fs::openat(&self.directory, LOG, flags | OFlags::CLOEXEC, mode)?)
+    }
+}
+
+fn fill(file: &OwnedFd) -> Result<(), SandboxError> {
+    let zeros = vec![b'\n'; usize::try_from(RESERVE_BYTES).unwrap_or_default()];
+    write_all(file, &zeros)
+}
+
+/// Opens a regular file of the account for reading, and nothing else.
+fn open_regular(directory: &OwnedFd, name: &str, owner: u32) -> Result<OwnedFd, SandboxError> {
+    let opened = crate::sandbox::open_served(directory.as_fd(), Path::new(name), owner)?;
+    let facts = rustix::fs::fstat(&opened.descriptor)?;
+    if opened.directory || facts.st_uid != owner {
+        return Err(SandboxError::Refused);
+    }
+    Ok(opened.descriptor)
+}
+
+#[cfg(test)]
+mod tests;
