@@ -1,0 +1,16 @@
+//! What a call is, whatever dialect carries it.
+//!
+//! A *call* is a method name and positional parameters; a *reply* is one value or one fault. This
+//! room turns the bytes of a dialect into a [`Call`] and a [`Reply`] into bytes. It does no I/O and
+//! is the only room that knows XML.
+
+#![forbid(unsafe_code)]
+
+mod call;
+mod fault;
+mod value;
+pub mod xmlrpc;
+
+pub use call::{Call, Dialect, METHOD_NAME_BYTES_MAX, MethodName, MethodNameError, Reply};
+pub use fault::{Fault, FaultCode};
+pub use value::{DateTime, DateTimeError, Value};

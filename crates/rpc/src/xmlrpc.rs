@@ -1,0 +1,43 @@
+//! XML-RPC in and out, <http://xmlrpc.com/spec.md>.
+//!
+//! Reading is a state machine over quick-xml's events with an explicit stack: no recursion, no DTD,
+//! no entity beyond the five and character references, every count bounded by [`Bounds`]. The first
+//! thing wrong in a body is what is reported, with its line and column (both from 1, columns in
+//! characters).
+//!
+//! What is read beyond the specification: `<i8>`, `<nil/>`, and Apache's spellings `<ex:i8>` and
+//! `<ex:nil/>`; white space around a number; doubles with an exponent. What is written is inside the
+//! specification but for `<nil/>`, and `<i8>` for an integer that 32 bits cannot hold.
+
+mod chars;
+mod decode;
+mod encode;
+#[cfg(test)]
+mod tests;
+
+pub use decode::{decode_call, decode_reply};
+pub use encode::{encode_call, encode_reply};
+
+/// What one body may hold at most; checked while reading.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Nested arrays and structs; never more than [`DEPTH_CEILING`], whatever is said here.
+    pub depth_max: usize,
+    /// Elements in the whole body.
+    pub elements_max: usize,
+    /// Bytes of one element or member name.
+    pub name_bytes_max: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { depth_max: 64, elements_max: 1_000_000, name_bytes_max: 255 }
+    }
+}
+
+/// The deepest nesting that is ever read: a value is dropped and compared by recursion, and a
+/// thread's stack must hold that.
+pub const DEPTH_CEILING: usize = 512;
+
+/// Attributes of one element. XML-RPC has none; namespaces and types that some clients add are few.
+pub const ATTRIBUTES_MAX: usize = 64;

@@ -1,0 +1,765 @@
+//! Reading: quick-xml's events drive a stack of open elements.
+//!
+//! quick-xml finds the tags, matches their names and cuts the text; what else XML asks for (names,
+//! characters, references, one root, a declaration only at the start) is checked here.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use quick_xml::Reader;
+use quick_xml::events::{BytesDecl, BytesStart, Event};
+
+use super::{ATTRIBUTES_MAX, Bounds, DEPTH_CEILING, chars};
+use crate::{Call, DateTime, Fault, FaultCode, MethodName, Reply, Value};
+
+/// Reads a `methodCall`.
+///
+/// # Errors
+/// A fault -32700 (not well formed), -32600 (no call), 413 (a bound), with position.
+pub fn decode_call(body: &[u8], bounds: &Bounds) -> Result<Call, Fault> {
+    match Decoder::run(body, bounds, Root::Call)? {
+        Message::Call(call) => Ok(call),
+        Message::Response(_) => Err(Fault::new(FaultCode::InvalidRequest, "not a methodCall")),
+    }
+}
+
+/// Reads a `methodResponse`, for clients.
+///
+/// # Errors
+/// As [`decode_call`], about the answer.
+pub fn decode_reply(body: &[u8], bounds: &Bounds) -> Result<Reply, Fault> {
+    match Decoder::run(body, bounds, Root::Response)? {
+        Message::Response(reply) => Ok(reply),
+        Message::Call(_) => Err(Fault::new(FaultCode::InvalidRequest, "not a methodResponse")),
+    }
+}
+
+/// Standard base64, padded or not: some old clients leave the padding out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Characters of a stranger's text that a fault repeats.
+const QUOTED_CHARS_MAX: usize = 40;
+/// Characters of the XML reader's own messages, which repeat tags too.
+const MESSAGE_CHARS_MAX: usize = 200;
+/// A text longer than this is moved into its value; a shorter one is copied, to fit exactly.
+const MOVED_TEXT_BYTES_MIN: usize = 4096;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Root {
+    Call,
+    Response,
+}
+
+impl Root {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Call => "methodCall",
+            Self::Response => "methodResponse",
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Message {
+    Call(Call),
+    Response(Reply),
+}
+
+/// The types whose content is text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scalar {
+    I4,
+    Int,
+    I8,
+    ExI8,
+    Boolean,
+    Double,
+    String,
+    DateTime,
+    Base64,
+}
+
+impl Scalar {
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "i4" => Self::I4,
+            "int" => Self::Int,
+            "i8" => Self::I8,
+            "ex:i8" => Self::ExI8,
+            "boolean" => Self::Boolean,
+            "double" => Self::Double,
+            "string" => Self::String,
+            "dateTime.iso8601" => Self::DateTime,
+            "base64" => Self::Base64,
+            _ => return None,
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::I4 => "i4",
+            Self::Int => "int",
+            Self::I8 => "i8",
+            Self::ExI8 => "ex:i8",
+            Self::Boolean => "boolean",
+            Self::Double => "double",
+            Self::String => "string",
+            Self::DateTime => "dateTime.iso8601",
+            Self::Base64 => "base64",
+        }
+    }
+}
+
+/// An open element and what it has been given so far.
+#[derive(Debug)]
+enum Frame {
+    Call {
+        method: Option<MethodName>,
+        params: Option<Vec<Value>>,
+    },
+    Response(Option<Reply>),
+    MethodName,
+    Params(Vec<Value>),
+    Param(Option<Value>),
+    Fault(Option<Value>),
+    /// `None` while no type has been named: its text may yet be a string.
+    Value(Option<Value>),
+    Scalar(Scalar),
+    Nil,
+    Array(Option<Vec<Value>>),
+    Data(Vec<Value>),
+    Struct(BTreeMap<String, Value>),
+    Member {
+        name: Option<String>,
+        value: Option<Value>,
+    },
+    Name,
+}
+
+impl Frame {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Call { .. } => "methodCall",
+            Self::Response(_) => "methodResponse",
+            Self::MethodName => "methodName",
+            Self::Params(_) => "params",
+            Self::Param(_) => "param",
+            Self::Fault(_) => "fault",
+            Self::Value(_) => "value",
+            Self::Scalar(scalar) => scalar.name(),
+            Self::Nil => "nil",
+            Self::Array(_) => "array",
+            Self::Data(_) => "data",
+            Self::Struct(_) => "struct",
+            Self::Member { .. } => "member",
+            Self::Name => "name",
+        }
+    }
+
+    /// Whether the element's own text means something.
+    fn holds_text(&self) -> bool {
+        match self {
+            Self::MethodName | Self::Name | Self::Scalar(_) | Self::Value(None) => true,
+            Self::Call { .. }
+            | Self::Response(_)
+            | Self::Params(_)
+            | Self::Param(_)
+            | Self::Fault(_)
+            | Self::Value(Some(_))
+            | Self::Nil
+            | Self::Array(_)
+            | Self::Data(_)
+            | Self::Struct(_)
+            | Self::Member { .. } => false,
+        }
+    }
+}
+
+/// A code and a text that do not yet say where.
+type Problem = (FaultCode, String);
+
+fn ill_formed(text: impl Into<String>) -> Problem {
+    (FaultCode::Parse, text.into())
+}
+
+fn no_call(text: impl Into<String>) -> Problem {
+    (FaultCode::InvalidRequest, text.into())
+}
+
+fn over_limit(text: impl Into<String>) -> Problem {
+    (FaultCode::OverLimit, text.into())
+}
+
+struct Decoder<'b> {
+    bounds: &'b Bounds,
+    root: Root,
+    stack: Vec<Frame>,
+    /// The text of the innermost element that holds text; only one can at a time.
+    text: String,
+    depth: usize,
+    elements: usize,
+    message: Option<Message>,
+}
+
+impl<'b> Decoder<'b> {
+    fn run(body: &[u8], bounds: &'b Bounds, root: Root) -> Result<Message, Fault> {
+        let body = readable(body)?;
+        let decoder = Self {
+            bounds,
+            root,
+            stack: Vec::with_capacity(16),
+            text: String::new(),
+            depth: 0,
+            elements: 0,
+            message: None,
+        };
+        decoder.document(body).map_err(|(at, (code, text))| {
+            let (line, column) = position(body, at);
+            Fault::new(code, format!("line {line}, column {column}: {text}"))
+        })
+    }
+
+    /// Reads the whole document; a problem comes with the byte where it was seen.
+    fn document(mut self, body: &str) -> Result<Message, (usize, Problem)> {
+        let mut reader = Reader::from_str(body);
+        reader.config_mut().check_comments = true;
+        loop {
+            let at = byte_offset(reader.buffer_position());
+            let ahead = body.get(at..).unwrap_or_default();
+            check_bang(ahead).map_err(|problem| (at, problem))?;
+            let event = reader.read_event().map_err(|error| {
+                let seen = byte_offset(reader.error_position()).max(at);
+                (seen, ill_formed(printable(&error.to_string(), MESSAGE_CHARS_MAX)))
+            })?;
+            if matches!(event, Event::Eof) {
+                return self.end_of_document().map_err(|problem| (body.len(), problem));
+            }
+            self.event(&event, at).map_err(|problem| (at, problem))?;
+        }
+    }
+
+    fn event(&mut self, event: &Event<'_>, at: usize) -> Result<(), Problem> {
+        match event {
+            Event::Start(tag) => self.start(tag),
+            Event::Empty(tag) => {
+                self.start(tag)?;
+                self.end()
+            }
+            Event::End(_) => self.end(), // quick-xml has matched the names
+            Event::Text(text) => {
+                if text.contains("]]>") {
+                    return Err(ill_formed("`]]>` may not stand in text"));
+                }
+                self.characters(&text.xml10_content(), Characters::Plain)
+            }
+            Event::CData(text) => self.characters(&text.xml10_content(), Characters::Marked),
+            Event::GeneralRef(name) => {
+                let character = resolve(name)?;
+                self.characters(character.encode_utf8(&mut [0; 4]), Characters::Marked)
+            }
+            Event::Decl(declaration) => check_declaration(declaration, at),
+            Event::PI(instruction) => check_instruction(instruction.target()),
+            Event::Comment(_) | Event::Eof => Ok(()),
+            Event::DocType(_) => Err(doctype()),
+        }
+    }
+
+    fn start(&mut self, tag: &BytesStart<'_>) -> Result<(), Problem> {
+        let name = tag.name().0;
+        if name.len() > self.bounds.name_bytes_max {
+            let max = self.bounds.name_bytes_max;
+            return Err(over_limit(format!("an element's name is longer than {max} bytes")));
+        }
+        if !chars::is_name(name) {
+            return Err(ill_formed(format!("{} is no element's name", quoted(name))));
+        }
+        self.elements += 1;
+        if self.elements > self.bounds.elements_max {
+            let max = self.bounds.elements_max;
+            return Err(over_limit(format!("more than {max} elements")));
+        }
+        if tag.len() > name.len() {
+            check_attributes(tag)?;
+        }
+        self.open(name)
+    }
+
+    /// Pushes the frame of the element `name`, if it may stand here.
+    fn open(&mut self, name: &str) -> Result<(), Problem> {
+        let Some(parent) = self.stack.last() else {
+            return self.open_root(name);
+        };
+        let frame = match (parent, name) {
+            (Frame::Value(None), _) => return self.open_typed(name),
+            (Frame::Call { method: None, params: None }, "methodName") => Frame::MethodName,
+            (Frame::Call { method: Some(_), params: None }, "params") => Frame::Params(Vec::new()),
+            (Frame::Response(None), "params") => Frame::Params(Vec::new()),
+            (Frame::Response(None), "fault") => Frame::Fault(None),
+            (Frame::Params(_), "param") => Frame::Param(None),
+            (Frame::Param(None) | Frame::Fault(None) | Frame::Data(_), "value")
+            | (Frame::Member { name: Some(_), value: None }, "value") => Frame::Value(None),
+            (Frame::Array(None), "data") => Frame::Data(Vec::new()),
+            (Frame::Struct(_), "member") => Frame::Member { name: None, value: None },
+            (Frame::Member { name: None, value: None }, "name") => Frame::Name,
+            (parent, _) => return Err(misplaced(name, parent.name())),
+        };
+        if frame.holds_text() {
+            self.text.clear();
+        }
+        self.stack.push(frame);
+        Ok(())
+    }
+
+    fn open_root(&mut self, name: &str) -> Result<(), Problem> {
+        if self.message.is_some() {
+            return Err(ill_formed("a second root element"));
+        }
+        if name != self.root.name() {
+            let wanted = self.root.name();
+            return Err(no_call(format!("expected <{wanted}>, found {}", tag_of(name))));
+        }
+        self.stack.push(match self.root {
+            Root::Call => Frame::Call { method: None, params: None },
+            Root::Response => Frame::Response(None),
+        });
+        Ok(())
+    }
+
+    /// Pushes the frame of the type `name`, inside a `<value>` that has none yet.
+    fn open_typed(&mut self, name: &str) -> Result<(), Problem> {
+        if !self.text.bytes().all(chars::is_space) {
+            return Err(no_call(format!("text before {} in <value>", tag_of(name))));
+        }
+        let frame = match name {
+            "array" => Frame::Array(None),
+            "struct" => Frame::Struct(BTreeMap::new()),
+            "nil" | "ex:nil" => Frame::Nil,
+            _ => match Scalar::from_name(name) {
+                Some(scalar) => Frame::Scalar(scalar),
+                None => return Err(misplaced(name, "value")),
+            },
+        };
+        if matches!(frame, Frame::Array(_) | Frame::Struct(_)) {
+            self.depth += 1;
+            let max = self.bounds.depth_max.min(DEPTH_CEILING);
+            if self.depth > max {
+                let text = format!("arrays and structs nested deeper than {max}");
+                return Err(over_limit(text));
+            }
+        }
+        self.text.clear();
+        self.stack.push(frame);
+        Ok(())
+    }
+
+    fn characters(&mut self, text: &str, kind: Characters) -> Result<(), Problem> {
+        let blank = || text.bytes().all(chars::is_space);
+        match self.stack.last() {
+            None if kind == Characters::Plain && blank() => Ok(()),
+            None => Err(ill_formed("text outside of the root element")),
+            Some(frame) if frame.holds_text() => {
+                self.text.push_str(text);
+                let max = self.bounds.name_bytes_max;
+                if matches!(frame, Frame::Name) && self.text.len() > max {
+                    return Err(over_limit(format!("a member's name is longer than {max} bytes")));
+                }
+                Ok(())
+            }
+            Some(_) if blank() => Ok(()),
+            Some(frame) => Err(no_call(format!("text in <{}>", frame.name()))),
+        }
+    }
+
+    /// Closes the innermost element and hands what it made to the one around it.
+    fn end(&mut self) -> Result<(), Problem> {
+        match self.stack.pop() {
+            None => Err(ill_formed("an end tag without a start tag")),
+            Some(Frame::Call { method, params }) => {
+                let method = method.ok_or_else(|| lacking("methodCall", "methodName"))?;
+                let params = params.unwrap_or_default();
+                self.message = Some(Message::Call(Call { method, params }));
+                Ok(())
+            }
+            Some(Frame::Response(reply)) => {
+                let reply = reply.ok_or_else(|| lacking("methodResponse", "params> or <fault"))?;
+                self.message = Some(Message::Response(reply));
+                Ok(())
+            }
+            Some(Frame::MethodName) => self.end_method_name(),
+            Some(Frame::Params(values)) => self.end_params(values),
+            Some(Frame::Param(value)) => {
+                let value = value.ok_or_else(|| lacking("param", "value"))?;
+                self.give(value)
+            }
+            Some(Frame::Fault(value)) => {
+                let fault = read_fault(&value.ok_or_else(|| lacking("fault", "value"))?)?;
+                if let Some(Frame::Response(reply)) = self.stack.last_mut() {
+                    *reply = Some(Err(fault));
+                }
+                Ok(())
+            }
+            Some(Frame::Value(Some(value))) => self.give(value),
+            Some(Frame::Value(None)) => {
+                let text = self.take_text();
+                self.give(Value::String(text))
+            }
+            Some(Frame::Scalar(scalar)) => {
+                let value = self.scalar(scalar)?;
+                self.give(value)
+            }
+            Some(Frame::Nil) => self.give(Value::Nil),
+            Some(Frame::Array(items)) => {
+                self.depth -= 1;
+                let items = items.ok_or_else(|| lacking("array", "data"))?;
+                self.give(Value::Array(items))
+            }
+            Some(Frame::Data(items)) => {
+                if let Some(Frame::Array(place)) = self.stack.last_mut() {
+                    *place = Some(items);
+                }
+                Ok(())
+            }
+            Some(Frame::Struct(members)) => {
+                self.depth -= 1;
+                self.give(Value::Struct(members))
+            }
+            Some(Frame::Member { name, value }) => self.end_member(name, value),
+            Some(Frame::Name) => {
+                let text = self.take_text();
+                if let Some(Frame::Member { name, .. }) = self.stack.last_mut() {
+                    *name = Some(text);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn end_method_name(&mut self) -> Result<(), Problem> {
+        let name = chars::trim(&self.text);
+        let parsed = MethodName::parse(name)
+            .map_err(|error| no_call(format!("{} is no method name: {error}", quoted(name))))?;
+        if let Some(Frame::Call { method, .. }) = self.stack.last_mut() {
+            *method = Some(parsed);
+        }
+        Ok(())
+    }
+
+    fn end_params(&mut self, mut values: Vec<Value>) -> Result<(), Problem> {
+        match self.stack.last_mut() {
+            Some(Frame::Response(reply)) => {
+                let count = values.len();
+                match values.pop() {
+                    Some(value) if count == 1 => *reply = Some(Ok(value)),
+                    _ => {
+                        let text = format!("an answer has one <param>, this one has {count}");
+                        return Err(no_call(text));
+                    }
+                }
+            }
+            Some(Frame::Call { params, .. }) => *params = Some(values),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn end_member(&mut self, name: Option<String>, value: Option<Value>) -> Result<(), Problem> {
+        let name = name.ok_or_else(|| lacking("member", "name"))?;
+        let value = value.ok_or_else(|| lacking("member", "value"))?;
+        if let Some(Frame::Struct(members)) = self.stack.last_mut() {
+            if members.contains_key(&name) {
+                return Err(no_call(format!("two members are called {}", quoted(&name))));
+            }
+            members.insert(name, value);
+        }
+        Ok(())
+    }
+
+    /// Hands a finished value to the innermost element, which `open` made sure can take it.
+    fn give(&mut self, value: Value) -> Result<(), Problem> {
+        match self.stack.last_mut() {
+            Some(Frame::Params(values) | Frame::Data(values)) => values.push(value),
+            Some(
+                Frame::Param(place)
+                | Frame::Fault(place)
+                | Frame::Value(place)
+                | Frame::Member { value: place, .. },
+            ) => *place = Some(value),
+            _ => return Err(no_call("a value where none may stand")),
+        }
+        Ok(())
+    }
+
+    fn take_text(&mut self) -> String {
+        if self.text.len() >= MOVED_TEXT_BYTES_MIN {
+            std::mem::take(&mut self.text)
+        } else {
+            let text = self.text.as_str().to_owned();
+            self.text.clear();
+            text
+        }
+    }
+
+    fn scalar(&mut self, scalar: Scalar) -> Result<Value, Problem> {
+        let text = chars::trim(&self.text);
+        let wrong = |what: &str| no_call(format!("<{}>: {} {what}", scalar.name(), quoted(text)));
+        match scalar {
+            Scalar::String => Ok(Value::String(self.take_text())),
+            Scalar::I4 | Scalar::Int => read_integer(text)
+                .and_then(|number| i32::try_from(number).ok())
+                .map(|number| Value::Int(i64::from(number)))
+                .ok_or_else(|| wrong("is no 32-bit integer")),
+            Scalar::I8 | Scalar::ExI8 => {
+                read_integer(text).map(Value::Int).ok_or_else(|| wrong("is no 64-bit integer"))
+            }
+            Scalar::Boolean => match text {
+                "0" => Ok(Value::Bool(false)),
+                "1" => Ok(Value::Bool(true)),
+                _ => Err(wrong("is neither 0 nor 1")),
+            },
+            Scalar::Double => {
+                read_double(text).map(Value::Double).ok_or_else(|| wrong("is no finite double"))
+            }
+            Scalar::DateTime => DateTime::parse(text)
+                .map(Value::DateTime)
+                .map_err(|error| wrong(&format!("is {error}"))),
+            Scalar::Base64 => {
+                self.text.retain(|character| !matches!(character, ' ' | '\t' | '\n' | '\r'));
+                BASE64
+                    .decode(&self.text)
+                    .map(Value::Binary)
+                    .map_err(|_| no_call("<base64>: the text is not base64"))
+            }
+        }
+    }
+
+    fn end_of_document(self) -> Result<Message, Problem> {
+        match (self.stack.last(), self.message) {
+            (Some(frame), _) => {
+                Err(ill_formed(format!("the document ends inside of <{}>", frame.name())))
+            }
+            (None, Some(message)) => Ok(message),
+            (None, None) => Err(ill_formed("the document has no element")),
+        }
+    }
+}
+
+/// Whether text was written out, or came as CDATA or by reference and so cannot stand outside of the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Characters {
+    Plain,
+    Marked,
+}
+
+/// The body as text without its byte-order mark, once it is UTF-8 of characters that XML carries.
+fn readable(body: &[u8]) -> Result<&str, Fault> {
+    if matches!(body, [0xFE, 0xFF, ..] | [0xFF, 0xFE, ..] | [0, _, ..] | [_, 0, ..]) {
+        return Err(Fault::new(FaultCode::Parse, "not UTF-8, which is the encoding read here"));
+    }
+    let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
+    let at = |text: &str, offset: usize, problem: &str| {
+        let (line, column) = position(text, offset);
+        Fault::new(FaultCode::Parse, format!("line {line}, column {column}: {problem}"))
+    };
+    let text = std::str::from_utf8(body).map_err(|error| {
+        let (good, _) = body.split_at(error.valid_up_to());
+        let good = std::str::from_utf8(good).unwrap_or_default();
+        at(good, good.len(), "not UTF-8, which is the encoding read here")
+    })?;
+    match chars::first_forbidden(text) {
+        None => Ok(text),
+        Some((offset, character)) => {
+            let code = u32::from(character);
+            Err(at(text, offset, &format!("the character U+{code:04X}, which XML forbids")))
+        }
+    }
+}
+
+/// Line and column of the byte `at`, from 1, columns in characters.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let column = before.get(start..).unwrap_or_default().chars().count() + 1;
+    (line, column)
+}
+
+fn byte_offset(position: u64) -> usize {
+    usize::try_from(position).unwrap_or(usize::MAX)
+}
+
+/// Looks at markup that begins with `<!` before anything reads it: a DOCTYPE goes no further.
+fn check_bang(ahead: &str) -> Result<(), Problem> {
+    let Some(bang) = ahead.strip_prefix("<!") else {
+        return Ok(());
+    };
+    if let Some(comment) = bang.strip_prefix("--") {
+        let cut_short = comment.starts_with('>') || comment.starts_with("->");
+        return if cut_short { Err(ill_formed("`<!-->` is no comment")) } else { Ok(()) };
+    }
+    if bang.starts_with("[CDATA[") {
+        return Ok(());
+    }
+    if bang.get(..7).is_some_and(|word| word.eq_ignore_ascii_case("DOCTYPE")) {
+        return Err(doctype());
+    }
+    Err(ill_formed("`<!` that begins neither a comment nor CDATA"))
+}
+
+fn doctype() -> Problem {
+    ill_formed("a document type declaration (DOCTYPE) is not accepted")
+}
+
+fn check_declaration(declaration: &BytesDecl<'_>, at: usize) -> Result<(), Problem> {
+    if at != 0 {
+        return Err(ill_formed("an XML declaration after the start of the document"));
+    }
+    let version = declaration.version().map_err(|error| ill_formed(error.to_string()))?;
+    let minor = version.strip_prefix("1.").unwrap_or_default();
+    if minor.is_empty() || !minor.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(ill_formed(format!("the XML version {} is not known", quoted(&version))));
+    }
+    let encoding = declaration
+        .encoding()
+        .transpose()
+        .map_err(|_| ill_formed("the XML declaration is not well formed"))?;
+    match encoding {
+        Some(name) if !is_utf8(&name) => {
+            let text = format!("the encoding {} is not read here: send UTF-8", quoted(&name));
+            Err(ill_formed(text))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The names of UTF-8 and of ASCII, which is a part of it.
+fn is_utf8(name: &str) -> bool {
+    ["utf-8", "utf8", "us-ascii", "ascii"].iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+fn check_instruction(target: &str) -> Result<(), Problem> {
+    if chars::is_name(target) && !target.eq_ignore_ascii_case("xml") {
+        Ok(())
+    } else {
+        Err(ill_formed(format!("{} names no processing instruction", quoted(target))))
+    }
+}
+
+/// Attributes mean nothing here; they must be well formed, and few.
+fn check_attributes(tag: &BytesStart<'_>) -> Result<(), Problem> {
+    for (index, attribute) in tag.attributes().enumerate() {
+        if index >= ATTRIBUTES_MAX {
+            let text = format!("more than {ATTRIBUTES_MAX} attributes in one element");
+            return Err(over_limit(text));
+        }
+        let attribute = attribute.map_err(|_| {
+            ill_formed(format!("the attributes of {} are not well formed", tag_of(tag.name().0)))
+        })?;
+        if !chars::is_name(attribute.key.0) {
+            return Err(ill_formed(format!("{} is no attribute's name", quoted(attribute.key.0))));
+        }
+        check_attribute_value(&attribute.value)?;
+    }
+    Ok(())
+}
+
+fn check_attribute_value(value: &str) -> Result<(), Problem> {
+    if value.contains('<') {
+        return Err(ill_formed("`<` in an attribute's value"));
+    }
+    for after in value.split('&').skip(1) {
+        match after.split_once(';') {
+            Some((name, _)) => resolve(name).map(|_| ())?,
+            None => return Err(ill_formed("`&` without `;` in an attribute's value")),
+        }
+    }
+    Ok(())
+}
+
+/// What `&name;` stands for: one of the five entities, or a character by number.
+fn resolve(name: &str) -> Result<char, Problem> {
+    let number = match name {
+        "lt" => return Ok('<'),
+        "gt" => return Ok('>'),
+        "amp" => return Ok('&'),
+        "apos" => return Ok('\''),
+        "quot" => return Ok('"'),
+        _ => name.strip_prefix('#'),
+    };
+    let Some(number) = number else {
+        return Err(ill_formed(format!("the entity {} is not known", quoted(name))));
+    };
+    let (digits, radix) = match number.strip_prefix('x') {
+        Some(digits) => (digits, 16),
+        None => (number, 10),
+    };
+    let good = !digits.is_empty() && digits.chars().all(|digit| digit.is_digit(radix));
+    let code = if good { u32::from_str_radix(digits, radix).ok() } else { None };
+    match code.and_then(char::from_u32) {
+        Some(character) if chars::is_allowed(character) => Ok(character),
+        _ => {
+            let text = format!("{} refers to no character of XML", quoted(&format!("&{name};")));
+            Err(ill_formed(text))
+        }
+    }
+}
+
+fn read_fault(value: &Value) -> Result<Fault, Problem> {
+    let code = value.member("faultCode").and_then(Value::as_int);
+    let text = value.member("faultString").and_then(Value::as_str);
+    match (code, text) {
+        (Some(code), Some(text)) => Ok(Fault::new(FaultCode::from_number(code), text)),
+        _ => Err(no_call("a <fault> without an integer faultCode and a string faultString")),
+    }
+}
+
+/// An optional sign and decimal digits.
+fn read_integer(text: &str) -> Option<i64> {
+    text.parse().ok() // Rust's syntax is exactly this
+}
+
+/// An optional sign, digits with at most one point, an optional exponent; finite.
+fn read_double(text: &str) -> Option<f64> {
+    let shaped =
+        text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
+    let number: f64 = if shaped { text.parse().ok()? } else { return None };
+    number.is_finite().then_some(number)
+}
+
+fn misplaced(name: &str, parent: &str) -> Problem {
+    no_call(format!("{} may not stand here in <{parent}>", tag_of(name)))
+}
+
+fn lacking(element: &str, missing: &str) -> Problem {
+    no_call(format!("<{element}> without <{missing}>"))
+}
+
+/// A stranger's element name as a fault repeats it.
+fn tag_of(name: &str) -> String {
+    format!("<{}>", printable(name, QUOTED_CHARS_MAX))
+}
+
+/// A stranger's text as a fault repeats it: in quotes, on one line, not long.
+fn quoted(text: &str) -> String {
+    format!("`{}`", printable(text, QUOTED_CHARS_MAX))
+}
+
+/// At most `chars_max` characters of `text`, the unprintable ones escaped.
+fn printable(text: &str, chars_max: usize) -> String {
+    let mut out = String::new();
+    for (index, character) in text.chars().enumerate() {
+        if index == chars_max {
+            out.push('…');
+            break;
+        }
+        match character {
+            '"' | '\'' | '\\' => out.push(character),
+            other => out.extend(other.escape_debug()),
+        }
+    }
+    out
+}
