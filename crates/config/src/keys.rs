@@ -1,0 +1,70 @@
+//! Every key there is, by section.
+
+/// Section and key of every key of `nesssi.toml`; a section within another has its dotted name.
+pub const KEYS: &[(&str, &str)] = &[
+    ("server", "listen_https"),
+    ("server", "listen_http"),
+    ("server", "public"),
+    ("server", "base_url"),
+    ("server", "sandbox_url"),
+    ("server", "certificate"),
+    ("server", "private_key"),
+    ("server", "trust_directory"),
+    ("server", "user"),
+    ("server", "control_socket"),
+    ("server", "control_group"),
+    ("server", "state_directory"),
+    ("server", "log_directory"),
+    ("server", "libexec_directory"),
+    ("server", "drain_seconds_max"),
+    ("bounds", "body_bytes_max"),
+    ("bounds", "xml_depth_max"),
+    ("bounds", "xml_elements_max"),
+    ("bounds", "connections_max"),
+    ("bounds", "connections_per_address_max"),
+    ("bounds", "handshake_seconds_max"),
+    ("bounds", "header_seconds_max"),
+    ("bounds", "body_seconds_max"),
+    ("bounds", "idle_seconds_max"),
+    ("policy", "gridmap"),
+    ("policy", "uid_min"),
+    ("policy", "shared_account"),
+    ("level", "name"),
+    ("level", "from"),
+    ("level", "account"),
+    ("level", "cpu_seconds"),
+    ("level", "wall_seconds"),
+    ("level", "jobs_at_once"),
+    ("level", "calls_per_minute"),
+    ("level", "call_wall_seconds"),
+    ("level", "call_cpu_seconds"),
+    ("level", "sandbox_bytes"),
+    ("level", "retention_seconds"),
+    ("sandboxes", "root"),
+    ("sandboxes", "umask"),
+    ("services", "directory"),
+    ("services", "account"),
+    ("services", "python"),
+    ("services", "python_path"),
+    ("services", "describe_seconds_max"),
+    ("services", "workers_max_per_service"),
+    ("services", "worker_calls_max"),
+    ("services", "worker_idle_seconds_max"),
+    ("batch", "default"),
+    ("batch.local", "slots"),
+    ("batch.local", "queue_max"),
+];
+
+/// Where a key that stands in the wrong section belongs, as a sentence.
+pub(crate) fn advice(key: &str) -> Option<String> {
+    let homes: Vec<_> = KEYS
+        .iter()
+        .filter(|(_, known)| *known == key)
+        .map(|(section, _)| heading(section))
+        .collect();
+    (!homes.is_empty()).then(|| format!("it belongs in {}", homes.join(" or ")))
+}
+
+fn heading(section: &str) -> String {
+    if section == "level" { "[[level]]".to_owned() } else { format!("[{section}]") }
+}

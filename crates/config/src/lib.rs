@@ -1,0 +1,49 @@
+//! `nesssi.toml`, as written and as meant.
+//!
+//! [`parse`] reads the text and gives either a [`Config`] with every default filled in and every
+//! path absolute, or every [`Mistake`] with its file and line. It opens nothing and looks nothing
+//! up: whether a file or an account exists is found out by whoever uses it.
+#![forbid(unsafe_code)]
+
+mod keys;
+mod levels;
+mod meant;
+mod sections;
+
+use std::fmt;
+
+pub use keys::KEYS;
+pub use levels::default_limits;
+pub use meant::{Batch, Bounds, Config, LocalBatch, PolicyKeys, Sandboxes, Server, Services};
+
+/// Where the configuration is looked for when nobody says.
+pub const DEFAULT_PATH: &str = "/etc/nesssi/nesssi.toml";
+
+/// A mistake in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// The file, as it was named to [`parse`].
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub text: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}:{}: {}", self.file, self.line, self.text)
+    }
+}
+
+/// Reads a configuration. `path` is the file's, for messages; relative paths in it resolve against
+/// that file's directory.
+///
+/// # Errors
+/// Every mistake, in the order of lines.
+pub fn parse(text: &str, path: &str) -> Result<Config, Vec<Mistake>> {
+    sections::read(text, path)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! The configuration as meant: every key has a value, every path is absolute.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use nesssi_policy::{From, Level};
+
+use crate::Mistake;
+
+/// A whole configuration without a mistake. Only [`crate::parse`] makes one.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Addresses, files and the user of the server.
+    pub server: Server,
+    /// What strangers may use up before anybody knows who they are.
+    pub bounds: Bounds,
+    /// Where accounts come from.
+    pub policy: PolicyKeys,
+    /// The levels, in the order of judging.
+    pub levels: Vec<Level>,
+    /// Where sandboxes lie.
+    pub sandboxes: Sandboxes,
+    /// Services and their workers.
+    pub services: Services,
+    /// Batch systems.
+    pub batch: Batch,
+    pub(crate) exposure: Exposure,
+}
+
+/// What [`Config::check_exposure`] points at.
+#[derive(Debug, Clone)]
+pub(crate) struct Exposure {
+    pub(crate) file: String,
+    /// Where `public = true` stands.
+    pub(crate) public_line: usize,
+}
+
+impl Config {
+    /// What may not be on a public address: an anonymous level where NESSSI does not run as root,
+    /// since everybody's jobs would be the invoking user.
+    #[must_use]
+    pub fn check_exposure(&self, root: bool) -> Vec<Mistake> {
+        let anonymous = |level: &&Level| level.from == From::Anonymous;
+        match self.levels.iter().find(anonymous) {
+            Some(level) if self.server.public && !root => {
+                let text = format!(
+                    "public = true with the anonymous level `{}` is refused when not started as \
+                     root: every stranger's job would run as the invoking user",
+                    level.name
+                );
+                let Exposure { file, public_line } = &self.exposure;
+                vec![Mistake { file: file.clone(), line: *public_line, text }]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// `[server]`
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Where HTTPS calls are taken.
+    pub listen_https: SocketAddr,
+    /// Where plain HTTP file reads are taken.
+    pub listen_http: SocketAddr,
+    /// Whether addresses that are not loopback are meant.
+    pub public: bool,
+    /// What printed addresses of the API begin with: scheme, host, port; no `/` at the end.
+    pub base_url: String,
+    /// What printed addresses of sandbox files begin with, in the same form.
+    pub sandbox_url: String,
+    /// The server's certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub private_key: PathBuf,
+    /// The directory of trusted CA certificates.
+    pub trust_directory: PathBuf,
+    /// The system user of the gatekeeper.
+    pub user: String,
+    /// The control socket.
+    pub control_socket: PathBuf,
+    /// The Unix group that may use it.
+    pub control_group: Option<String>,
+    /// Journal, seal key and audit.
+    pub state_directory: PathBuf,
+    /// Access log and logs of services.
+    pub log_directory: PathBuf,
+    /// Where the other binaries are, if not beside `nesssid`.
+    pub libexec_directory: Option<PathBuf>,
+    /// Seconds that running calls are given when the server stops.
+    pub drain_seconds_max: u32,
+}
+
+/// `[bounds]`
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Bytes of a request's body.
+    pub body_bytes_max: u64,
+    /// Nested elements in a request.
+    pub xml_depth_max: u32,
+    /// Elements in a request.
+    pub xml_elements_max: u32,
+    /// Connections at one time.
+    pub connections_max: u32,
+    /// Connections of one address at one time.
+    pub connections_per_address_max: u32,
+    /// Seconds for a TLS handshake.
+    pub handshake_seconds_max: u32,
+    /// Seconds for a request's headers.
+    pub header_seconds_max: u32,
+    /// Seconds for a request's body.
+    pub body_seconds_max: u32,
+    /// Seconds that an idle connection is kept.
+    pub idle_seconds_max: u32,
+}
+
+/// `[policy]`
+#[derive(Debug, Clone)]
+pub struct PolicyKeys {
+    /// The gridmap.
+    pub gridmap: PathBuf,
+    /// No account with a lower uid is used.
+    pub uid_min: u32,
+    /// Whether levels may share a community account.
+    pub shared_account: bool,
+}
+
+/// `[sandboxes]`
+#[derive(Debug, Clone)]
+pub struct Sandboxes {
+    /// The directory with a directory for each account.
+    pub root: PathBuf,
+    /// The umask of accounts for which the system has none.
+    pub umask: u32,
+}
+
+/// `[services]`
+#[derive(Debug, Clone)]
+pub struct Services {
+    /// The directory with a folder for each service.
+    pub directory: PathBuf,
+    /// The account that discovers methods; needed as root.
+    pub account: Option<String>,
+    /// The Python interpreter.
+    pub python: PathBuf,
+    /// The directory of the `nesssi` Python package.
+    pub python_path: PathBuf,
+    /// Seconds that a service has to describe its methods.
+    pub describe_seconds_max: u32,
+    /// Workers of one service at one time.
+    pub workers_max_per_service: u32,
+    /// Calls after which a worker is replaced.
+    pub worker_calls_max: u64,
+    /// Seconds after which an idle worker is ended.
+    pub worker_idle_seconds_max: u64,
+}
+
+/// `[batch]`
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The batch system of jobs that name none.
+    pub default: String,
+    /// `[batch.local]`
+    pub local: LocalBatch,
+}
+
+/// `[batch.local]`
+#[derive(Debug, Clone)]
+pub struct LocalBatch {
+    /// Jobs at one time; 0 is the number of CPUs.
+    pub slots: u32,
+    /// Jobs that wait.
+    pub queue_max: u32,
+}

@@ -1,0 +1,262 @@
+//! From the file to the configuration: one function a section.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use nesssi_policy::AccountName;
+use nesssi_policy::written::{Document, Lined, Table};
+
+use crate::meant::{
+    Batch, Bounds, Config, Exposure, LocalBatch, PolicyKeys, Sandboxes, Server, Services,
+};
+use crate::{Mistake, keys, levels};
+
+const PORT_HTTPS: u16 = 8443;
+const PORT_HTTP: u16 = 8080;
+
+pub(crate) fn read(text: &str, path: &str) -> Result<Config, Vec<Mistake>> {
+    let document = Document::new(text);
+    let base = Path::new(path).parent().unwrap_or(Path::new(""));
+    let config = read_root(document.root(), path, base);
+    let mistakes = document.mistakes();
+    if mistakes.is_empty() {
+        return Ok(config);
+    }
+    let located = |m: nesssi_policy::written::Mistake| Mistake {
+        file: path.to_owned(),
+        line: m.line,
+        text: m.text,
+    };
+    Err(mistakes.into_iter().map(located).collect())
+}
+
+fn read_root(mut root: Table<'_>, path: &str, base: &Path) -> Config {
+    let (server, public_line) = section(&mut root, "server", base, read_server);
+    let bounds = section(&mut root, "bounds", base, read_bounds);
+    let policy = section(&mut root, "policy", base, read_policy);
+    let levels = levels::read(&mut root, policy.shared_account);
+    let sandboxes = section(&mut root, "sandboxes", base, read_sandboxes);
+    let services = section(&mut root, "services", base, read_services);
+    let batch = section(&mut root, "batch", base, read_batch);
+    root.finish(keys::advice);
+    let exposure = Exposure { file: path.to_owned(), public_line };
+    Config { server, bounds, policy, levels, sandboxes, services, batch, exposure }
+}
+
+/// One section being read; absent, it has no keys and gives all defaults.
+struct Section<'d, 'b> {
+    table: Option<Table<'d>>,
+    base: &'b Path,
+}
+
+fn section<'d, T>(
+    root: &mut Table<'d>,
+    name: &str,
+    base: &Path,
+    read: impl FnOnce(&mut Section<'d, '_>) -> T,
+) -> T {
+    let mut section = Section { table: root.table(name), base };
+    let meant = read(&mut section);
+    if let Some(table) = section.table {
+        table.finish(keys::advice);
+    }
+    meant
+}
+
+impl Section<'_, '_> {
+    fn text(&mut self, key: &str) -> Option<Lined<String>> {
+        let text = self.table.as_mut()?.text(key)?;
+        if text.value.is_empty() || text.value.contains(char::is_control) {
+            self.mistake(text.line, format!("`{key}` is empty or has control characters"));
+            return None;
+        }
+        Some(text)
+    }
+
+    fn path(&mut self, key: &str, default: &str) -> PathBuf {
+        self.path_if(key).unwrap_or_else(|| self.base.join(default))
+    }
+
+    fn path_if(&mut self, key: &str) -> Option<PathBuf> {
+        self.text(key).map(|text| self.base.join(text.value))
+    }
+
+    fn truth(&mut self, key: &str) -> Option<Lined<bool>> {
+        self.table.as_mut()?.truth(key)
+    }
+
+    fn long(&mut self, key: &str, low: u64, high: u64, default: u64) -> u64 {
+        let number = self.table.as_mut().and_then(|table| table.number(key, low..=high));
+        number.map_or(default, |lined| lined.value)
+    }
+
+    fn short(&mut self, key: &str, low: u32, high: u32, default: u32) -> u32 {
+        u32::try_from(self.long(key, low.into(), high.into(), default.into())).unwrap_or(default)
+    }
+
+    fn account(&mut self, key: &str) -> Option<String> {
+        let text = self.text(key)?;
+        if let Err(error) = AccountName::parse(&text.value) {
+            self.mistake(text.line, format!("`{key}` {:?}: {error}", text.value));
+        }
+        Some(text.value)
+    }
+
+    fn mistake(&self, line: usize, text: impl Into<String>) {
+        if let Some(table) = &self.table {
+            table.mistake(line, text);
+        }
+    }
+}
+
+/// The section, and the line of `public = true`.
+fn read_server(section: &mut Section<'_, '_>) -> (Server, usize) {
+    let public = section.truth("public");
+    let is_public = public.as_ref().is_some_and(|lined| lined.value);
+    let listen_https = read_address(section, "listen_https", PORT_HTTPS, is_public);
+    let listen_http = read_address(section, "listen_http", PORT_HTTP, is_public);
+    if listen_https == listen_http && listen_https.port() != 0 {
+        let line = section.table.as_ref().map_or(1, Table::line);
+        section.mistake(line, "`listen_https` and `listen_http` are one address");
+    }
+    let server = Server {
+        listen_https,
+        listen_http,
+        public: is_public,
+        base_url: read_url(section, "base_url", &["https"], listen_https),
+        sandbox_url: read_url(section, "sandbox_url", &["http", "https"], listen_http),
+        certificate: section.path("certificate", "hostcert.pem"),
+        private_key: section.path("private_key", "hostkey.pem"),
+        trust_directory: section.path("trust_directory", "/etc/grid-security/certificates"),
+        user: section.account("user").unwrap_or_else(|| "nesssi".to_owned()),
+        control_socket: section.path("control_socket", "/run/nesssi/control"),
+        control_group: section.account("control_group"),
+        state_directory: section.path("state_directory", "/var/lib/nesssi/state"),
+        log_directory: section.path("log_directory", "/var/log/nesssi"),
+        libexec_directory: section.path_if("libexec_directory"),
+        drain_seconds_max: section.short("drain_seconds_max", 1, 86_400, 30),
+    };
+    (server, public.map_or(1, |lined| lined.line))
+}
+
+fn read_address(section: &mut Section<'_, '_>, key: &str, port: u16, public: bool) -> SocketAddr {
+    let default = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+    let Some(text) = section.text(key) else { return default };
+    let Ok(address) = text.value.parse::<SocketAddr>() else {
+        let example = "such as \"127.0.0.1:8443\" or \"[::1]:8443\"";
+        section.mistake(text.line, format!("`{key}` is an address and a port, {example}"));
+        return default;
+    };
+    if !address.ip().to_canonical().is_loopback() && !public {
+        let ip = address.ip();
+        let text_ = format!("`{key}`: {ip} is not loopback; if that is meant say `public = true`");
+        section.mistake(text.line, text_);
+    }
+    address
+}
+
+/// Scheme, host and port, without a `/` at the end; by default those of `listen`.
+fn read_url(
+    section: &mut Section<'_, '_>,
+    key: &str,
+    schemes: &[&str],
+    listen: SocketAddr,
+) -> String {
+    let default = || format!("{}://{listen}", schemes.first().unwrap_or(&"https"));
+    let Some(text) = section.text(key) else { return default() };
+    let url = text.value.trim_end_matches('/');
+    match check_url(url, schemes) {
+        Ok(()) => url.to_owned(),
+        Err(wrong) => {
+            section.mistake(text.line, format!("`{key}` {wrong}, not {:?}", text.value));
+            default()
+        }
+    }
+}
+
+fn check_url(url: &str, schemes: &[&str]) -> Result<(), String> {
+    let form = || format!("begins with {}://", schemes.join(":// or "));
+    let (scheme, rest) = url.split_once("://").ok_or_else(form)?;
+    if !schemes.contains(&scheme) {
+        return Err(form());
+    }
+    let authority = rest.split('/').next().unwrap_or_default();
+    if authority.is_empty() {
+        return Err("names a host".to_owned());
+    }
+    if authority.contains('@') {
+        return Err("holds no user or password".to_owned());
+    }
+    let fit = |c: char| c.is_ascii_alphanumeric() || "-._~:[]/%".contains(c);
+    if !rest.chars().all(fit) {
+        return Err("is a plain address without query, fragment and blanks".to_owned());
+    }
+    Ok(())
+}
+
+fn read_bounds(section: &mut Section<'_, '_>) -> Bounds {
+    const HOUR_SECONDS: u32 = 3_600;
+    Bounds {
+        body_bytes_max: section.long("body_bytes_max", 1024, 1 << 40, 16 * 1024 * 1024),
+        xml_depth_max: section.short("xml_depth_max", 8, 1024, 64),
+        xml_elements_max: section.short("xml_elements_max", 16, 100_000_000, 200_000),
+        connections_max: section.short("connections_max", 1, 1_000_000, 4_096),
+        connections_per_address_max: section.short(
+            "connections_per_address_max",
+            1,
+            1_000_000,
+            256,
+        ),
+        handshake_seconds_max: section.short("handshake_seconds_max", 1, HOUR_SECONDS, 10),
+        header_seconds_max: section.short("header_seconds_max", 1, HOUR_SECONDS, 10),
+        body_seconds_max: section.short("body_seconds_max", 1, HOUR_SECONDS, 60),
+        idle_seconds_max: section.short("idle_seconds_max", 1, 24 * HOUR_SECONDS, 75),
+    }
+}
+
+fn read_policy(section: &mut Section<'_, '_>) -> PolicyKeys {
+    PolicyKeys {
+        gridmap: section.path("gridmap", "/etc/grid-security/grid-mapfile"),
+        uid_min: section.short("uid_min", 1, u32::MAX - 1, 1_000),
+        shared_account: section.truth("shared_account").is_some_and(|lined| lined.value),
+    }
+}
+
+fn read_sandboxes(section: &mut Section<'_, '_>) -> Sandboxes {
+    Sandboxes {
+        root: section.path("root", "/var/lib/nesssi/sandboxes"),
+        umask: section.short("umask", 0, 0o777, 0o077),
+    }
+}
+
+fn read_services(section: &mut Section<'_, '_>) -> Services {
+    Services {
+        directory: section.path("directory", "/usr/share/nesssi/services"),
+        account: section.account("account"),
+        python: section.path("python", "/usr/bin/python3"),
+        python_path: section.path("python_path", "/usr/share/nesssi/python"),
+        describe_seconds_max: section.short("describe_seconds_max", 1, 3_600, 10),
+        workers_max_per_service: section.short("workers_max_per_service", 1, 10_000, 16),
+        worker_calls_max: section.long("worker_calls_max", 1, 1 << 62, 10_000),
+        worker_idle_seconds_max: section.long("worker_idle_seconds_max", 1, 1 << 31, 300),
+    }
+}
+
+fn read_batch(section: &mut Section<'_, '_>) -> Batch {
+    let default = section.text("default").map_or("local".to_owned(), |text| {
+        if text.value != "local" {
+            section.mistake(text.line, format!("`default` is \"local\", not {:?}", text.value));
+        }
+        text.value
+    });
+    let table = section.table.as_mut().and_then(|table| table.table("local"));
+    let mut inner = Section { table, base: section.base };
+    let local = LocalBatch {
+        slots: inner.short("slots", 0, 100_000, 0),
+        queue_max: inner.short("queue_max", 1, 10_000_000, 100_000),
+    };
+    if let Some(table) = inner.table {
+        table.finish(keys::advice);
+    }
+    Batch { default, local }
+}

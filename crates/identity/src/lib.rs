@@ -1,0 +1,29 @@
+//! Who is calling.
+//!
+//! A *peer* is the other end of a connection, as far as its credential says: [`Peer`]. A credential
+//! is a chain of X.509 certificates, the *end-entity certificate* (EEC) first, and it is judged
+//! against a *trust directory*, the CA certificates that the site has chosen: [`TrustDirectory`].
+//!
+//! A credential that is offered and fails never counts as none: [`tls`] lets the handshake complete
+//! so that the [`Refusal`] can be told to the caller, and [`judge_chain`] says what it is. It is asked
+//! again for every connection and every resumption of one, with the time as a parameter.
+//!
+//! What is still to come has its place: proxy certificates become a module `proxy`, which takes the
+//! proxies off the front of the chain before `chain` judges the EEC behind them; `<hash>.r0` (CRLs)
+//! and `<hash>.signing_policy` become modules `crl` and `signing_policy`, read by `trust` beside the
+//! CA that they belong to and asked by `chain` at each step from a certificate to its issuer. Until
+//! then a proxy certificate is refused as what it is.
+#![forbid(unsafe_code)]
+
+mod chain;
+mod names;
+mod peer;
+mod signature;
+mod time;
+pub mod tls;
+mod trust;
+
+pub use chain::{CHAIN_LENGTH_MAX, judge_chain, judge_peer};
+pub use peer::{Identity, NoCertificate, Peer, Refusal};
+pub use time::rfc3339;
+pub use trust::{CA_FILE_BYTES_MAX, Problem, TrustDirectory};

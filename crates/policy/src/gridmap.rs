@@ -1,0 +1,249 @@
+//! The gridmap: which account a subject DN has of its own.
+//!
+//! Globus's format, one entry a line: `"/O=Grid/CN=Alice" alice,backup`. The DN is in double
+//! quotes, or ends at the first blank; accounts are separated by commas and blanks, and the first
+//! is the default. A line whose first character is `#` is a comment. Inside a DN `\xHH` is a byte,
+//! and `\` before any other character is that character. DNs are compared as
+//! [`SubjectDn::matching_key`] says; the first line with a DN wins.
+//!
+//! Where Globus guesses or skips, this refuses, with line and column: a carriage return (Globus
+//! makes it part of the account's name), other control bytes, a `#` among the accounts, `root`,
+//! pool accounts (`.pool`), a DN that is none. One wrong line refuses the whole file, and whoever
+//! reads it keeps the last good one in force.
+
+use std::collections::HashMap;
+
+use nesssi_dn::{MatchingKey, SubjectDn};
+
+use crate::{AccountName, NameError};
+
+/// How large a gridmap may be, in bytes: about 100,000 lines.
+pub const GRIDMAP_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How many mistakes of one file are told.
+const ERRORS_MAX: usize = 100;
+
+/// A gridmap without a mistake.
+#[derive(Debug, Clone, Default)]
+pub struct Gridmap {
+    entries: Vec<GridmapEntry>,
+    by_key: HashMap<MatchingKey, usize>,
+}
+
+/// One line of a gridmap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GridmapEntry {
+    /// Whose line it is.
+    pub subject: SubjectDn,
+    /// His accounts, one at least, the default first.
+    pub accounts: Vec<AccountName>,
+    /// Its number, from 1.
+    pub line: usize,
+}
+
+/// A mistake that refuses the file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {text}")]
+pub struct GridmapError {
+    /// Its line, from 1.
+    pub line: usize,
+    /// The character in the line, from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub text: String,
+}
+
+/// Something odd that refuses nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// Its line, from 1.
+    pub line: usize,
+    /// What is odd.
+    pub text: String,
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "line {}: {}", self.line, self.text)
+    }
+}
+
+impl Gridmap {
+    /// Reads a gridmap.
+    ///
+    /// # Errors
+    /// Every mistake (the first 100), in the order of lines.
+    pub fn parse(text: &str) -> Result<(Self, Vec<Warning>), Vec<GridmapError>> {
+        Self::parse_bytes(text.as_bytes())
+    }
+
+    /// Reads a gridmap that may hold bytes which are no UTF-8; they match the same bytes in a
+    /// certificate.
+    ///
+    /// # Errors
+    /// Every mistake (the first 100), in the order of lines.
+    pub fn parse_bytes(text: &[u8]) -> Result<(Self, Vec<Warning>), Vec<GridmapError>> {
+        if text.len() > GRIDMAP_BYTES_MAX {
+            let text = format!("larger than {GRIDMAP_BYTES_MAX} bytes");
+            return Err(vec![GridmapError { line: 1, column: 1, text }]);
+        }
+        let (mut gridmap, mut warnings, mut errors) = (Self::default(), Vec::new(), Vec::new());
+        for (index, bytes) in text.split(|&byte| byte == b'\n').enumerate() {
+            let line = index + 1;
+            match parse_line(bytes) {
+                Ok(None) => {}
+                Ok(Some((subject, accounts))) => {
+                    warnings.extend(gridmap.add(GridmapEntry { subject, accounts, line }));
+                }
+                Err((at, text)) => {
+                    errors.push(GridmapError { line, column: column(bytes, at), text });
+                    if errors.len() == ERRORS_MAX {
+                        break;
+                    }
+                }
+            }
+        }
+        if errors.is_empty() { Ok((gridmap, warnings)) } else { Err(errors) }
+    }
+
+    fn add(&mut self, entry: GridmapEntry) -> Option<Warning> {
+        let line = entry.line;
+        let key = entry.subject.matching_key();
+        if let Some(first) = self.by_key.get(&key).and_then(|&index| self.entries.get(index)) {
+            let text = format!("{} has line {} already, which wins", entry.subject, first.line);
+            return Some(Warning { line, text });
+        }
+        self.by_key.insert(key, self.entries.len());
+        self.entries.push(entry);
+        None
+    }
+
+    /// The first line with this DN.
+    #[must_use]
+    pub fn lookup(&self, subject: &SubjectDn) -> Option<&GridmapEntry> {
+        self.by_key.get(&subject.matching_key()).and_then(|&index| self.entries.get(index))
+    }
+
+    /// All entries that are in force, in the order of lines.
+    #[must_use]
+    pub fn entries(&self) -> &[GridmapEntry] {
+        &self.entries
+    }
+
+    /// A gridmap's text with these entries: quoted, printable ASCII, one a line.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        self.entries.iter().map(GridmapEntry::to_line).collect()
+    }
+}
+
+impl GridmapEntry {
+    fn to_line(&self) -> String {
+        let accounts: Vec<_> = self.accounts.iter().map(AccountName::as_str).collect();
+        // The one-line form has `\` escaped already; quotes it leaves alone.
+        let subject = self.subject.to_oneline().replace('"', "\\\"");
+        format!("\"{subject}\" {}\n", accounts.join(","))
+    }
+}
+
+/// What is wrong, and before which byte of the line.
+type Wrong = (usize, String);
+
+fn wrong<T>(at: usize, text: impl Into<String>) -> Result<T, Wrong> {
+    Err((at, text.into()))
+}
+
+fn column(line: &[u8], at: usize) -> usize {
+    let starts_character = |byte: &&u8| (**byte & 0xc0) != 0x80;
+    line.iter().take(at).filter(starts_character).count() + 1
+}
+
+fn parse_line(line: &[u8]) -> Result<Option<(SubjectDn, Vec<AccountName>)>, Wrong> {
+    check_bytes(line)?;
+    let Some(start) = line.iter().position(|byte| !is_blank(*byte)) else { return Ok(None) };
+    if line.get(start) == Some(&b'#') {
+        return Ok(None);
+    }
+    let (dn_start, dn_end, after) = find_dn(line, start)?;
+    let text = line.get(dn_start..dn_end).unwrap_or_default();
+    let subject = SubjectDn::parse_oneline_bytes(text)
+        .map_err(|error| (dn_start + error.at().unwrap_or(0), without_place(&error)))?;
+    Ok(Some((subject, parse_accounts(line, after)?)))
+}
+
+/// The column says the place, counted from the line's start; the DN's own count would confuse.
+fn without_place(error: &nesssi_dn::DnError) -> String {
+    let text = error.to_string();
+    error.at().map_or(text.clone(), |at| text.replace(&format!(" at byte {at}"), ""))
+}
+
+fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
+fn check_bytes(line: &[u8]) -> Result<(), Wrong> {
+    let Some(at) = line.iter().position(|&byte| byte.is_ascii_control() && byte != b'\t') else {
+        return Ok(());
+    };
+    match line.get(at) {
+        Some(b'\r') => wrong(at, "carriage return: save the file with Unix line ends"),
+        Some(byte) => wrong(at, format!("control byte 0x{byte:02x}")),
+        None => Ok(()),
+    }
+}
+
+/// Where the DN starts and ends, and where the accounts may start.
+fn find_dn(line: &[u8], start: usize) -> Result<(usize, usize, usize), Wrong> {
+    if line.get(start) != Some(&b'"') {
+        let end = (start..line.len()).find(|&at| line.get(at).copied().is_some_and(is_blank));
+        let end = end.unwrap_or(line.len());
+        return Ok((start, end, end));
+    }
+    let first = start + 1;
+    let mut at = first;
+    while let Some(byte) = line.get(at) {
+        match byte {
+            b'\\' => at += 2,
+            b'"' => {
+                return match line.get(at + 1) {
+                    Some(&next) if !is_blank(next) => {
+                        wrong(at + 1, "a blank is missing between the DN and the accounts")
+                    }
+                    _ => Ok((first, at, at + 1)),
+                };
+            }
+            _ => at += 1,
+        }
+    }
+    wrong(start, "the quote is never closed")
+}
+
+fn parse_accounts(line: &[u8], after: usize) -> Result<Vec<AccountName>, Wrong> {
+    let mut accounts = Vec::new();
+    let mut at = after;
+    let rest = line.get(after..).unwrap_or_default();
+    for word in rest.split(|&byte| is_blank(byte) || byte == b',') {
+        if !word.is_empty() {
+            accounts.push(parse_account(word).map_err(|(inside, text)| (at + inside, text))?);
+        }
+        at += word.len() + 1;
+    }
+    if accounts.is_empty() {
+        return wrong(line.len(), "no account for this DN");
+    }
+    Ok(accounts)
+}
+
+fn parse_account(word: &[u8]) -> Result<AccountName, Wrong> {
+    let text = String::from_utf8_lossy(word);
+    match word.first() {
+        Some(b'.') => wrong(0, format!("pool accounts are not supported ({text:?})")),
+        Some(b'#') => wrong(0, "a comment begins its line: '#' may not stand among the accounts"),
+        _ => AccountName::parse(&text).map_err(|error| {
+            let at = if let NameError::Character { at, .. } = error { at } else { 0 };
+            (at, format!("account {text:?}: {error}"))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

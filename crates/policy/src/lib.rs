@@ -1,0 +1,23 @@
+//! What callers may do.
+//!
+//! * A *level* says how far a credential is trusted, and what it may use: [`Level`], [`Limits`].
+//! * The *gridmap* says which account a subject DN has of its own: [`Gridmap`].
+//! * An *access list* says who may call a service's methods: [`Access`].
+//!
+//! [`Rules::judge`] turns a caller into a [`Judgement`], [`Access::permits`] into [`Permitted`],
+//! and [`admit_seconds`] holds what is asked against the level's limit. All of it is pure: the
+//! caller reads the files, and knows the time.
+#![forbid(unsafe_code)]
+
+mod access;
+mod gridmap;
+mod levels;
+mod limits;
+mod names;
+pub mod written;
+
+pub use access::{Access, AccessError, Denied, Permitted};
+pub use gridmap::{GRIDMAP_BYTES_MAX, Gridmap, GridmapEntry, GridmapError, Warning};
+pub use levels::{From, Judgement, Level, NotJudged, Rules};
+pub use limits::{AdmitError, LIMITS_BYTES, Limits, OverLimit, admit_seconds};
+pub use names::{AccountName, LevelName, NameError};
