@@ -75,19 +75,6 @@ pub struct AccountRules {
     pub uid_min: u32,
     /// The uid that the gatekeeper runs as, which no caller may become.
     pub service_uid: Option<u32>,
-    /// Whether a locked or expired account is refused: not when sessions are only tended.
-    pub standing: Standing,
-    /// Today, days after 1970 UTC.
-    pub today: i64,
-}
-
-/// Whether an account must be in good standing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// Neither locked nor expired.
-    Good,
-    /// Any: what the account has left may be tended.
-    Any,
 }
 
 /// Why an account may not be used. Each rule has its own message, for the log.
@@ -149,17 +136,38 @@ pub enum AccountRefusal {
 
 /// Looks an account up and holds it against the rules. May block: call it in a child with a deadline.
 ///
-/// Locked and expired are judged only by root, who alone can read the shadow database.
+/// Whether it is in good standing is another question, [`in_good_standing`]: what a locked account
+/// has left behind may still be tended.
 ///
 /// # Errors
 /// The first rule that it breaks.
 pub fn look_up(name: &str, rules: &AccountRules) -> Result<Account, AccountRefusal> {
     let account = find(name)?;
     rules.judge(&account)?;
-    if rules.standing == Standing::Good {
-        rules.judge_standing(&account)?;
-    }
     Ok(account)
+}
+
+/// Whether an account is neither locked nor expired on a day (days after 1970 UTC). May block.
+///
+/// Judged only by root, who alone can read the shadow database; others get `Ok`.
+///
+/// # Errors
+/// [`AccountRefusal::Locked`], [`AccountRefusal::Expired`], [`AccountRefusal::System`].
+pub fn in_good_standing(account: &Account, today: i64) -> Result<(), AccountRefusal> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let line = sys::shadow(&c_name(&account.name)?)
+        .map_err(|source| AccountRefusal::System { name: account.name.clone(), source })?;
+    let Some(line) = line else { return Ok(()) };
+    if is_locked(&line.password) {
+        return Err(AccountRefusal::Locked(account.name.clone()));
+    }
+    if line.expires_day >= 0 && today >= line.expires_day {
+        let (name, day) = (account.name.clone(), line.expires_day);
+        return Err(AccountRefusal::Expired { name, day });
+    }
+    Ok(())
 }
 
 /// The account that this process runs as (by its effective uid), held against no rule.
@@ -215,25 +223,6 @@ impl AccountRules {
         }
         if account.gid == 0 || account.groups.contains(&0) {
             return Err(AccountRefusal::RootGroup(name()));
-        }
-        Ok(())
-    }
-
-    fn judge_standing(&self, account: &Account) -> Result<(), AccountRefusal> {
-        if !rustix::process::geteuid().is_root() {
-            return Ok(());
-        }
-        let line = sys::shadow(&c_name(&account.name)?)
-            .map_err(|source| AccountRefusal::System { name: account.name.clone(), source })?;
-        let Some(line) = line else { return Ok(()) };
-        if is_locked(&line.password) {
-            return Err(AccountRefusal::Locked(account.name.clone()));
-        }
-        if line.expires_day >= 0 && self.today >= line.expires_day {
-            return Err(AccountRefusal::Expired {
-                name: account.name.clone(),
-                day: line.expires_day,
-            });
         }
         Ok(())
     }

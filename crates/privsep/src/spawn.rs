@@ -392,7 +392,7 @@ fn lay_out(
     }
     let mut kept = vec![0, 1, 2];
     if let Some(report) = report {
-        let moved = sys::leak(rustix::io::fcntl_dupfd_cloexec(&*report, top + 2)?);
+        let moved = sys::leak(rustix::io::fcntl_dupfd_cloexec(*report, top + 2)?);
         *report = sys::dup_onto(moved, report_number, true)?;
         kept.push(report_number);
     }
