@@ -1,0 +1,45 @@
+"""The service API by the name that the original's services import: `from gridsession import *`."""
+
+from nesssi.api import (
+    get_sandbox,
+    get_session_info,
+    get_session_url,
+    get_status,
+    get_status_value,
+    get_system_user,
+    getSandbox,
+    getSessionInfo,
+    getSessionUrl,
+    getStatus,
+    getStatusValue,
+    getSystemUser,
+    job_monitor,
+    jobMonitor,
+    run_cmd,
+    run_job,
+    runCmd,
+    runJob,
+)
+from nesssi.fault import Fault
+
+__all__ = [
+    "Fault",
+    "getSandbox",
+    "getSessionInfo",
+    "getSessionUrl",
+    "getStatus",
+    "getStatusValue",
+    "getSystemUser",
+    "get_sandbox",
+    "get_session_info",
+    "get_session_url",
+    "get_status",
+    "get_status_value",
+    "get_system_user",
+    "jobMonitor",
+    "job_monitor",
+    "runCmd",
+    "runJob",
+    "run_cmd",
+    "run_job",
+]

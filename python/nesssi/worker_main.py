@@ -1,0 +1,139 @@
+"""NAME
+    worker_main.py - the service worker: the process that runs a service's code
+
+SYNOPSIS
+    python -I worker_main.py serve NAME FOLDER
+    python -I worker_main.py describe NAME FOLDER
+
+DESCRIPTION
+    `describe` imports the service, writes one JSON object that tells its methods (or why it is
+    broken) and exits. `serve` says that it is ready, then answers one call after the other until it is
+    told to shut down or the container goes. Both talk on descriptor 3, as docs/services.md says.
+
+SECURITY
+    Runs as the account of the caller, with the service's code in the same process: nothing here
+    protects a worker from its own service. What the container believes is the token of a call.
+
+DIAGNOSTICS
+    Standard output and error are the service's log. An exception that is no fault is written there
+    with an incident id, and the caller reads that id alone.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+from typing import Any, Optional
+
+# How long a worker that was told to end may take for its exit handlers and threads.
+_LINGER_SECONDS_MAX = 5
+_EXIT_USAGE = 64
+
+
+def main(arguments: list[str]) -> int:
+    """Does what `arguments` say; the result is the exit code."""
+    _find_nesssi()
+    _prepare_log()
+    if len(arguments) != 3 or arguments[0] not in ("serve", "describe"):
+        print("usage: worker_main.py serve|describe NAME FOLDER", file=sys.stderr)
+        return _EXIT_USAGE
+    from nesssi import link
+
+    try:
+        link.current = link.Link()
+    except OSError:
+        print("nesssi: descriptor 3, the socket to the container, is not open", file=sys.stderr)
+        return _EXIT_USAGE
+    action, name, folder = arguments
+    sys.argv = [os.path.join(folder, "__init__.py")]
+    return _describe(name, folder) if action == "describe" else _serve(name, folder)
+
+
+def _find_nesssi() -> None:
+    """Lets `import nesssi` and `import gridsession` find the package that this file is part of."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    if sys.path and sys.path[0] == here:  # started without -I
+        del sys.path[0]
+    package_path = os.path.dirname(here)
+    if package_path not in sys.path:
+        sys.path.insert(0, package_path)
+
+
+def _prepare_log() -> None:
+    """Makes what a service prints reach the log line by line, whatever characters are in it.
+
+    The environment's PYTHONUNBUFFERED and PYTHONDONTWRITEBYTECODE say nothing to a Python under -I.
+    """
+    sys.dont_write_bytecode = True
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore
+
+
+def _describe(name: str, folder: str) -> int:
+    from nesssi import link, loading, wire
+    from nesssi.describe import describe
+
+    link_to_container = link.current
+    assert link_to_container is not None
+    try:
+        description = describe(loading.load(name, folder))
+    except loading.Broken as broken:
+        description = {"error": str(broken)}
+    link_to_container.send(wire.encode(description) + "\n")
+    return _end(0)
+
+
+def _serve(name: str, folder: str) -> int:
+    from nesssi import link, loading
+
+    link_to_container = link.current
+    assert link_to_container is not None
+    try:
+        service = loading.load(name, folder)
+    except loading.Broken as broken:
+        link_to_container.send(_notification("broken", {"error": str(broken)}))
+        return _end(1)
+    gc.freeze()  # what is loaded now stays: no collection need look at it again
+    link_to_container.send(_notification("ready", {"methods": list(service.methods)}))
+    try:
+        _answer_calls(link_to_container, service.methods)
+    except ValueError as wrong:
+        print(f"nesssi: the container sent what is no message: {wrong}", file=sys.stderr)
+        return _end(1)
+    return _end(0)
+
+
+def _notification(method: str, params: dict[str, Any]) -> str:
+    from nesssi import wire
+
+    return wire.encode({"jsonrpc": "2.0", "method": method, "params": params}) + "\n"
+
+
+def _end(code: int) -> int:
+    """Lets the service's exit handlers and threads finish, for a while; then the kernel ends it."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(_LINGER_SECONDS_MAX)
+    return code
+
+
+def _answer_calls(link: Any, methods: dict[str, Any]) -> None:
+    """Answers calls until the container says shutdown or goes."""
+    from nesssi.answer import answer
+
+    while not link.stopping:
+        received = link.receive()
+        if received is None:
+            return
+        message, tagged = received
+        method: Optional[str] = message.get("method")
+        if method == "call":
+            answer(link, methods, message, tagged)
+        elif method == "shutdown":
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
