@@ -77,7 +77,7 @@ def load(
             return callback()
         if sys.stdin is not None and sys.stdin.isatty():
             return getpass.getpass("Enter the pass phrase of your key: ")
-        return ""
+        raise ValueError("the key needs a pass phrase: give passwd or callback")
 
     if not credential.is_text:
         _load_files(context, credential.certificate, credential.key, passphrase)

@@ -28,7 +28,7 @@ import sys
 from typing import Any, Optional
 
 # How long a worker that was told to end may take for its exit handlers and threads.
-_LINGER_SECONDS_MAX = 5
+_LINGER_SECONDS_MAX = 2
 _EXIT_USAGE = 64
 
 

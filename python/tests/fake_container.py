@@ -68,7 +68,7 @@ class Worker:
         self.socket.sendall(line)
 
     def send(self, message: dict) -> None:
-        self.send_raw(json.dumps(message).encode() + b"\n")
+        self.send_raw(json.dumps(message, ensure_ascii=False).encode() + b"\n")
 
     def receive(self) -> dict:
         line = self.reader.readline()

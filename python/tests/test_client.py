@@ -1,0 +1,281 @@
+"""The client, against an XML-RPC server over TLS on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import io
+import os
+import pathlib
+import ssl
+import tempfile
+import unittest
+import warnings
+from unittest import mock
+
+import fake_server
+
+import Clarens
+import ClarensDpe as Nesssi
+import nesssi
+from nesssi import credentials
+
+
+class ClientCase(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        directory = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(directory.cleanup)
+        cls.made = fake_server.Credentials(pathlib.Path(directory.name))
+
+    def setUp(self) -> None:
+        self.server = fake_server.Server(self.made)
+        self.addCleanup(self.server.stop)
+
+    def client(self, **options: object) -> nesssi.connection.Client:
+        options.setdefault("cafile", self.made.path("ca.pem"))
+        options.setdefault("guest", 1)
+        client = nesssi.client(self.server.url, **options)
+        self.addCleanup(client.__exit__)
+        return client
+
+
+class Calls(ClientCase):
+    def test_any_dotted_path_is_a_method(self) -> None:
+        svr = self.client(debug=0)
+        self.assertEqual(svr.a.b.c.d(1, "x"), [1, "x"])
+        self.assertEqual(svr["a.b.c.d"](), [])
+        self.assertEqual([path for path, _, _ in self.server.calls], ["/clarens/"] * 2)
+        with self.assertRaises(AttributeError):
+            svr._no_method  # noqa: B018
+        self.assertEqual(repr(svr.a.b), f"<method a.b of {self.server.url}>")
+
+    def test_values_go_there_and_back(self) -> None:
+        svr = self.client()
+        moment = datetime.datetime(2006, 11, 22, 12, 0)
+        values = [1, -(2**31), True, 1.5, "é <&> ]]>", None, b"\0\xff", moment]
+        values += [[1, [2]], {"k": {"": []}}, 1e-300]
+        self.assertEqual(svr.echo.echo(*values), values)
+
+    def test_a_carriage_return_stays_one(self) -> None:
+        self.client().echo.echo("a\r\nb")
+        self.assertIn(b"a&#13;\nb", self.server.bodies[-1])
+
+    def test_large_integers_go_as_i8(self) -> None:
+        svr = self.client()
+        with self.assertRaises(nesssi.ReplyLost):  # Python's own server cannot answer them
+            svr.echo.echo(2**40)
+        self.assertIn(b"<i8>1099511627776</i8>", self.server.bodies[-1])
+
+    def test_what_cannot_be_sent_is_refused_before(self) -> None:
+        svr = self.client()
+        for value in (2**63, "\0", "\ud800", float("nan"), object(), {1: 2}):
+            with self.subTest(repr(value)), self.assertRaises((OverflowError, ValueError, TypeError)):
+                svr.echo.echo(value)
+        self.assertEqual(self.server.calls, [])
+
+    def test_faults(self) -> None:
+        svr = self.client()
+        for method, code, text in [
+            (svr.fault.over, 413, "asked for 2, the limit is 1"),
+            (svr.fault.refused, 403, "certificate expired"),
+            (svr.fault.html, 502, "the server's answer is HTTP 502 Bad Gateway, and no XML-RPC"),
+        ]:
+            with self.assertRaises(nesssi.Fault) as raised:
+                method()
+            fault = raised.exception
+            self.assertEqual((fault.code, fault.text), (code, text))
+            self.assertEqual((fault.faultCode, fault.faultString), (code, text))
+            self.assertEqual(str(fault), f"fault {code}: {text}")
+        with self.assertRaisesRegex(ValueError, "no XML-RPC reply"):
+            svr.fault.nonsense()
+
+    def test_debug_shows_what_goes_and_comes(self) -> None:
+        shown = io.StringIO()
+        with contextlib.redirect_stderr(shown):
+            self.client(debug=1).echo.echo("seen")
+        self.assertEqual(shown.getvalue().count("seen"), 2)
+
+    def test_the_names_of_the_original(self) -> None:
+        for module in (Nesssi, Clarens):
+            options = {"debug": 0, "guest": 1, "cafile": self.made.path("ca.pem")}
+            old = {"do_login": 0, "progress_cb": None, "rpc": "jsonrpc", "callback": None, "async": 0}
+            with module.client(self.server.url, **options, **old) as svr:
+                self.assertEqual(svr.echo.echo("hello"), ["hello"])
+
+    def test_wrong_options_and_addresses(self) -> None:
+        for url in ("http://localhost/clarens/", "localhost", "https:///x", "https://a:b@c/", ""):
+            with self.subTest(url), self.assertRaises(ValueError):
+                nesssi.client(url, guest=1)
+        for error, options in [(TypeError, {"colour": 1}), (ValueError, {"async": 1}),
+                               (ValueError, {"rpc": "soap"})]:
+            with self.subTest(options), self.assertRaises(error):
+                nesssi.client("https://localhost/", guest=1, **options)
+
+
+class Connections(ClientCase):
+    def test_one_connection_serves_many_calls(self) -> None:
+        svr = self.client()
+        for number in range(5):
+            self.assertEqual(svr.echo.echo(number), [number])
+        self.assertEqual(self.server.connections, 1)
+
+    def test_a_connection_that_ended_between_calls_is_made_anew(self) -> None:
+        svr = self.client()
+        for method in (svr.drop.after, svr.close.after):
+            method()
+            if method is not svr.close.after:
+                self.server.closed.wait(5)
+            self.assertEqual(svr.echo.echo("again"), ["again"])
+        self.assertGreaterEqual(self.server.connections, 3)
+        self.assertEqual(len(self.server.calls), 4)
+
+    def test_a_call_whose_reply_is_lost_is_never_made_again(self) -> None:
+        svr = self.client()
+        for warm in (False, True):
+            before = len(self.server.calls)
+            if warm:
+                svr.echo.echo("warm")
+                before += 1
+            with self.assertRaisesRegex(nesssi.ReplyLost, "may have been carried out"):
+                svr.drop.before()
+            self.assertEqual(len(self.server.calls), before + 1)
+        self.assertEqual(svr.echo.echo("well"), ["well"])
+
+    def test_a_silent_server_is_not_waited_for_endlessly(self) -> None:
+        svr = self.client(timeout=0.2)
+        with self.assertRaises(nesssi.ReplyLost):
+            svr.never()
+        self.server.closed.set()
+
+    def test_no_server_is_an_error_at_once(self) -> None:
+        svr = self.client()
+        self.server.http.socket.close()
+        with self.assertRaises(ConnectionRefusedError):
+            svr.echo.echo()
+
+
+class Trust(ClientCase):
+    def test_a_server_of_an_unknown_authority_is_refused(self) -> None:
+        svr = self.client(cafile=self.made.path("other.pem"))
+        with self.assertRaises(ssl.SSLCertVerificationError):
+            svr.echo.echo()
+        self.assertEqual(self.server.calls, [])
+
+    def test_a_server_of_another_name_is_refused(self) -> None:
+        stranger = fake_server.Server(self.made, "stranger")
+        self.addCleanup(stranger.stop)
+        svr = nesssi.client(stranger.url, guest=1, cafile=self.made.path("ca.pem"))
+        with self.assertRaisesRegex(ssl.SSLCertVerificationError, "ostname"):
+            svr.echo.echo()
+
+    def test_where_the_trusted_are_found(self) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            ca = pathlib.Path(self.made.path("ca.pem")).read_text()
+            pathlib.Path(directory, "12345678.0").write_text(ca)
+            pathlib.Path(directory, "12345678.signing_policy").write_text("not a certificate")
+            for variables in ({"NESSSI_CA": self.made.path("ca.pem")}, {"NESSSI_CA": directory},
+                              {"X509_CERT_DIR": directory}):
+                with self.subTest(variables), mock.patch.dict(os.environ, variables):
+                    self.assertEqual(self.client(cafile=None).echo.echo(1), [1])
+            self.assertEqual(self.client(cafile=directory).echo.echo(1), [1])
+        with self.assertRaises(FileNotFoundError):
+            self.client(cafile="/no/such/file")
+
+
+class Certificates(ClientCase):
+    def setUp(self) -> None:
+        super().setUp()
+        home = tempfile.TemporaryDirectory()
+        self.addCleanup(home.cleanup)
+        self.home = pathlib.Path(home.name)
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("X509_", "NESSSI_"))}
+        changed = mock.patch.dict(os.environ, {**kept, "HOME": home.name}, clear=True)
+        changed.start()
+        self.addCleanup(changed.stop)
+        # No user has this number: the machine's own /tmp/x509up_u<uid> stays out of the test.
+        self.uid = 4_000_000_000 - os.getpid()
+        renamed = mock.patch("nesssi.credentials.os.getuid", return_value=self.uid)
+        renamed.start()
+        self.addCleanup(renamed.stop)
+
+    def who(self, **options: object) -> object:
+        return self.client(guest=0, **options).who.am_i()
+
+    def test_given_files_and_texts(self) -> None:
+        path = self.made.path
+        texts = {name: pathlib.Path(path(name)).read_text() for name in ("user.pem", "user.key")}
+        for options in (
+            {"certfile": path("user.pem"), "keyfile": path("user.key")},
+            {"certfile": path("proxy.pem")},
+            {"cert_text": texts["user.pem"], "key_text": texts["user.key"]},
+            {"cert_text": texts["user.pem"] + texts["user.key"]},
+            {"certfile": path("user.pem"), "keyfile": path("locked.key"),
+             "passwd": fake_server.PASSPHRASE},
+            {"certfile": path("user.pem"), "keyfile": path("locked.key"),
+             "callback": lambda: fake_server.PASSPHRASE},
+        ):
+            with self.subTest(sorted(options)):
+                self.assertEqual(self.who(**options), "Alice")
+
+    def test_a_guest_shows_none_even_if_there_is_one(self) -> None:
+        with mock.patch.dict(os.environ, {"X509_USER_PROXY": self.made.path("proxy.pem")}):
+            self.assertIsNone(self.client(guest=1).who.am_i())
+            self.assertEqual(self.who(), "Alice")
+
+    def test_certificate_and_key_named_by_the_environment(self) -> None:
+        names = {"X509_USER_CERT": "user.pem", "X509_USER_KEY": "user.key"}
+        with mock.patch.dict(os.environ, {k: self.made.path(v) for k, v in names.items()}):
+            self.assertEqual(self.who(), "Alice")
+
+    def test_the_proxy_in_tmp_must_be_ours_alone(self) -> None:
+        proxy = pathlib.Path(f"/tmp/x509up_u{self.uid}")
+        self.addCleanup(proxy.unlink)
+        proxy.touch(0o600)
+        proxy.write_text(pathlib.Path(self.made.path("proxy.pem")).read_text())
+        self.assertEqual(self.who(), "Alice")
+        proxy.chmod(0o644)
+        with warnings.catch_warnings(record=True) as caught, self.assertRaises(FileNotFoundError):
+            warnings.simplefilter("always")
+            self.who()
+        self.assertIn("mode 0600", str(caught[0].message))
+        proxy.unlink()
+        proxy.symlink_to(self.made.path("proxy.pem"))
+        with self.assertWarns(UserWarning), self.assertRaises(FileNotFoundError):
+            self.who()
+
+    def test_the_globus_directory(self) -> None:
+        globus = self.home / ".globus"
+        globus.mkdir()
+        for name, target in (("usercert.pem", "user.pem"), ("userkey.pem", "user.key")):
+            (globus / name).symlink_to(self.made.path(target))
+        self.assertEqual(self.who(), "Alice")
+
+    def test_none_at_all_says_where_it_looked(self) -> None:
+        with self.assertRaisesRegex(FileNotFoundError, "x509up_u.*usercert.pem.*guest=1"):
+            self.who()
+
+    def test_bad_files_are_named(self) -> None:
+        with self.assertRaisesRegex(FileNotFoundError, "/no/such"):
+            self.who(certfile="/no/such")
+        path = self.made.path
+        for options in (
+            {"certfile": path("user.csr")},
+            {"certfile": path("user.pem"), "keyfile": path("other.key")},
+            {"certfile": path("user.pem"), "keyfile": path("locked.key"), "passwd": "wrong"},
+        ):
+            with self.subTest(options), self.assertRaisesRegex(ValueError, "cannot be used: .*user"):
+                self.who(**options)
+        with self.assertRaisesRegex(ValueError, "give passwd or callback"):
+            self.who(certfile=path("user.pem"), keyfile=path("locked.key"))
+
+    def test_the_order(self) -> None:
+        with mock.patch.dict(os.environ, {"X509_USER_PROXY": "/p", "X509_USER_CERT": "/c"}):
+            self.assertEqual(credentials.find("/given")[:2], ("/given", "/given"))
+            self.assertEqual(credentials.find()[:2], ("/p", "/p"))
+            del os.environ["X509_USER_PROXY"]
+            self.assertEqual(credentials.find()[:2], ("/c", "/c"))
+
+
+if __name__ == "__main__":
+    unittest.main()
