@@ -1,0 +1,132 @@
+//! Connections: opening, keeping alive, and sending one request exactly once.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::error::TransportError;
+use crate::url::Origin;
+
+/// Name look-up, TCP and TLS together.
+const CONNECT_SECONDS_MAX: u64 = 15;
+/// A kept connection is used again within this time; servers close idle ones after about as long.
+const IDLE_SECONDS_MAX: u64 = 15;
+/// Kept connections; more than that are closed when their call is done.
+const IDLE_CONNECTIONS_MAX: usize = 8;
+
+pub(crate) type Sender = SendRequest<Full<Bytes>>;
+
+/// The connections to one origin.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    origin: Origin,
+    tls: Arc<ClientConfig>,
+    idle: Mutex<Vec<(Sender, Instant)>>,
+}
+
+impl Pool {
+    pub(crate) fn new(origin: Origin, tls: Arc<ClientConfig>) -> Self {
+        Self { origin, tls, idle: Mutex::new(Vec::new()) }
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Sends `request` on a kept connection or a new one, and waits for the head of the answer.
+    ///
+    /// A request goes to a second connection only if nothing of it was written to the first.
+    pub(crate) async fn send(
+        &self,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<(Response<Incoming>, Sender), TransportError> {
+        while let Some(mut sender) = self.take() {
+            if sender.ready().await.is_err() {
+                continue;
+            }
+            match sender.try_send_request(request).await {
+                Ok(response) => return Ok((response, sender)),
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(self.http_error(error.into_error())),
+                },
+            }
+        }
+        let mut sender = self.connect().await?;
+        let response =
+            sender.send_request(request).await.map_err(|error| self.http_error(error))?;
+        Ok((response, sender))
+    }
+
+    /// Keeps a connection whose answer has been read to its end.
+    pub(crate) fn keep(&self, sender: Sender) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if !sender.is_closed() && idle.len() < IDLE_CONNECTIONS_MAX {
+            idle.push((sender, Instant::now()));
+        }
+    }
+
+    pub(crate) fn http_error(&self, source: hyper::Error) -> TransportError {
+        TransportError::Http { address: self.origin.authority(), source }
+    }
+
+    /// The kept connection that was used last, if any is still good.
+    fn take(&self) -> Option<Sender> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = |since: &Instant| since.elapsed() < Duration::from_secs(IDLE_SECONDS_MAX);
+        idle.retain(|(sender, since)| !sender.is_closed() && fresh(since));
+        idle.pop().map(|(sender, _)| sender)
+    }
+
+    async fn connect(&self) -> Result<Sender, TransportError> {
+        let limit = Duration::from_secs(CONNECT_SECONDS_MAX);
+        timeout(limit, self.connect_unbounded()).await.unwrap_or_else(|_| {
+            Err(TransportError::Deadline {
+                address: self.origin.authority(),
+                what: "connection",
+                seconds: CONNECT_SECONDS_MAX,
+            })
+        })
+    }
+
+    async fn connect_unbounded(&self) -> Result<Sender, TransportError> {
+        let address = || self.origin.authority();
+        let connect_error = |source| TransportError::Connect { address: address(), source };
+        let place = (self.origin.host(), self.origin.port());
+        let tcp = TcpStream::connect(place).await.map_err(connect_error)?;
+        tcp.set_nodelay(true).map_err(connect_error)?;
+        match self.origin.server_name() {
+            Some(name) if self.origin.secure => {
+                let connector = TlsConnector::from(Arc::clone(&self.tls));
+                let tls = connector
+                    .connect(name, tcp)
+                    .await
+                    .map_err(|source| TransportError::Handshake { address: address(), source })?;
+                self.speak(tls).await
+            }
+            _ => self.speak(tcp).await,
+        }
+    }
+
+    async fn speak<S>(&self, stream: S) -> Result<Sender, TransportError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.http_error(error))?;
+        // Its errors reach the one who waits for an answer; nobody else cares.
+        tokio::spawn(async move { connection.await.unwrap_or_default() });
+        Ok(sender)
+    }
+}
