@@ -1,0 +1,77 @@
+//! The journal is the durable record of sessions and jobs, in one SQLite file.
+//!
+//! Whoever restarts reads it once ([`Journal::open`]), and from then on keeps in memory what it
+//! needs and writes only. Writes go to one thread, which puts all that wait into one transaction
+//! (group commit): a writer hears that his change is durable after the commit, and pays a share of
+//! one `fsync`, not a whole one.
+//!
+//! A numbered *lease* says which process writes: opening takes the next number, and the writes of
+//! an older holder are refused, so two gatekeepers never write against each other.
+
+mod rows;
+mod store;
+mod writer;
+
+use std::path::Path;
+
+pub use rows::{Change, JobEnd, JobRow, SessionRow, SessionState, Shepherd};
+pub use store::{Loaded, SCHEMA_VERSION};
+pub use writer::{Done, Journal, WRITES_WAITING_MAX};
+
+/// Why the journal cannot be used, or did not take a change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// The file was written by another version of NESSSI.
+    #[error("schema version {found} is not {SCHEMA_VERSION}: it was written by another version")]
+    Version {
+        /// The version in the file.
+        found: i64,
+    },
+    /// The file is damaged.
+    #[error("the file is damaged: {0}")]
+    Damaged(String),
+    /// Another process has taken the lease since.
+    #[error("another process holds the lease now")]
+    LeaseLost,
+    /// The change speaks of a session or job that is not there, or makes one that is.
+    #[error("the change does not fit what is recorded: {0}")]
+    Unfit(String),
+    /// The disk is full.
+    #[error("the disk is full")]
+    Full,
+    /// Too many changes wait, or the journal is closed.
+    #[error("the journal takes no change now")]
+    Busy,
+    /// SQLite's own error.
+    #[error("{0}")]
+    Sqlite(String),
+}
+
+impl From<rusqlite::Error> for JournalError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode;
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Damaged(error.to_string())
+            }
+            Some(ErrorCode::DiskFull) => Self::Full,
+            Some(ErrorCode::ConstraintViolation) => Self::Unfit(error.to_string()),
+            _ => Self::Sqlite(error.to_string()),
+        }
+    }
+}
+
+impl Journal {
+    /// Opens the journal, or makes it, and takes the lease. Reads everything that is not removed.
+    ///
+    /// # Errors
+    /// [`JournalError::Version`] and [`JournalError::Damaged`] leave the file as it is.
+    pub fn open(path: &Path) -> Result<(Self, Loaded), JournalError> {
+        let mut store = store::Store::open(path)?;
+        let loaded = store.load()?;
+        Ok((Self::over(store)?, loaded))
+    }
+}
+
+#[cfg(test)]
+mod tests;

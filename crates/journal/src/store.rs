@@ -1,0 +1,414 @@
+//! The SQLite file: its schema, its lease, and how rows and changes become statements.
+
+use std::path::Path;
+
+use nesssi_job::{Command, JobState, Tag};
+use nesssi_policy::Limits;
+use nesssi_session::SessionId;
+use rusqlite::{Connection, Row, TransactionBehavior, named_params, params};
+
+use crate::{Change, JobEnd, JobRow, JournalError, SessionRow, SessionState, Shepherd};
+
+/// The version of the schema, in the file's `user_version`. Raised with every change of it.
+pub const SCHEMA_VERSION: i64 = 1;
+
+/// How long a statement waits for another process's transaction, in milliseconds: an old
+/// gatekeeper's last commit, or a backup.
+const BUSY_MS_MAX: u64 = 5_000;
+
+const SCHEMA: &str = "
+CREATE TABLE lease (one INTEGER PRIMARY KEY CHECK (one = 1), holder INTEGER NOT NULL) STRICT;
+INSERT INTO lease VALUES (1, 0);
+CREATE TABLE sessions (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    subject BLOB, issuer BLOB, address TEXT NOT NULL,
+    account TEXT NOT NULL, level TEXT NOT NULL, limits BLOB NOT NULL,
+    service TEXT NOT NULL, method TEXT NOT NULL,
+    created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL,
+    seal BLOB NOT NULL, state TEXT NOT NULL, trouble TEXT
+) STRICT;
+CREATE INDEX sessions_removed ON sessions (expires_ms) WHERE state = 'removed';
+CREATE TABLE jobs (
+    session INTEGER PRIMARY KEY REFERENCES sessions (number) ON DELETE CASCADE,
+    tag TEXT NOT NULL UNIQUE, batch TEXT NOT NULL, state TEXT NOT NULL,
+    command_kind TEXT, command BLOB,
+    cpu_seconds_max INTEGER NOT NULL, wall_seconds_max INTEGER NOT NULL,
+    sandbox_bytes_max INTEGER NOT NULL, leaf INTEGER NOT NULL,
+    shepherd_pid INTEGER, shepherd_ticks INTEGER, shepherd_boot TEXT,
+    queued_ms INTEGER NOT NULL, started_ms INTEGER, ended_ms INTEGER,
+    exit_code INTEGER, signal INTEGER, cpu_usec INTEGER, wall_usec INTEGER, reason TEXT
+) STRICT;
+";
+
+/// What was in the journal when it was opened.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Sessions that are not removed, in the order they were made, each with its job.
+    pub sessions: Vec<(SessionRow, Option<JobRow>)>,
+    /// The number for the next session.
+    pub next_number: u64,
+    /// The number of this process's lease.
+    pub lease: u64,
+}
+
+/// The open file.
+pub(crate) struct Store {
+    connection: Connection,
+    lease: i64,
+}
+
+impl Store {
+    /// Opens or makes the file, checks it and takes the lease.
+    pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS_MAX))?;
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let is_new = version == 0 && is_empty(&connection)?;
+        if version != SCHEMA_VERSION && !is_new {
+            return Err(JournalError::Version { found: version });
+        }
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        let mut store = Self { connection, lease: 0 };
+        if is_new {
+            store.create()?;
+        }
+        store.check()?;
+        store.take_lease()?;
+        Ok(store)
+    }
+
+    fn create(&mut self) -> Result<(), JournalError> {
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// SQLite's own quick check of every page.
+    fn check(&self) -> Result<(), JournalError> {
+        let verdict: String =
+            self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if verdict == "ok" { Ok(()) } else { Err(JournalError::Damaged(verdict)) }
+    }
+
+    fn take_lease(&mut self) -> Result<(), JournalError> {
+        self.lease = self.connection.query_row(
+            "UPDATE lease SET holder = holder + 1 RETURNING holder",
+            [],
+            |row| row.get(0),
+        )?;
+        Ok(())
+    }
+
+    /// Everything that is not removed.
+    pub(crate) fn load(&mut self) -> Result<Loaded, JournalError> {
+        let next: i64 = self.connection.query_row(
+            "SELECT coalesce(max(number), 0) + 1 FROM sessions",
+            [],
+            |row| row.get(0),
+        )?;
+        let mut statement = self.connection.prepare(
+            "SELECT s.number, s.id, s.subject, s.issuer, s.address, s.account, s.level, s.limits,
+                s.service, s.method, s.created_ms, s.expires_ms, s.seal, s.state AS session_state,
+                s.trouble, j.tag, j.batch, j.state, j.command_kind, j.command, j.cpu_seconds_max,
+                j.wall_seconds_max, j.sandbox_bytes_max, j.leaf, j.shepherd_pid, j.shepherd_ticks,
+                j.shepherd_boot, j.queued_ms, j.started_ms, j.ended_ms, j.exit_code, j.signal,
+                j.cpu_usec, j.wall_usec, j.reason
+            FROM sessions s LEFT JOIN jobs j ON j.session = s.number
+            WHERE s.state <> 'removed' ORDER BY s.number",
+        )?;
+        let mut rows = statement.query([])?;
+        let mut sessions = Vec::new();
+        while let Some(row) = rows.next()? {
+            sessions.push((read_session(row)?, read_job(row)?));
+        }
+        Ok(Loaded { sessions, next_number: unsigned(next), lease: unsigned(self.lease) })
+    }
+
+    /// Applies writes in one transaction. The outer error is that of the whole transaction; the
+    /// inner ones are each write's own, and a write that fails leaves no trace.
+    pub(crate) fn commit<'a>(
+        &mut self,
+        writes: impl Iterator<Item = &'a [Change]>,
+    ) -> Result<Vec<Result<(), JournalError>>, JournalError> {
+        let mut transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let holder: i64 =
+            transaction.query_row("SELECT holder FROM lease", [], |row| row.get(0))?;
+        if holder != self.lease {
+            return Err(JournalError::LeaseLost);
+        }
+        let mut outcomes = Vec::new();
+        for changes in writes {
+            let mut savepoint = transaction.savepoint()?;
+            let outcome = changes.iter().try_for_each(|change| apply(&savepoint, change));
+            match outcome {
+                // These say that the whole transaction cannot be trusted.
+                Err(error @ (JournalError::Full | JournalError::Damaged(_))) => return Err(error),
+                Err(_) => savepoint.rollback()?,
+                Ok(()) => {}
+            }
+            savepoint.commit()?;
+            outcomes.push(outcome);
+        }
+        transaction.commit()?;
+        Ok(outcomes)
+    }
+}
+
+fn is_empty(connection: &Connection) -> Result<bool, JournalError> {
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(tables == 0)
+}
+
+fn apply(connection: &Connection, change: &Change) -> Result<(), JournalError> {
+    match change {
+        Change::AddSession(row) => add_session(connection, row),
+        Change::AddJob(row) => add_job(connection, row),
+        Change::Started { session, leaf, shepherd, started_ms } => one(connection
+            .prepare_cached(
+                "UPDATE jobs SET state = 'running', leaf = ?2, shepherd_pid = ?3,
+                        shepherd_ticks = ?4, shepherd_boot = ?5, started_ms = ?6
+                    WHERE session = ?1 AND ended_ms IS NULL",
+            )?
+            .execute(params![
+                signed(*session),
+                leaf,
+                shepherd.pid,
+                signed(shepherd.start_ticks),
+                shepherd.boot_id,
+                signed(*started_ms),
+            ])?),
+        Change::Ended { session, end, expires_ms } => {
+            ended(connection, *session, end)?;
+            one(connection
+                .prepare_cached("UPDATE sessions SET expires_ms = ?2 WHERE number = ?1")?
+                .execute(params![signed(*session), signed(*expires_ms)])?)
+        }
+        Change::Trouble { session, text } => one(connection
+            .prepare_cached("UPDATE sessions SET trouble = ?2 WHERE number = ?1")?
+            .execute(params![signed(*session), text])?),
+        Change::Removed { session } => one(connection
+            .prepare_cached(
+                "UPDATE sessions SET state = 'removed', trouble = NULL WHERE number = ?1",
+            )?
+            .execute(params![signed(*session)])?),
+        Change::ForgetRemoved { before_ms } => {
+            // The greatest number stays, so that numbers are never given twice.
+            connection
+                .prepare_cached(
+                    "DELETE FROM sessions WHERE state = 'removed' AND expires_ms < ?1
+                    AND number < (SELECT max(number) FROM sessions)",
+                )?
+                .execute([signed(*before_ms)])?;
+            Ok(())
+        }
+    }
+}
+
+fn add_session(connection: &Connection, row: &SessionRow) -> Result<(), JournalError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO sessions VALUES (:number, :id, :subject, :issuer, :address, :account,
+                :level, :limits, :service, :method, :created, :expires, :seal, :state, :trouble)",
+        )?
+        .execute(named_params! {
+            ":number": signed(row.number),
+            ":id": row.id.reveal(),
+            ":subject": row.subject,
+            ":issuer": row.issuer,
+            ":address": row.address,
+            ":account": row.account,
+            ":level": row.level,
+            ":limits": row.limits.to_bytes().as_slice(),
+            ":service": row.service,
+            ":method": row.method,
+            ":created": signed(row.created_ms),
+            ":expires": signed(row.expires_ms),
+            ":seal": row.seal,
+            ":state": row.state.as_str(),
+            ":trouble": row.trouble,
+        })?;
+    Ok(())
+}
+
+fn add_job(connection: &Connection, row: &JobRow) -> Result<(), JournalError> {
+    one(connection
+        .prepare_cached(
+            "UPDATE sessions SET state = 'admitted' WHERE number = ?1 AND state = 'prepared'",
+        )?
+        .execute([signed(row.session)])?)?;
+    let (kind, command) = row.command.as_ref().map(write_command).unzip();
+    connection
+        .prepare_cached(
+            "INSERT INTO jobs (session, tag, batch, state, command_kind, command, cpu_seconds_max,
+                wall_seconds_max, sandbox_bytes_max, leaf, queued_ms)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )?
+        .execute(params![
+            signed(row.session),
+            row.tag.as_str(),
+            row.batch,
+            row.state.as_str(),
+            kind,
+            command,
+            signed(row.cpu_seconds_max),
+            signed(row.wall_seconds_max),
+            signed(row.sandbox_bytes_max),
+            row.leaf,
+            signed(row.queued_ms),
+        ])?;
+    Ok(())
+}
+
+fn ended(connection: &Connection, session: u64, end: &JobEnd) -> Result<(), JournalError> {
+    one(connection
+        .prepare_cached(
+            "UPDATE jobs SET state = ?2, exit_code = ?3, signal = ?4, cpu_usec = ?5,
+                wall_usec = ?6, ended_ms = ?7, reason = ?8, command_kind = NULL, command = NULL
+            WHERE session = ?1 AND ended_ms IS NULL",
+        )?
+        .execute(params![
+            signed(session),
+            end.state.as_str(),
+            end.exit_code,
+            end.signal,
+            signed(end.cpu_usec),
+            signed(end.wall_usec),
+            signed(end.ended_ms),
+            end.reason,
+        ])?)
+}
+
+fn read_session(row: &Row<'_>) -> Result<SessionRow, JournalError> {
+    let id: String = row.get("id")?;
+    let state: String = row.get("session_state")?;
+    let limits: Vec<u8> = row.get("limits")?;
+    Ok(SessionRow {
+        number: unsigned(row.get("number")?),
+        id: SessionId::parse(&id).map_err(|_| damaged("a session's id"))?,
+        subject: row.get("subject")?,
+        issuer: row.get("issuer")?,
+        address: row.get("address")?,
+        account: row.get("account")?,
+        level: row.get("level")?,
+        limits: Limits::from_bytes(&limits).ok_or_else(|| damaged("a session's limits"))?,
+        service: row.get("service")?,
+        method: row.get("method")?,
+        created_ms: unsigned(row.get("created_ms")?),
+        expires_ms: unsigned(row.get("expires_ms")?),
+        seal: row.get("seal")?,
+        state: SessionState::parse(&state).ok_or_else(|| damaged("a session's state"))?,
+        trouble: row.get("trouble")?,
+    })
+}
+
+fn read_job(row: &Row<'_>) -> Result<Option<JobRow>, JournalError> {
+    let Some(tag) = row.get::<_, Option<String>>("tag")? else { return Ok(None) };
+    let state: String = row.get("state")?;
+    let state: JobState = state.parse().map_err(|_| damaged("a job's state"))?;
+    let kind: Option<String> = row.get("command_kind")?;
+    let command = match kind {
+        Some(kind) => Some(read_command(&kind, row.get("command")?)?),
+        None => None,
+    };
+    Ok(Some(JobRow {
+        session: unsigned(row.get("number")?),
+        tag: Tag::parse(&tag).map_err(|_| damaged("a job's tag"))?,
+        batch: row.get("batch")?,
+        state,
+        command,
+        cpu_seconds_max: unsigned(row.get("cpu_seconds_max")?),
+        wall_seconds_max: unsigned(row.get("wall_seconds_max")?),
+        sandbox_bytes_max: unsigned(row.get("sandbox_bytes_max")?),
+        leaf: row.get("leaf")?,
+        shepherd: read_shepherd(row)?,
+        queued_ms: unsigned(row.get("queued_ms")?),
+        started_ms: row.get::<_, Option<i64>>("started_ms")?.map(unsigned),
+        end: read_end(row, state)?,
+    }))
+}
+
+fn read_shepherd(row: &Row<'_>) -> Result<Option<Shepherd>, JournalError> {
+    let Some(pid) = row.get::<_, Option<u32>>("shepherd_pid")? else { return Ok(None) };
+    Ok(Some(Shepherd {
+        pid,
+        start_ticks: unsigned(row.get("shepherd_ticks")?),
+        boot_id: row.get("shepherd_boot")?,
+    }))
+}
+
+fn read_end(row: &Row<'_>, state: JobState) -> Result<Option<JobEnd>, JournalError> {
+    let Some(ended_ms) = row.get::<_, Option<i64>>("ended_ms")? else { return Ok(None) };
+    Ok(Some(JobEnd {
+        state,
+        exit_code: row.get("exit_code")?,
+        signal: row.get("signal")?,
+        cpu_usec: unsigned(row.get("cpu_usec")?),
+        wall_usec: unsigned(row.get("wall_usec")?),
+        ended_ms: unsigned(ended_ms),
+        reason: row.get("reason")?,
+    }))
+}
+
+/// A command as two columns: its kind, and its bytes. An argument holds no NUL, so each ends in one.
+fn write_command(command: &Command) -> (&'static str, Vec<u8>) {
+    match command {
+        Command::Shell(text) => ("shell", text.clone().into_bytes()),
+        Command::Argv(argv) => {
+            let mut bytes = Vec::new();
+            for argument in argv {
+                bytes.extend_from_slice(argument);
+                bytes.push(0);
+            }
+            ("argv", bytes)
+        }
+    }
+}
+
+fn read_command(kind: &str, bytes: Vec<u8>) -> Result<Command, JournalError> {
+    match kind {
+        "shell" => {
+            Ok(Command::Shell(String::from_utf8(bytes).map_err(|_| damaged("a job's command"))?))
+        }
+        "argv" => {
+            let whole = bytes.strip_suffix(&[0]).ok_or_else(|| damaged("a job's command"))?;
+            Ok(Command::Argv(whole.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()))
+        }
+        _ => Err(damaged("a job's command")),
+    }
+}
+
+/// Exactly one row was changed.
+fn one(changed: usize) -> Result<(), JournalError> {
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(JournalError::Unfit("no such session, or its job has ended".to_owned()))
+    }
+}
+
+fn damaged(what: &str) -> JournalError {
+    JournalError::Damaged(format!("{what} cannot be read"))
+}
+
+/// SQLite has signed numbers alone. Ours are times and sizes, far below the half of u64 that is cut.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// Lets a test ask the file itself.
+#[cfg(test)]
+pub(crate) fn count(path: &Path, table: &str) -> i64 {
+    let connection = Connection::open(path).unwrap();
+    connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+}

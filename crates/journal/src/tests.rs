@@ -1,0 +1,279 @@
+use std::path::Path;
+use std::sync::mpsc::channel;
+
+use nesssi_job::{Command, JobState, Tag};
+use nesssi_policy::Limits;
+use nesssi_session::SessionId;
+
+use crate::store::count;
+use crate::{
+    Change, JobEnd, JobRow, Journal, JournalError, Loaded, SessionRow, SessionState, Shepherd,
+};
+
+fn limits() -> Limits {
+    Limits {
+        cpu_seconds: 60,
+        wall_seconds: 600,
+        jobs_at_once: 4,
+        calls_per_minute: 60,
+        call_wall_seconds: 60,
+        call_cpu_seconds: 10,
+        sandbox_bytes: 1 << 30,
+        retention_seconds: 86_400,
+    }
+}
+
+fn session(number: u64) -> SessionRow {
+    SessionRow {
+        number,
+        id: SessionId::random(),
+        subject: Some(vec![1, 0, 255]),
+        issuer: None,
+        address: "127.0.0.1".to_owned(),
+        account: "alice".to_owned(),
+        level: "strong".to_owned(),
+        limits: limits(),
+        service: "sleepy".to_owned(),
+        method: "sleepyAdd".to_owned(),
+        created_ms: 1000 + number,
+        expires_ms: 2000 + number,
+        seal: vec![7; 40],
+        state: SessionState::Prepared,
+        trouble: None,
+    }
+}
+
+fn job(number: u64) -> JobRow {
+    JobRow {
+        session: number,
+        tag: Tag::from_bytes(number.to_be_bytes()),
+        batch: "local".to_owned(),
+        state: JobState::Queued,
+        command: Some(Command::Argv(vec![b"/bin/echo".to_vec(), Vec::new(), vec![0xff, b' ']])),
+        cpu_seconds_max: 60,
+        wall_seconds_max: 600,
+        sandbox_bytes_max: 0,
+        leaf: false,
+        shepherd: None,
+        queued_ms: 1500,
+        started_ms: None,
+        end: None,
+    }
+}
+
+fn end() -> JobEnd {
+    JobEnd {
+        state: JobState::Failed,
+        exit_code: Some(3),
+        signal: None,
+        cpu_usec: 1_500_000,
+        wall_usec: 2_500_000,
+        ended_ms: 9000,
+        reason: "exit code 3".to_owned(),
+    }
+}
+
+fn open(path: &Path) -> (Journal, Loaded) {
+    Journal::open(path).unwrap()
+}
+
+fn add(number: u64) -> Vec<Change> {
+    vec![Change::AddSession(Box::new(session(number))), Change::AddJob(Box::new(job(number)))]
+}
+
+/// Writes `changes`, opens the file again without closing it, as after `kill -9`, and compares.
+#[track_caller]
+fn check_reopened(changes: Vec<Change>, after: &[(SessionRow, Option<JobRow>)]) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.sqlite");
+    let (first, _) = open(&path);
+    first.write_and_wait(changes).unwrap();
+    let (_second, loaded) = open(&path);
+    assert_eq!(loaded.sessions, after);
+}
+
+#[test]
+fn what_was_answered_is_there_after_a_crash() {
+    let mut admitted = session(1);
+    let (session_change, job_change) =
+        (Change::AddSession(Box::new(admitted.clone())), Change::AddJob(Box::new(job(1))));
+    check_reopened(vec![session_change.clone()], &[(admitted.clone(), None)]);
+
+    admitted.state = SessionState::Admitted;
+    let both = vec![session_change, job_change];
+    check_reopened(both.clone(), &[(admitted.clone(), Some(job(1)))]);
+
+    let shepherd = Shepherd { pid: 77, start_ticks: 1 << 40, boot_id: "b".to_owned() };
+    let started =
+        Change::Started { session: 1, leaf: true, shepherd: shepherd.clone(), started_ms: 1600 };
+    let running = JobRow {
+        state: JobState::Running,
+        leaf: true,
+        shepherd: Some(shepherd),
+        started_ms: Some(1600),
+        ..job(1)
+    };
+    let three = [both, vec![started]].concat();
+    check_reopened(three.clone(), &[(admitted.clone(), Some(running.clone()))]);
+
+    let over = Change::Ended { session: 1, end: end(), expires_ms: 5000 };
+    let ended = JobRow { state: JobState::Failed, command: None, end: Some(end()), ..running };
+    admitted.expires_ms = 5000;
+    let four = [three, vec![over]].concat();
+    check_reopened(four.clone(), &[(admitted.clone(), Some(ended.clone()))]);
+
+    let trouble = Change::Trouble { session: 1, text: "2 names are left".to_owned() };
+    admitted.trouble = Some("2 names are left".to_owned());
+    let five = [four, vec![trouble]].concat();
+    check_reopened(five.clone(), &[(admitted, Some(ended))]);
+    check_reopened([five, vec![Change::Removed { session: 1 }]].concat(), &[]);
+}
+
+#[test]
+fn shell_text_is_kept_as_it_is() {
+    let mut shell = job(1);
+    shell.command = Some(Command::Shell("echo 'ü' > x; exit 1".to_owned()));
+    let mut admitted = session(1);
+    let changes = vec![
+        Change::AddSession(Box::new(admitted.clone())),
+        Change::AddJob(Box::new(shell.clone())),
+    ];
+    admitted.state = SessionState::Admitted;
+    check_reopened(changes, &[(admitted, Some(shell))]);
+}
+
+#[test]
+fn writers_are_answered_in_the_order_they_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.sqlite");
+    let (journal, _) = open(&path);
+    let (sender, receiver) = channel();
+    for number in 1..=500 {
+        let sender = sender.clone();
+        let done = Box::new(move |outcome| sender.send((number, outcome)).unwrap());
+        journal.write(add(number), done);
+    }
+    let answers: Vec<_> = receiver.iter().take(500).collect();
+    assert_eq!(answers, (1..=500).map(|number| (number, Ok(()))).collect::<Vec<_>>());
+    assert_eq!(count(&path, "jobs"), 500);
+}
+
+#[test]
+fn a_change_that_does_not_fit_spoils_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.sqlite");
+    let (journal, _) = open(&path);
+    let twice = session(1);
+    let (sender, receiver) = channel();
+    let writes = [
+        add(1),
+        // The second half fails, so the first half is not there either.
+        vec![Change::AddSession(Box::new(session(2))), Change::AddJob(Box::new(job(1)))],
+        vec![Change::AddSession(Box::new(twice))],
+        vec![Change::Ended { session: 9, end: end(), expires_ms: 1 }],
+        add(3),
+    ];
+    for changes in writes {
+        let sender = sender.clone();
+        journal.write(changes, Box::new(move |outcome| sender.send(outcome.is_ok()).unwrap()));
+    }
+    let fits: Vec<bool> = receiver.iter().take(5).collect();
+    assert_eq!(fits, [true, false, false, false, true]);
+    assert_eq!(count(&path, "sessions"), 2);
+}
+
+#[test]
+fn a_job_ends_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = open(&folder.path().join("journal.sqlite"));
+    journal.write_and_wait(add(1)).unwrap();
+    let over = Change::Ended { session: 1, end: end(), expires_ms: 5000 };
+    journal.write_and_wait(vec![over.clone()]).unwrap();
+    let again = journal.write_and_wait(vec![over]);
+    assert!(matches!(again, Err(JournalError::Unfit(_))), "{again:?}");
+}
+
+#[test]
+fn the_older_holder_of_the_lease_writes_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.sqlite");
+    let (old, first) = open(&path);
+    let (new, second) = open(&path);
+    assert_eq!(second.lease, first.lease + 1);
+    assert_eq!(old.write_and_wait(add(1)), Err(JournalError::LeaseLost));
+    new.write_and_wait(add(1)).unwrap();
+}
+
+#[test]
+fn a_closed_journal_has_written_all_and_takes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.sqlite");
+    let (journal, _) = open(&path);
+    for number in 1..=50 {
+        journal.write(add(number), Box::new(|outcome| outcome.unwrap()));
+    }
+    journal.close();
+    assert_eq!(count(&path, "sessions"), 50);
+    assert_eq!(journal.write_and_wait(add(51)), Err(JournalError::Busy));
+}
+
+#[test]
+fn numbers_are_never_given_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.sqlite");
+    let (journal, loaded) = open(&path);
+    assert_eq!(loaded.next_number, 1);
+    for number in 1..=3 {
+        journal.write_and_wait(add(number)).unwrap();
+        journal.write_and_wait(vec![Change::Removed { session: number }]).unwrap();
+    }
+    journal.write_and_wait(vec![Change::ForgetRemoved { before_ms: u64::MAX }]).unwrap();
+    assert_eq!(count(&path, "sessions"), 1);
+    assert_eq!(count(&path, "jobs"), 1);
+    assert_eq!(open(&path).1.next_number, 4);
+}
+
+#[test]
+fn another_versions_file_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.sqlite");
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("CREATE TABLE t (x); PRAGMA user_version = 99").unwrap();
+    drop(other);
+    let before = std::fs::read(&path).unwrap();
+    assert_eq!(Journal::open(&path).unwrap_err(), JournalError::Version { found: 99 });
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn somebody_elses_database_without_a_version_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.sqlite");
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("CREATE TABLE t (x)").unwrap();
+    drop(other);
+    assert_eq!(Journal::open(&path).unwrap_err(), JournalError::Version { found: 0 });
+}
+
+#[test]
+fn damage_is_reported() {
+    let check = |harm: fn(&mut Vec<u8>)| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        let (journal, _) = open(&path);
+        for number in 1..=200 {
+            journal.write(add(number), Box::new(|outcome| outcome.unwrap()));
+        }
+        journal.close();
+        let mut bytes = std::fs::read(&path).unwrap();
+        harm(&mut bytes);
+        std::fs::write(&path, bytes).unwrap();
+        let opened = Journal::open(&path);
+        assert!(matches!(opened, Err(JournalError::Damaged(_))), "{opened:?}");
+    };
+    check(|bytes| bytes[..16].fill(b'x'));
+    check(|bytes| {
+        let half = bytes.len() / 2;
+        bytes[half..half + 8192].fill(0xa5);
+    });
+}
