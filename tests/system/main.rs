@@ -1,0 +1,24 @@
+//! Whole-system tests: one binary, so that it links once and starts its servers side by side.
+//!
+//! Every test builds a `World` (see `nesssi-testkit`): a throwaway grid, a configuration and a real
+//! server on loopback, all of it gone when the test ends.
+#![allow(missing_docs, reason = "tests are read by their names")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::let_underscore_must_use,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on must stop, and say where; and tests play users, who have an environment"
+)]
+
+mod arrows;
+mod bad_input;
+mod files;
+mod jobs;
+mod main_job;
+mod refusals;
+mod secrets;
+mod services;
+mod survival;
