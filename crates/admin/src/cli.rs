@@ -1,0 +1,79 @@
+//! The words of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::{control, demo, service};
+
+#[derive(Debug, Parser)]
+#[command(name = "nesssi-admin", version, about = "Develop services for, and administer, a NESSSI")]
+struct Words {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make, list and restart services
+    #[command(subcommand)]
+    Service(ServiceVerb),
+    /// Replace the gatekeeper; jobs and the listening ports stay
+    Restart(control::Where),
+    /// Whether the server is well
+    Health(control::Where),
+    /// Show the whole on this machine, with a throwaway grid
+    Demo(demo::Options),
+}
+
+#[derive(Debug, Subcommand)]
+enum ServiceVerb {
+    /// Make the folder of a new Python service
+    New {
+        /// Its name: letters, digits and `_`; the folder is made in the working directory
+        name: String,
+        /// The folder to make it in
+        #[arg(long, default_value = ".")]
+        directory: PathBuf,
+    },
+    /// What the server offers, and what is broken
+    List(service::Server),
+    /// Take up a service's changed code; running calls finish on the old
+    Restart {
+        /// Its dotted name
+        name: String,
+        #[command(flatten)]
+        place: control::Where,
+    },
+}
+
+/// Anything that ends a command early, in words for the one who typed it.
+pub(crate) type Failure = Box<dyn std::error::Error>;
+
+/// Reads the command line and does what it says.
+///
+/// # Errors
+/// What went wrong, for the terminal.
+pub(crate) fn run() -> Result<(), Failure> {
+    match Words::parse().verb {
+        Verb::Service(ServiceVerb::New { name, directory }) => service::new(&directory, &name)?,
+        Verb::Service(ServiceVerb::List(server)) => service::list(&server)?,
+        Verb::Service(ServiceVerb::Restart { name, place }) => {
+            say(&control::ask(&place, &control::Verb::RestartService(name))?);
+        }
+        Verb::Restart(place) => say(&control::ask(&place, &control::Verb::Restart)?),
+        Verb::Health(place) => say(&control::ask(&place, &control::Verb::Status)?),
+        Verb::Demo(options) => demo::run(&options)?,
+    }
+    Ok(())
+}
+
+/// Prints a line; what a terminal would obey is shown as text.
+#[allow(clippy::print_stdout, reason = "a command's answer goes to standard output")]
+pub(crate) fn say(line: &str) {
+    let safe: String = line
+        .chars()
+        .map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c })
+        .collect();
+    println!("{safe}");
+}
