@@ -15,10 +15,13 @@
 //! then a proxy certificate is refused as what it is.
 #![forbid(unsafe_code)]
 
+mod certificate;
 mod chain;
 mod names;
 mod peer;
 mod signature;
+#[cfg(test)]
+mod testing;
 mod time;
 pub mod tls;
 mod trust;

@@ -1,6 +1,139 @@
-//! Signatures of certificates.
+//! Signatures of certificates and handshakes, checked by the algorithms of rustls's provider.
 
-/// Stand-in until the algorithms are looked up.
-pub(crate) fn contents(der: &[u8]) -> &[u8] {
-    der
+use std::sync::LazyLock;
+
+use rustls::crypto::aws_lc_rs;
+use rustls_pki_types::SignatureVerificationAlgorithm;
+use x509_parser::asn1_rs::{Any, FromDer};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
+
+/// How many bits an RSA key needs.
+const RSA_BITS_MIN: usize = 2048;
+
+/// OIDs of signatures over MD2, MD4, MD5 and SHA-1, and the digest's name.
+const WEAK: &[(&str, &str)] = &[
+    ("1.2.840.113549.1.1.2", "MD2"),
+    ("1.2.840.113549.1.1.3", "MD4"),
+    ("1.2.840.113549.1.1.4", "MD5"),
+    ("1.2.840.113549.1.1.5", "SHA-1"),
+    ("1.3.14.3.2.29", "SHA-1"),
+    ("1.2.840.10040.4.3", "SHA-1"),
+    ("1.2.840.10045.4.1", "SHA-1"),
+];
+
+/// Why a key or signature does not count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SignatureError {
+    #[error("it is signed over {0}, which can be forged")]
+    WeakDigest(&'static str),
+    #[error("its RSA key has {0} bits, and {RSA_BITS_MIN} are needed")]
+    WeakKey(usize),
+    #[error("its signature or key is of a kind that is not supported")]
+    Unsupported,
+    #[error("its signature does not verify with the key of its issuer")]
+    Wrong,
+    #[error("it cannot be read")]
+    Unreadable,
+}
+
+static ALGORITHMS: LazyLock<&'static [&'static dyn SignatureVerificationAlgorithm]> =
+    LazyLock::new(|| aws_lc_rs::default_provider().signature_verification_algorithms.all);
+
+/// A public key: the content of its AlgorithmIdentifier, and its bits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key {
+    algorithm: Vec<u8>,
+    bits: Vec<u8>,
+}
+
+impl Key {
+    /// The key of a certificate, weak or not.
+    pub(crate) fn of(info: &SubjectPublicKeyInfo<'_>) -> Result<Self, SignatureError> {
+        let inner = content(info.raw)?.0;
+        let (algorithm, _) = content(inner)?;
+        if info.subject_public_key.unused_bits != 0 {
+            return Err(SignatureError::Unreadable);
+        }
+        let bits = info.subject_public_key.data.to_vec();
+        Ok(Self { algorithm: algorithm.to_vec(), bits })
+    }
+
+    /// Checks a signature by `algorithm` if that is one for keys of this kind; `None` if it is not.
+    pub(crate) fn verify_by(
+        &self,
+        algorithm: &dyn SignatureVerificationAlgorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Option<Result<(), SignatureError>> {
+        (*algorithm.public_key_alg_id() == *self.algorithm).then(|| {
+            algorithm
+                .verify_signature(&self.bits, message, signature)
+                .map_err(|_| SignatureError::Wrong)
+        })
+    }
+
+    /// Whether `certificate` is signed with this key, over a digest that still counts.
+    pub(crate) fn verify(&self, certificate: &X509Certificate<'_>) -> Result<(), SignatureError> {
+        let signed = Signed::of(certificate)?;
+        check_digest(certificate)?;
+        ALGORITHMS
+            .iter()
+            .filter(|algorithm| *algorithm.signature_alg_id() == *signed.algorithm)
+            .find_map(|algorithm| self.verify_by(*algorithm, signed.message, signed.signature))
+            .unwrap_or(Err(SignatureError::Unsupported))
+    }
+}
+
+/// The parts of a certificate that its signature is about.
+struct Signed<'a> {
+    message: &'a [u8],
+    algorithm: &'a [u8],
+    signature: &'a [u8],
+}
+
+impl<'a> Signed<'a> {
+    fn of(certificate: &'a X509Certificate<'_>) -> Result<Self, SignatureError> {
+        if certificate.tbs_certificate.signature != certificate.signature_algorithm
+            || certificate.signature_value.unused_bits != 0
+        {
+            return Err(SignatureError::Unreadable);
+        }
+        let (inner, _) = content(certificate.as_raw())?;
+        let (_, rest) = content(inner)?;
+        let length = inner.len() - rest.len();
+        let message = inner.get(..length).ok_or(SignatureError::Unreadable)?;
+        let (algorithm, _) = content(rest)?;
+        Ok(Self { message, algorithm, signature: &certificate.signature_value.data })
+    }
+}
+
+/// Refuses signatures over digests that can be forged.
+pub(crate) fn check_digest(certificate: &X509Certificate<'_>) -> Result<(), SignatureError> {
+    let oid = certificate.signature_algorithm.algorithm.to_id_string();
+    match WEAK.iter().find(|(weak, _)| *weak == oid) {
+        Some((_, digest)) => Err(SignatureError::WeakDigest(digest)),
+        None => Ok(()),
+    }
+}
+
+/// Refuses RSA keys that are too short.
+pub(crate) fn check_key(info: &SubjectPublicKeyInfo<'_>) -> Result<(), SignatureError> {
+    match info.parsed() {
+        Ok(PublicKey::RSA(key)) if key.key_size() < RSA_BITS_MIN => {
+            Err(SignatureError::WeakKey(key.key_size()))
+        }
+        Ok(PublicKey::DSA(_) | PublicKey::GostR3410(_) | PublicKey::GostR3410_2012(_)) => {
+            Err(SignatureError::Unsupported)
+        }
+        Ok(PublicKey::RSA(_) | PublicKey::EC(_) | PublicKey::Unknown(_)) => Ok(()),
+        Err(_) => Err(SignatureError::Unreadable),
+    }
+}
+
+/// The content of the first DER value of `der`, and what is behind that value.
+fn content(der: &[u8]) -> Result<(&[u8], &[u8]), SignatureError> {
+    let (rest, value) = Any::from_der(der).map_err(|_| SignatureError::Unreadable)?;
+    Ok((value.data, rest))
 }

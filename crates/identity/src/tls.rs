@@ -26,6 +26,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::CHAIN_LENGTH_MAX;
+use crate::signature::Key;
 
 /// Asks every client for a certificate, demands none, and lets every chain pass whose first
 /// certificate's private key the client holds.
@@ -113,7 +114,16 @@ fn verify_tls12(
         .iter()
         .find(|(scheme, _)| *scheme == signed.scheme)
         .ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
-    let algorithm_id = crate::signature::contents(key.raw);
-    let _ = (candidates, message, algorithm_id);
-    Err(CertificateError::BadSignature.into())
+    let key = Key::of(key).map_err(|_| Error::from(CertificateError::BadEncoding))?;
+    let verified = candidates
+        .iter()
+        .find_map(|algorithm| key.verify_by(*algorithm, message, signed.signature()));
+    match verified {
+        Some(Ok(())) => Ok(HandshakeSignatureValid::assertion()),
+        Some(Err(_)) => Err(CertificateError::BadSignature.into()),
+        None => Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into()),
+    }
 }
+
+#[cfg(test)]
+mod tests;

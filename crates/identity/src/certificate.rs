@@ -1,0 +1,225 @@
+//! One certificate, parsed, with the rules that need no other certificate.
+
+use nesssi_dn::SubjectDn;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::X509Version;
+
+use crate::names::{self, NameError};
+use crate::signature::{self, SignatureError};
+use crate::time::rfc3339;
+
+/// ProxyCertInfo of RFC 3820, and of the drafts before it (Globus 3).
+const PROXY_OIDS: [&str; 2] = ["1.3.6.1.5.5.7.1.14", "1.3.6.1.4.1.3536.1.222"];
+/// The last CN of a proxy of Globus 2.
+const LEGACY_PROXY_NAMES: [&[u8]; 2] = [b"proxy", b"limited proxy"];
+
+/// A rule that a certificate breaks. The texts go on from "certificate ... refused: ".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Broken {
+    #[error("it is no certificate that can be read")]
+    Unreadable,
+    #[error("its subject name cannot be used: {0}")]
+    Subject(NameError),
+    #[error("its issuer's name cannot be used: {0}")]
+    Issuer(NameError),
+    #[error("it is valid from {}", rfc3339(*.0))]
+    NotYet(i64),
+    #[error("it expired at {}", rfc3339(*.0))]
+    Expired(i64),
+    #[error("it is a proxy certificate, and this server does not take those")]
+    Proxy,
+    #[error("it is a CA's, and a CA is no caller")]
+    IsCa,
+    #[error("it is no CA's (basicConstraints)")]
+    NotCa,
+    #[error("its key may not sign certificates (keyUsage)")]
+    NoCertSign,
+    #[error("its key may not sign (keyUsage without digitalSignature)")]
+    NoDigitalSignature,
+    #[error("it is not meant for clients ({0})")]
+    NotForClients(&'static str),
+    #[error("it has the extension {0} twice or in a form that cannot be read")]
+    BadExtension(String),
+    #[error("it has the critical extension {0}, which this server does not know")]
+    UnknownCritical(String),
+    #[error("it has name constraints, which this server cannot check")]
+    NameConstraints,
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+}
+
+/// A certificate that could be read, and whose names can be used.
+#[derive(Debug)]
+pub(crate) struct Certificate<'a> {
+    pub(crate) subject: SubjectDn,
+    pub(crate) issuer: SubjectDn,
+    pub(crate) x509: X509Certificate<'a>,
+}
+
+impl<'a> Certificate<'a> {
+    pub(crate) fn read(der: &'a [u8]) -> Result<Self, Broken> {
+        let x509 = parse(der)?;
+        let subject = names::to_dn(x509.subject()).map_err(Broken::Subject)?;
+        let issuer = names::to_dn(x509.issuer()).map_err(Broken::Issuer)?;
+        Ok(Self { subject, issuer, x509 })
+    }
+
+    pub(crate) fn not_before(&self) -> i64 {
+        self.x509.validity().not_before.timestamp()
+    }
+
+    pub(crate) fn not_after(&self) -> i64 {
+        self.x509.validity().not_after.timestamp()
+    }
+
+    /// The rules for a caller's own certificate.
+    pub(crate) fn check_end_entity(&self, now_unix: i64) -> Result<(), Broken> {
+        if self.is_proxy() {
+            return Err(Broken::Proxy);
+        }
+        check_extensions(&self.x509)?;
+        if self.x509.is_ca() {
+            return Err(Broken::IsCa);
+        }
+        check_time(self.not_before(), self.not_after(), now_unix)?;
+        self.check_client_usage()?;
+        signature::check_key(self.x509.public_key())?;
+        Ok(signature::check_digest(&self.x509)?)
+    }
+
+    /// The rules for a CA, but for time, and for its own signature if it is self-signed: that
+    /// proves nothing, the trust directory does.
+    pub(crate) fn check_ca(&self) -> Result<(), Broken> {
+        check_extensions(&self.x509)?;
+        let old_root = self.x509.version() == X509Version::V1 && self.is_self_issued();
+        if !self.x509.is_ca() && !old_root {
+            return Err(Broken::NotCa);
+        }
+        if self.key_usage()?.is_some_and(|usage| !usage.key_cert_sign()) {
+            return Err(Broken::NoCertSign);
+        }
+        if self.has_name_constraints() {
+            return Err(Broken::NameConstraints);
+        }
+        signature::check_key(self.x509.public_key())?;
+        if !self.is_self_issued() {
+            signature::check_digest(&self.x509)?;
+        }
+        Ok(())
+    }
+
+    /// How many CAs may stand between this one and the end entity.
+    pub(crate) fn path_length(&self) -> Option<u32> {
+        self.x509.basic_constraints().ok().flatten()?.value.path_len_constraint
+    }
+
+    pub(crate) fn is_self_issued(&self) -> bool {
+        self.subject == self.issuer
+    }
+
+    /// Whether it is a proxy of any kind, or a CA's certificate that cannot be told from one.
+    fn is_proxy(&self) -> bool {
+        let has_info = self
+            .x509
+            .extensions()
+            .iter()
+            .any(|extension| PROXY_OIDS.contains(&extension.oid.to_id_string().as_str()));
+        let last = self.subject.rdns().last().map_or(&[][..], |rdn| rdn.attributes());
+        let named = matches!(last, [only] if only.kind().as_str() == "CN"
+            && LEGACY_PROXY_NAMES.contains(&only.value()));
+        has_info || named
+    }
+
+    fn key_usage(&self) -> Result<Option<&x509_parser::extensions::KeyUsage>, Broken> {
+        let usage = self.x509.key_usage();
+        let usage = usage.map_err(|_| Broken::BadExtension("keyUsage".to_owned()))?;
+        Ok(usage.map(|extension| extension.value))
+    }
+
+    fn check_client_usage(&self) -> Result<(), Broken> {
+        if self.key_usage()?.is_some_and(|usage| !usage.digital_signature()) {
+            return Err(Broken::NoDigitalSignature);
+        }
+        let extended = self.x509.extended_key_usage();
+        let extended = extended.map_err(|_| Broken::BadExtension("extKeyUsage".to_owned()))?;
+        if extended.is_some_and(|usage| !usage.value.client_auth && !usage.value.any) {
+            return Err(Broken::NotForClients("extKeyUsage without clientAuth"));
+        }
+        let netscape = self.x509.extensions().iter().find_map(|e| match e.parsed_extension() {
+            ParsedExtension::NSCertType(kind) => Some(kind.ssl_client()),
+            _ => None,
+        });
+        if netscape == Some(false) {
+            return Err(Broken::NotForClients("nsCertType without SSL client"));
+        }
+        Ok(())
+    }
+
+    fn has_name_constraints(&self) -> bool {
+        self.x509
+            .extensions()
+            .iter()
+            .any(|e| matches!(e.parsed_extension(), ParsedExtension::NameConstraints(_)))
+    }
+}
+
+/// A readable text for the certificate's subject even where its names cannot be used.
+pub(crate) fn label(der: &[u8]) -> String {
+    let unreadable = || "(unreadable)".to_owned();
+    parse(der).map_or_else(
+        |_| unreadable(),
+        |x509| names::to_dn(x509.subject()).map_or_else(|_| unreadable(), |dn| dn.to_oneline()),
+    )
+}
+
+pub(crate) fn check_time(not_before: i64, not_after: i64, now_unix: i64) -> Result<(), Broken> {
+    if now_unix < not_before {
+        return Err(Broken::NotYet(not_before));
+    }
+    if now_unix > not_after {
+        return Err(Broken::Expired(not_after));
+    }
+    Ok(())
+}
+
+fn parse(der: &[u8]) -> Result<X509Certificate<'_>, Broken> {
+    match X509Certificate::from_der(der) {
+        Ok(([], x509)) => Ok(x509),
+        Ok(_) | Err(_) => Err(Broken::Unreadable),
+    }
+}
+
+/// RFC 5280 section 4.2: no extension twice, and every critical one understood.
+fn check_extensions(x509: &X509Certificate<'_>) -> Result<(), Broken> {
+    let mut seen = Vec::new();
+    for extension in x509.extensions() {
+        let oid = extension.oid.to_id_string();
+        if seen.contains(&oid) || extension.parsed_extension().error().is_some() {
+            return Err(Broken::BadExtension(oid));
+        }
+        if extension.critical && !is_understood(extension.parsed_extension()) {
+            return Err(Broken::UnknownCritical(oid));
+        }
+        seen.push(oid);
+    }
+    Ok(())
+}
+
+/// Extensions whose meaning is checked here, or which say nothing that a check could fail.
+fn is_understood(extension: &ParsedExtension<'_>) -> bool {
+    matches!(
+        extension,
+        ParsedExtension::BasicConstraints(_)
+            | ParsedExtension::KeyUsage(_)
+            | ParsedExtension::ExtendedKeyUsage(_)
+            | ParsedExtension::NSCertType(_)
+            | ParsedExtension::NameConstraints(_)
+            | ParsedExtension::SubjectKeyIdentifier(_)
+            | ParsedExtension::AuthorityKeyIdentifier(_)
+            | ParsedExtension::SubjectAlternativeName(_)
+            | ParsedExtension::IssuerAlternativeName(_)
+            | ParsedExtension::CertificatePolicies(_)
+    )
+}
