@@ -9,7 +9,8 @@ over the level's limit, 404 no such session, ...), which a service may catch, or
 from __future__ import annotations
 
 import os
-from typing import Any, Optional, Sequence, Union
+from collections.abc import Sequence
+from typing import Any, Union
 
 from nesssi import link
 from nesssi.fault import INVALID_PARAMS, Fault
@@ -115,7 +116,7 @@ jobMonitor = job_monitor
 
 
 def _submit(
-    req: Request, method_name: str, call_args: Any, cmd: Command, batch: Optional[str]
+    req: Request, method_name: str, call_args: Any, cmd: Command, batch: str | None
 ) -> str:
     seconds, session = _job_arguments(call_args)
     return _ask(
@@ -129,13 +130,13 @@ def _submit(
     )
 
 
-def _ask(req: Optional[Request], question: str, /, **params: Any) -> Any:
+def _ask(req: Request | None, question: str, /, **params: Any) -> Any:
     if link.current is None:
         raise RuntimeError("the service API works only inside of a NESSSI service")
     return link.current.ask(req, question, params)
 
 
-def _job_arguments(call_args: Any) -> tuple[float, Optional[str]]:
+def _job_arguments(call_args: Any) -> tuple[float, str | None]:
     if isinstance(call_args, (int, float)):
         return _seconds(call_args), None
     if not isinstance(call_args, (list, tuple)) or len(call_args) not in (1, 2):

@@ -16,7 +16,7 @@ import ssl
 import sys
 import threading
 import time
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Union
 from urllib.parse import urlsplit
 
 from nesssi import credentials, xmlcall
@@ -50,14 +50,14 @@ class Client:
         url: str,
         *,
         debug: int = 0,
-        certfile: Optional[str] = None,
-        keyfile: Optional[str] = None,
-        passwd: Optional[str] = None,
+        certfile: str | None = None,
+        keyfile: str | None = None,
+        passwd: str | None = None,
         guest: int = 0,
-        cafile: Optional[str] = None,
-        callback: Optional[Callable[[], str]] = None,
-        cert_text: Optional[str] = None,
-        key_text: Optional[str] = None,
+        cafile: str | None = None,
+        callback: Callable[[], str] | None = None,
+        cert_text: str | None = None,
+        key_text: str | None = None,
         timeout: float = 120,
         do_login: int = 1,
         progress_cb: Any = None,
@@ -175,7 +175,7 @@ class Method:
         return f"<method {self._name} of {self._client._url}>"
 
 
-def _parts(url: str) -> tuple[str, Optional[int], str]:
+def _parts(url: str) -> tuple[str, int | None, str]:
     parts = urlsplit(url)
     if parts.scheme != "https" or not parts.hostname:
         raise ValueError(f"a server's address is https://host:port/clarens/, not {url!r}")

@@ -18,7 +18,7 @@ import stat
 import sys
 import tempfile
 import warnings
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple
 
 _GRID_TRUST_DIRECTORY = "/etc/grid-security/certificates"
 _CA_FILE = re.compile(r".*\.(pem|crt|cer|[0-9])")
@@ -33,10 +33,10 @@ class Credential(NamedTuple):
 
 
 def find(
-    certfile: Optional[str] = None,
-    keyfile: Optional[str] = None,
-    cert_text: Optional[str] = None,
-    key_text: Optional[str] = None,
+    certfile: str | None = None,
+    keyfile: str | None = None,
+    cert_text: str | None = None,
+    key_text: str | None = None,
 ) -> Credential:
     """The credential to show; FileNotFoundError, saying where it looked, if there is none."""
     if cert_text:
@@ -65,8 +65,8 @@ def find(
 def load(
     context: ssl.SSLContext,
     credential: Credential,
-    passwd: Optional[str] = None,
-    callback: Optional[Callable[[], str]] = None,
+    passwd: str | None = None,
+    callback: Callable[[], str] | None = None,
 ) -> None:
     """Lets `context` show `credential`, asking for a passphrase once, and only if there is one."""
 
@@ -86,7 +86,7 @@ def load(
         _load_files(context, certificate.name, key.name, passphrase)
 
 
-def tls_context(cafile: Optional[str] = None) -> ssl.SSLContext:
+def tls_context(cafile: str | None = None) -> ssl.SSLContext:
     """A context that verifies the server against `cafile`, or whom this machine trusts.
 
     Whoever is named, by `cafile` or by `NESSSI_CA`, is trusted alone. OSError if none is there.

@@ -14,7 +14,7 @@ import itertools
 import types
 import typing
 from datetime import date, datetime
-from typing import Any, Optional
+from typing import Any
 
 from nesssi.loading import Method, Service
 
@@ -56,17 +56,17 @@ def _help(function: Method) -> str:
     return inspect.cleandoc(getattr(function, "__doc__", None) or "")
 
 
-def _first_line(doc: Optional[str]) -> Optional[str]:
+def _first_line(doc: str | None) -> str | None:
     lines = inspect.cleandoc(doc or "").splitlines()
     return lines[0] if lines else None
 
 
-def _said(module: types.ModuleType, name: str) -> Optional[str]:
+def _said(module: types.ModuleType, name: str) -> str | None:
     value = getattr(module, name, None)
     return value if isinstance(value, str) else None
 
 
-def _version(module: types.ModuleType) -> Optional[str]:
+def _version(module: types.ModuleType) -> str | None:
     """`version`, `__version__`, or the original's pair of numbers."""
     said = _said(module, "version") or _said(module, "__version__")
     major, minor = (getattr(module, f"{part}_version", None) for part in ("major", "minor"))
@@ -98,7 +98,7 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
     return typing.get_args(hint) if typing.get_origin(hint) in _UNIONS else (hint,)
 
 
-def _parameters(hint: Any) -> Optional[list[str]]:
+def _parameters(hint: Any) -> list[str] | None:
     """The names of the types in a `tuple[...]` of known length."""
     items = typing.get_args(hint)
     if typing.get_origin(hint) is not tuple or Ellipsis in items:
@@ -107,7 +107,7 @@ def _parameters(hint: Any) -> Optional[list[str]]:
     return None if None in names else [name for name in names if name is not None]
 
 
-def _type_name(hint: Any) -> Optional[str]:
+def _type_name(hint: Any) -> str | None:
     kind = typing.get_origin(hint) or hint
     try:
         return _TYPES.get(kind)

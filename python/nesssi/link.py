@@ -13,7 +13,7 @@ from __future__ import annotations
 import _thread
 import fcntl
 import os
-from typing import TYPE_CHECKING, Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from nesssi import wire
 from nesssi.fault import Fault
@@ -27,7 +27,7 @@ _MOVED_DESCRIPTOR_MIN = 100
 _READ_BYTES = 64 * 1024
 
 # The link of this process, if it is a service worker: `nesssi.api` asks through it.
-current: Optional[Link] = None
+current: Link | None = None
 
 
 class Link:
@@ -40,11 +40,11 @@ class Link:
         self._readline = open(self._descriptor, "rb", buffering=_READ_BYTES, closefd=False).readline
         self._lock = _thread.allocate_lock()
         self._asked = 0
-        self.request: Optional[Request] = None
+        self.request: Request | None = None
         self.stopping = False
         os.register_at_fork(after_in_child=self._abandon)
 
-    def receive(self) -> Optional[tuple[dict[str, Any], bool]]:
+    def receive(self) -> tuple[dict[str, Any], bool] | None:
         """The next message and whether it holds tags; None when the container has gone."""
         try:
             line = self._readline(wire.LINE_BYTES_MAX + 1)
@@ -82,7 +82,7 @@ class Link:
             self.request = None
             self.send(line)
 
-    def ask(self, request: Optional[Request], method: str, params: dict[str, Any]) -> Any:
+    def ask(self, request: Request | None, method: str, params: dict[str, Any]) -> Any:
         """What the container answers to `method`, asked on behalf of `request` (or of the call
         that is going on); raises the `Fault` that it answers."""
         with self._lock:
@@ -92,8 +92,8 @@ class Link:
             self._asked += 1
             name = f"w{self._asked}"
             params["token"] = request._token
-            message = {"jsonrpc": "2.0", "id": name, "method": method, "params": params}
-            self.send(wire.encode(message) + "\n")
+            question = {"jsonrpc": "2.0", "id": name, "method": method, "params": params}
+            self.send(wire.encode(question) + "\n")
             message, tagged = self._answer_to(name)
         error = message.get("error")
         if error is not None:

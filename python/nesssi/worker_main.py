@@ -25,7 +25,7 @@ import gc
 import os
 import signal
 import sys
-from typing import Any, Optional
+from typing import Any
 
 # How long a worker that was told to end may take for its exit handlers and threads.
 _LINGER_SECONDS_MAX = 2
@@ -128,7 +128,7 @@ def _answer_calls(link: Any, methods: dict[str, Any]) -> None:
         if received is None:
             return
         message, tagged = received
-        method: Optional[str] = message.get("method")
+        method: str | None = message.get("method")
         if method == "call":
             answer(link, methods, message, tagged)
         elif method == "shutdown":

@@ -95,6 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
     def finish(self) -> None:
         super().finish()
         self.request.close()
+        self.server_.closed.set()
 
     def handle(self) -> None:
         try:
@@ -126,7 +127,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Closes without a word of TLS, as a server that was killed does."""
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
-        self.server_.closed.set()
 
     def answer_echo_echo(self, *params: object) -> None:
         self.say(list(params))

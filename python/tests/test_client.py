@@ -124,8 +124,8 @@ class Connections(ClientCase):
         svr = self.client()
         for method in (svr.drop.after, svr.close.after):
             method()
-            if method is not svr.close.after:
-                self.server.closed.wait(5)
+            self.assertTrue(self.server.closed.wait(5))
+            self.server.closed.clear()
             self.assertEqual(svr.echo.echo("again"), ["again"])
         self.assertGreaterEqual(self.server.connections, 3)
         self.assertEqual(len(self.server.calls), 4)
@@ -150,7 +150,7 @@ class Connections(ClientCase):
 
     def test_no_server_is_an_error_at_once(self) -> None:
         svr = self.client()
-        self.server.http.socket.close()
+        self.server.stop()
         with self.assertRaises(ConnectionRefusedError):
             svr.echo.echo()
 
