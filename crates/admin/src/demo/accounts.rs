@@ -68,8 +68,7 @@ impl Accounts {
             .into());
         }
         for name in NAMES {
-            let arguments =
-                ["--no-create-home", "--home-dir", "/nonexistent", "--shell", "/bin/sh"];
+            let arguments = ["--no-create-home", "--home-dir", "/nonexistent"];
             let mut words = arguments.to_vec();
             words.extend(["--user-group", "--comment", MARK, name]);
             run("useradd", &words)?;
