@@ -19,6 +19,7 @@ from typing import Any, Callable
 
 _ROOT = "nesssi_services"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_METHOD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 _PATH = re.compile(r"(?<![\w.])/[^\s'\":,;)]*/")
 _REASON_CHARACTERS_MAX = 500
 
@@ -93,7 +94,7 @@ def _methods(module: ModuleType) -> dict[str, Method]:
     if not listed:
         raise Broken("methods_list is empty")
     for name, function in listed.items():
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not _METHOD.fullmatch(name):
             raise Broken(f"methods_list: {name!r:.80} is not the name of a method")
         if not callable(function):
             raise Broken(f"methods_list: {name!r} is a {type(function).__name__}, not a function")

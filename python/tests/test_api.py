@@ -245,7 +245,10 @@ class Samples(WorkerCase):
         self.assertIn("burned 0.2 CPU seconds in 2 processes", done.stdout)
         for args in [(), (1, 2), ("1; id", 3, 5), (1, "$(id)", 5), (True, 3, 5), (-1, 3, 5)]:
             self.assertEqual(worker.error("sleepyAdd", *args)["code"], -32602)
-        for args in [(1, 1), (1, -1, 1), (1, 1, 0), (1, 1, 99), (1, 1, 1.5), (1, 1e9, 1)]:
+        self.assertEqual(worker.result("burn", 30, answers=({"result": ID},)), ID)
+        self.assertEqual(worker.asked[0]["params"]["seconds"], 30)
+        self.assertEqual(worker.asked[0]["params"]["command"]["argv"][-2:], ["70", "2"])
+        for args in [(), ("1",), (1, 1, 1, 1), (1, -1, 1), (1, 1, 0), (1, 1, 99), (1, 1, 1.5), (1, 1e9, 1)]:
             self.assertEqual(worker.error("burn", *args)["code"], -32602)
 
     def test_our_own_sample_describes_itself(self) -> None:
@@ -253,7 +256,8 @@ class Samples(WorkerCase):
         methods = {method["name"]: method for method in worker.receive()["methods"]}
         signature = [["string", "double", "double", "double"]]
         self.assertEqual(methods["sleepyAdd"]["signature"], signature)
-        self.assertTrue(methods["burn"]["help"].startswith("burn(declared, seconds, processes)"))
+        self.assertTrue(methods["burn"]["help"].startswith("burn(declared[, seconds"))
+        self.assertEqual([len(form) for form in methods["burn"]["signature"]], [2, 3, 4])
 
 
 class Names(unittest.TestCase):

@@ -3,6 +3,7 @@
 import os
 import sys
 from numbers import Real
+from typing import Union
 
 from nesssi import Fault, run_job
 
@@ -28,14 +29,23 @@ def sleepy_add(req, method_name, args: tuple[float, float, float]) -> str:
     return run_job(req, method_name, [seconds + 1], command)
 
 
-def burn(req, method_name, args: tuple[float, float, int]) -> str:
-    """burn(declared, seconds, processes): burns CPU in a job that says beforehand how much.
+BurnArgs = Union[tuple[float], tuple[float, float], tuple[float, float, int]]
 
-    It asks for `declared` CPU seconds and burns `seconds`, shared among so many processes. Declare
-    less than it burns, and the limit stops it: all of its processes, with the reason in its status.
+
+def burn(req, method_name, args: BurnArgs) -> str:
+    """burn(declared[, seconds[, processes]]): burns more CPU than it said, to show the limit.
+
+    The job asks for `declared` CPU seconds and burns `seconds` (without a word: twice as much and
+    ten more), shared among so many processes (2). The limit stops it, all of its processes, and its
+    status says why. Let it burn less than it declares, and it ends by itself.
     The answer is the session id of the job.
     """
-    declared, seconds, processes = numbers(args, "declared, seconds, processes")
+    if not 1 <= len(args) <= 3:
+        raise Fault(-32602, "1 to 3 numbers are needed: declared, seconds, processes")
+    numbers(args, ", ".join(("declared", "seconds", "processes")[: len(args)]))
+    declared = args[0]
+    seconds = args[1] if len(args) > 1 else min(abs(declared) * 2 + 10, BURN_SECONDS_MAX)
+    processes = args[2] if len(args) > 2 else 2
     if not 0 <= seconds <= BURN_SECONDS_MAX:
         raise Fault(-32602, f"seconds must be 0 to {BURN_SECONDS_MAX}")
     if processes not in range(1, BURN_PROCESSES_MAX + 1):
