@@ -52,6 +52,8 @@ impl Pool {
         mut request: Request<Full<Bytes>>,
     ) -> Result<(Response<Incoming>, Sender), TransportError> {
         while let Some(mut sender) = self.take() {
+            // If the server has closed it meanwhile, its driver gets to see that first.
+            tokio::task::yield_now().await;
             if sender.ready().await.is_err() {
                 continue;
             }

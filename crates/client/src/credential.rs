@@ -116,18 +116,17 @@ impl Credential {
             path: path.to_owned(),
             why: why.to_owned(),
         };
+        if is_encrypted(&key_pem) {
+            return Err(wrong(key_path, ENCRYPTED));
+        }
         let chain = CertificateDer::pem_slice_iter(&chain_pem)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| wrong(certificate, "not well-formed PEM"))?;
         if chain.is_empty() {
             return Err(wrong(certificate, "no certificate in it (PEM is wanted)"));
         }
-        let key = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| {
-            wrong(key_path, if is_encrypted(&key_pem) { ENCRYPTED } else { "no private key in it" })
-        })?;
-        if is_encrypted(&key_pem) {
-            return Err(wrong(key_path, ENCRYPTED));
-        }
+        let key = PrivateKeyDer::from_pem_slice(&key_pem)
+            .map_err(|_| wrong(key_path, "no private key in it"))?;
         Ok(Self { path: certificate.to_owned(), chain, key })
     }
 

@@ -61,11 +61,12 @@ impl Url {
         if uri.query().is_some() || text.contains('#') {
             return Err(wrong("the address has a query or a fragment"));
         }
-        let origin = Origin {
-            secure,
-            host: uri.host().unwrap_or_default().to_owned(),
-            port: uri.port_u16().unwrap_or(default_port),
+        let host = authority.host();
+        let port = match authority.as_str().strip_prefix(host) {
+            Some("") => default_port,
+            _ => authority.port_u16().ok_or_else(|| wrong("the address has no good port"))?,
         };
+        let origin = Origin { secure, host: host.to_owned(), port };
         if origin.server_name().is_none() {
             return Err(wrong("the address names no host"));
         }

@@ -1,1 +1,173 @@
+use std::os::unix::fs::PermissionsExt as _;
 
+use rcgen::{CertificateParams, KeyPair};
+
+use super::*;
+
+/// A home, a directory of proxies, and a search that looks there alone.
+struct Places {
+    directory: tempfile::TempDir,
+    search: CredentialSearch,
+}
+
+impl Places {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let uid = rustix::process::getuid().as_raw();
+        let path = |name| {
+            let path = directory.path().join(name);
+            fs::create_dir(&path).unwrap();
+            path
+        };
+        let search = CredentialSearch {
+            home: Some(path("home")),
+            proxies: path("tmp"),
+            uid,
+            ..CredentialSearch::default()
+        };
+        fs::create_dir(directory.path().join("home/.globus")).unwrap();
+        Self { directory, search }
+    }
+
+    /// Writes a file, which only its owner may read.
+    fn put(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    }
+
+    fn put_proxy(&self) -> PathBuf {
+        let (certificate, key) = pair();
+        self.put(
+            &format!("tmp/x509up_u{}", self.search.uid),
+            &format!("{certificate}{key}{certificate}"),
+        )
+    }
+
+    fn put_globus(&self) -> PathBuf {
+        let (certificate, key) = pair();
+        self.put("home/.globus/userkey.pem", &key);
+        self.put("home/.globus/usercert.pem", &certificate)
+    }
+
+    fn found(&self) -> PathBuf {
+        self.search.find().unwrap().path().to_owned()
+    }
+
+    fn refused(&self) -> String {
+        self.search.find().unwrap_err().to_string()
+    }
+}
+
+fn pair() -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::default().self_signed(&key).unwrap();
+    (certificate.pem(), key.serialize_pem())
+}
+
+#[test]
+fn the_places_are_searched_in_the_order_of_grid_tools() {
+    let mut places = Places::new();
+    let none = places.refused();
+    assert!(none.contains("x509up_u") && none.contains("usercert.pem"), "{none}");
+
+    let globus = places.put_globus();
+    assert_eq!(places.found(), globus);
+    let proxy = places.put_proxy();
+    assert_eq!(places.found(), proxy);
+
+    let (certificate, key) = pair();
+    let user_certificate = places.put("cert.pem", &certificate);
+    places.search.user_certificate = Some(user_certificate.clone());
+    places.search.user_key = Some(places.put("key.pem", &key));
+    assert_eq!(places.found(), user_certificate);
+
+    let (certificate, key) = pair();
+    let user_proxy = places.put("proxy.pem", &format!("{key}{certificate}"));
+    places.search.user_proxy = Some(user_proxy.clone());
+    assert_eq!(places.found(), user_proxy);
+
+    let (certificate, key) = pair();
+    let named = places.put("named.pem", &certificate);
+    places.search.certificate = Some(named.clone());
+    places.search.key = Some(places.put("named.key", &key));
+    assert_eq!(places.found(), named);
+}
+
+#[test]
+fn what_is_named_must_be_there() {
+    let mut places = Places::new();
+    places.put_proxy();
+    let absent = places.directory.path().join("absent");
+    places.search.user_certificate = Some(absent.clone());
+    assert!(places.refused().contains("absent"));
+    places.search.user_certificate = None;
+    places.search.user_proxy = Some(absent.clone());
+    assert!(places.refused().contains("absent"));
+    places.search.user_proxy = None;
+    places.search.certificate = Some(absent);
+    assert!(places.refused().contains("absent"));
+}
+
+#[test]
+fn a_proxy_of_somebody_else_is_not_taken() {
+    let mut places = Places::new();
+    let globus = places.put_globus();
+    let proxy = places.put_proxy();
+    places.search.uid += 1;
+    fs::rename(&proxy, places.search.proxies.join(format!("x509up_u{}", places.search.uid)))
+        .unwrap();
+    assert_eq!(places.found(), globus);
+    // Nor is a link, which may lead anywhere.
+    places.search.uid -= 1;
+    std::os::unix::fs::symlink(places.put("mine", "x"), &proxy).unwrap();
+    assert_eq!(places.found(), globus);
+}
+
+#[test]
+fn a_key_that_others_may_read_is_refused_where_it_was_found() {
+    let places = Places::new();
+    let proxy = places.put_proxy();
+    fs::set_permissions(&proxy, fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(places.refused().contains("chmod 600"), "{}", places.refused());
+    fs::remove_file(&proxy).unwrap();
+    places.put_globus();
+    let key = places.directory.path().join("home/.globus/userkey.pem");
+    fs::set_permissions(key, fs::Permissions::from_mode(0o604)).unwrap();
+    assert!(places.refused().contains("chmod 600"), "{}", places.refused());
+}
+
+#[test]
+fn a_file_that_is_no_credential_is_told_by_name() {
+    let mut places = Places::new();
+    let (certificate, key) = pair();
+    let encrypted =
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let old_encrypted = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\
+        DEK-Info: DES-EDE3-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
+    for (text, what) in [
+        (String::new(), "no certificate in it"),
+        (key.clone(), "no certificate in it"),
+        (certificate.clone(), "no private key in it"),
+        (format!("{certificate}{encrypted}"), "encrypted"),
+        (format!("{certificate}{old_encrypted}"), "encrypted"),
+        (certificate.replace('M', "?"), "not well-formed PEM"),
+    ] {
+        places.search.user_proxy = Some(places.put("proxy.pem", &text));
+        let refused = places.refused();
+        assert!(refused.contains(what) && refused.contains("proxy.pem"), "{refused}");
+    }
+}
+
+#[test]
+fn a_key_of_another_certificate_is_refused() {
+    let places = Places::new();
+    let path = places.put("mixed.pem", &format!("{}{}", pair().0, pair().1));
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let error = Credential::read(&path, None).unwrap().resolver(&provider).unwrap_err();
+    assert!(error.to_string().contains("another certificate's"), "{error}");
+    let (certificate, key) = pair();
+    let path = places.put("good.pem", &format!("{certificate}{key}"));
+    assert!(Credential::read(&path, None).unwrap().resolver(&provider).is_ok());
+}

@@ -1,0 +1,283 @@
+//! A server that answers as a NESSSI would, and misbehaves when it is asked to.
+
+use std::convert::Infallible;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use nesssi_client::{Fault, FaultCode, Value};
+use nesssi_rpc::Call;
+use nesssi_rpc::xmlrpc::{Bounds, decode_call, encode_reply};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::PrivateKeyDer;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+/// The session that the server knows.
+pub(crate) const SESSION: &str = "0123456789abcdef0123456789abcdef";
+/// Bytes of the file `big`.
+pub(crate) const BIG: usize = 8 * 1024 * 1024;
+
+/// A running server; it ends when this is dropped.
+pub(crate) struct Server {
+    pub(crate) url: String,
+    pub(crate) files_url: String,
+    folder: tempfile::TempDir,
+    state: Arc<State>,
+    runtime: Option<Runtime>,
+}
+
+struct State {
+    files_url: String,
+    /// The methods called, in order.
+    calls: Mutex<Vec<String>>,
+    connections: AtomicUsize,
+    open: Mutex<JoinSet<()>>,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(make_grid(folder.path())));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let bind = || {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.set_nonblocking(true).unwrap();
+            let _inside = runtime.enter();
+            TcpListener::from_std(listener).unwrap()
+        };
+        let (calls, files) = (bind(), bind());
+        let address = |listener: &TcpListener| -> SocketAddr { listener.local_addr().unwrap() };
+        let url = format!("https://localhost:{}/clarens/", address(&calls).port());
+        let files_url = format!("http://{}", address(&files));
+        let state = Arc::new(State {
+            files_url: files_url.clone(),
+            calls: Mutex::default(),
+            connections: AtomicUsize::new(0),
+            open: Mutex::default(),
+        });
+        runtime.spawn(accept_calls(calls, acceptor, Arc::clone(&state)));
+        runtime.spawn(accept_files(files));
+        Self { url, files_url, folder, state, runtime: Some(runtime) }
+    }
+
+    /// A file of the server's throwaway grid: `ca.pem`, `user.pem`, `user.key`, `proxy.pem`.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.state.calls.lock().unwrap().clone()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// Closes every connection, as a server does with idle ones, and waits until they are closed.
+    pub(crate) async fn close_connections(&self) {
+        let mut open = std::mem::take(&mut *self.state.open.lock().unwrap());
+        open.shutdown().await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A runtime that is dropped inside of another's task would block it.
+        self.runtime.take().into_iter().for_each(Runtime::shutdown_background);
+    }
+}
+
+/// A CA, a host's and a user's certificates as files; the host's as a TLS configuration.
+fn make_grid(folder: &Path) -> ServerConfig {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "test CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let put = |name: &str, text: String| fs::write(folder.join(name), text).unwrap();
+    put("ca.pem", ca.pem());
+
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "user");
+    let user = params.signed_by(&key, &ca).unwrap();
+    put("user.pem", user.pem());
+    put("user.key", key.serialize_pem());
+    put("proxy.pem", format!("{}{}", user.pem(), key.serialize_pem()));
+
+    let key = KeyPair::generate().unwrap();
+    let host = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let host = host.signed_by(&key, &ca).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.der().clone()).unwrap();
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .allow_unauthenticated()
+            .build()
+            .unwrap();
+    ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(
+            vec![host.der().clone()],
+            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
+        .unwrap()
+}
+
+async fn accept_calls(listener: TcpListener, acceptor: TlsAcceptor, state: Arc<State>) {
+    while let Ok((tcp, _)) = listener.accept().await {
+        let (acceptor, shared) = (acceptor.clone(), Arc::clone(&state));
+        let connection = async move {
+            let Ok(tls) = acceptor.accept(tcp).await else { return };
+            let number = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
+            let certified = tls.get_ref().1.peer_certificates().is_some();
+            let service = service_fn(move |request| {
+                let shared = Arc::clone(&shared);
+                async move { answer_call(request, &shared, number, certified).await }
+            });
+            http1::Builder::new()
+                .serve_connection(TokioIo::new(tls), service)
+                .await
+                .unwrap_or_default();
+        };
+        state.open.lock().unwrap().spawn(connection);
+    }
+}
+
+type Answer = Response<Full<Bytes>>;
+
+fn answer(status: u16, kind: &str, body: impl Into<Bytes>) -> Answer {
+    Response::builder()
+        .status(status)
+        .header("content-type", kind)
+        .body(Full::new(body.into()))
+        .unwrap()
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the test wants this connection to break")]
+struct Break;
+
+async fn answer_call(
+    request: Request<Incoming>,
+    state: &State,
+    connection: usize,
+    certified: bool,
+) -> Result<Answer, Break> {
+    assert_eq!(request.method(), "POST");
+    assert_eq!(request.uri().path(), "/clarens/");
+    assert_eq!(request.headers()["content-type"], "text/xml; charset=utf-8");
+    let body = request.into_body().collect().await.map_err(|_| Break)?.to_bytes();
+    let call = decode_call(&body, &Bounds::default()).unwrap();
+    state.calls.lock().unwrap().push(call.method.to_string());
+    let xml = |reply| Ok(answer(200, "text/xml; charset=utf-8", encode_reply(&reply)));
+    match call.method.as_str() {
+        "test.break" => Err(Break),
+        "test.never" => std::future::pending().await,
+        "test.html" => Ok(answer(502, "text/html", "<h1>Bad Gateway</h1>")),
+        "test.garbage" => Ok(answer(200, "text/xml", "<methodResponse>")),
+        "test.hostile" => xml(Err(Fault::new(FaultCode::Service(7), "two\nlines"))),
+        "test.fault_as_403" => {
+            let fault = Fault::refused("certificate /CN=x expired");
+            Ok(answer(403, "text/xml", encode_reply(&Err(fault))))
+        }
+        "test.session" => {
+            let mut reply = answer(200, "text/xml", encode_reply(&Ok(Value::from(SESSION))));
+            let url = format!("{}/sandboxes/{SESSION}/", state.files_url);
+            reply.headers_mut().insert("NESSSI-Session-URL", url.parse().unwrap());
+            Ok(reply)
+        }
+        "test.connection" => xml(Ok(Value::Int(i64::try_from(connection).unwrap()))),
+        "test.certified" => xml(Ok(Value::Bool(certified))),
+        _ => xml(reply(state, &call)),
+    }
+}
+
+fn reply(state: &State, call: &Call) -> nesssi_rpc::Reply {
+    match (call.method.as_str(), call.params.as_slice()) {
+        ("echo.echo", params) => Ok(Value::Array(params.to_vec())),
+        ("session.url", [Value::String(session)]) => match session.as_str() {
+            SESSION => Ok(Value::from(format!("{}/sandboxes/{SESSION}/", state.files_url))),
+            "moved" => Ok(Value::from(format!("{}/moved/", state.files_url))),
+            "odd" => Ok(Value::from("file:///etc/")),
+            _ => Err(Fault::no_such_session()),
+        },
+        ("job.status", [Value::String(session)]) if session == SESSION => Ok(Value::record([
+            ("state", Value::from("running")),
+            ("cpu_seconds", Value::Double(1.5)),
+        ])),
+        ("job.cancel", [Value::String(session)]) if session == SESSION => Ok(Value::Bool(true)),
+        ("job.status" | "job.cancel", _) => Err(Fault::no_such_session()),
+        ("test.limit", _) => {
+            let text = "asked for 999999 CPU seconds, the limit of level weak is 3600";
+            Err(Fault::new(FaultCode::OverLimit, text))
+        }
+        _ => Err(Fault::new(FaultCode::NoSuchMethod, "no such method")),
+    }
+}
+
+async fn accept_files(listener: TcpListener) {
+    while let Ok((tcp, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            let service =
+                service_fn(|request| async move { Ok::<_, Infallible>(answer_file(&request)) });
+            http1::Builder::new()
+                .serve_connection(TokioIo::new(tcp), service)
+                .await
+                .unwrap_or_default();
+        });
+    }
+}
+
+fn answer_file(request: &Request<Incoming>) -> Answer {
+    let accepts_json = request.headers()["accept"] == "application/json";
+    let path = request.uri().path();
+    if path.starts_with("/moved/") {
+        return answer(302, "text/plain", "");
+    }
+    let within = path.strip_prefix(&format!("/sandboxes/{SESSION}/"));
+    match (within, request.uri().query()) {
+        (Some(""), None) if accepts_json => answer(
+            200,
+            "application/json",
+            r#"{"entries":[{"name":"sub","directory":true,"size":0,"modified":"2006-11-22T12:00:00Z"},
+                {"name":"stdout","directory":false,"size":10,"modified":"2006-11-22T12:00:01Z"}],"cut":true}"#,
+        ),
+        (Some(""), None) => answer(200, "text/html", "<ul></ul>"),
+        (Some("sub/"), None) if accepts_json => {
+            answer(200, "application/json; charset=utf-8", r#"{"entries":[],"cut":false}"#)
+        }
+        (Some("stdout"), None) => answer(200, "text/plain", "3 + 5 = 8\n"),
+        (Some("stdout"), Some("follow")) => answer(200, "text/plain", "3 + 5 = 8\nend\n"),
+        (Some("a%20b"), None) => answer(200, "application/octet-stream", &b"\xff\x00\x1b[2J"[..]),
+        (Some("big"), None) => answer(200, "text/plain", vec![b'x'; BIG]),
+        _ => answer(404, "text/html", "<h1>Not found</h1>"),
+    }
+}
