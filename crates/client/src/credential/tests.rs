@@ -1,6 +1,6 @@
 use std::os::unix::fs::PermissionsExt as _;
 
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{CertificateParams, CustomExtension, KeyPair};
 
 use super::*;
 
@@ -170,4 +170,22 @@ fn a_key_of_another_certificate_is_refused() {
     let (certificate, key) = pair();
     let path = places.put("good.pem", &format!("{certificate}{key}"));
     assert!(Credential::read(&path, None).unwrap().resolver(&provider).is_ok());
+}
+
+#[test]
+fn a_proxy_certificate_is_taken_though_tls_libraries_do_not_know_its_extension() {
+    let places = Places::new();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    // proxyCertInfo of RFC 3820, critical as it must be, with the policy inheritAll.
+    let inherit_all = vec![0x30, 0x0c, 0x30, 0x0a, 0x06, 0x08, 0x2b, 6, 1, 5, 5, 7, 21, 1];
+    let mut info = CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 14], inherit_all);
+    info.set_criticality(true);
+    params.custom_extensions = vec![info];
+    let proxy = params.self_signed(&key).unwrap();
+    let path =
+        places.put("proxy.pem", &format!("{}{}{}", proxy.pem(), key.serialize_pem(), pair().0));
+    let credential = Credential::read(&path, None).unwrap();
+    assert_eq!(credential.chain.len(), 2);
+    assert!(credential.resolver(&rustls::crypto::aws_lc_rs::default_provider()).is_ok());
 }

@@ -114,6 +114,33 @@ fn into_a_pipe_bytes_go_as_they_came() {
 }
 
 #[test]
+fn on_a_terminal_nothing_that_it_would_obey_is_printed() {
+    let script = Path::new("/usr/bin/script");
+    if !script.exists() {
+        eprintln!("SKIPPED: needs /usr/bin/script, which makes a terminal");
+        return;
+    }
+    let server = Server::start();
+    let on_terminal = |words: &str| -> Ran {
+        let ca = server.file("ca.pem");
+        let line = format!(
+            "'{}' --guest --url {} --ca '{}' {words}",
+            env!("CARGO_BIN_EXE_nesssi"),
+            server.url,
+            ca.display()
+        );
+        let mut command = command(script, server.folder());
+        command.args(["-q", "-e", "-c", &line, "/dev/null"]).output().unwrap().into()
+    };
+    let file = on_terminal(&format!("cat {SESSION} 'a b'"));
+    assert_eq!((file.code, file.output.as_str()), (0, "\\xff\\u{0}\\u{1b}[2J"));
+    let result = on_terminal("call test.escape");
+    assert_eq!((result.code, result.output.as_str()), (0, "\\u{9b}2J\r\n"));
+    let fault = on_terminal("call test.escape_in_fault");
+    assert_eq!((fault.code, fault.output.as_str()), (1, "fault 7: \\u{9b}2J\r\n"));
+}
+
+#[test]
 fn exit_codes_tell_what_went_wrong() {
     let server = Server::start();
     let fault = "fault 413: asked for 999999 CPU seconds, the limit of level weak is 3600\n";

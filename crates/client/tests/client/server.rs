@@ -203,7 +203,8 @@ async fn answer_call(
         "test.never" => std::future::pending().await,
         "test.html" => Ok(answer(502, "text/html", "<h1>Bad Gateway</h1>")),
         "test.garbage" => Ok(answer(200, "text/xml", "<methodResponse>")),
-        "test.hostile" => xml(Err(Fault::new(FaultCode::Service(7), "two\nlines"))),
+        "test.escape" => xml(Ok(Value::from("\u{9b}2J"))),
+        "test.escape_in_fault" => xml(Err(Fault::new(FaultCode::Service(7), "\u{9b}2J"))),
         "test.fault_as_403" => {
             let fault = Fault::refused("certificate /CN=x expired");
             Ok(answer(403, "text/xml", encode_reply(&Err(fault))))

@@ -65,6 +65,25 @@ fn every_type_is_read() {
 }
 
 #[test]
+fn a_call_of_pythons_own_client_is_read() {
+    let body = include_bytes!("../../testdata/python-xmlrpc-client-call.xml");
+    let call = decode_call(body, &Bounds::default()).unwrap();
+    assert_eq!(call.method.as_str(), "sleepyServices.sleepyAdd");
+    let expected = vec![
+        Value::Int(3),
+        Value::Double(-2.5),
+        Value::Bool(true),
+        text("a<b>&"),
+        Value::Binary([0, 255].repeat(40)),
+        Value::DateTime(DateTime::parse("20061122T12:00:00").unwrap()),
+        Value::Array(vec![Value::Int(1), Value::Array(vec![Value::Nil])]),
+        Value::record([("a", Value::record([("b", Value::Array(vec![]))]))]),
+        Value::Double(1e16),
+    ];
+    assert_eq!(call.params, expected);
+}
+
+#[test]
 fn text_is_what_xml_says_it_is() {
     check("<value>a&lt;b&amp;&gt;&quot;&apos;</value>", "a<b&>\"'");
     check("<value>&#65;&#x42;&#x1F600;&#13;&#10;</value>", "AB\u{1F600}\r\n");
