@@ -1,1 +1,298 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use nesssi_policy::From;
+
 use super::*;
+
+const EXAMPLE: &str = include_str!("../../../nesssi.example.toml");
+
+fn good(text: &str) -> Config {
+    parse(text, "/etc/nesssi/nesssi.toml").unwrap()
+}
+
+fn check_mistakes(text: &str, expected: &[&str]) {
+    let mistakes = parse(text, "n.toml").unwrap_err();
+    let mistakes: Vec<_> = mistakes.iter().map(Mistake::to_string).collect();
+    assert_eq!(mistakes, expected, "{text}");
+}
+
+/// One mistake on line 2, below a heading.
+fn check_mistake(section: &str, line: &str, expected: &str) {
+    check_mistakes(&format!("[{section}]\n{line}\n"), &[&format!("n.toml:2: {expected}")]);
+}
+
+#[test]
+fn the_example_has_every_key_and_says_the_defaults() {
+    let example = good(EXAMPLE);
+    let written: BTreeSet<_> = written_keys(EXAMPLE);
+    let known = KEYS.iter().map(|(section, key)| ((*section).to_owned(), (*key).to_owned()));
+    assert_eq!(written, known.collect());
+
+    // What is an example in the file, and not the default.
+    let mut defaults = good("");
+    defaults.server.base_url = "https://localhost:8443".to_owned();
+    defaults.server.sandbox_url = "http://localhost:8080".to_owned();
+    defaults.server.control_group = Some("nesssi-developers".to_owned());
+    defaults.server.libexec_directory = Some("/usr/libexec/nesssi".into());
+    defaults.services.account = Some("nesssi-services".to_owned());
+    for (level, account) in
+        defaults.levels.iter_mut().zip([None, Some("nesssi-weak"), Some("nesssi-anon")])
+    {
+        level.account = account.map(|name| nesssi_policy::AccountName::parse(name).unwrap());
+    }
+    let told = |config: &Config| {
+        let Config { server, bounds, policy, levels, sandboxes, services, batch, .. } = config;
+        format!("{server:#?}{bounds:#?}{policy:#?}{levels:#?}{sandboxes:#?}{services:#?}{batch:#?}")
+    };
+    assert_eq!(told(&example), told(&defaults));
+}
+
+/// Section and key of every line `key = value`.
+fn written_keys(text: &str) -> BTreeSet<(String, String)> {
+    let mut section = String::new();
+    let mut keys = BTreeSet::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        if let Some(heading) = line.strip_prefix('[') {
+            section = heading.trim_matches(['[', ']']).to_owned();
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            keys.insert((section.clone(), key.to_owned()));
+        }
+    }
+    keys
+}
+
+#[test]
+fn defaults() {
+    let config = good("");
+    assert!(config.server.listen_https.ip().is_loopback());
+    assert!(config.server.listen_http.ip().is_loopback());
+    assert_eq!(config.server.base_url, "https://127.0.0.1:8443");
+    assert_eq!(config.server.sandbox_url, "http://127.0.0.1:8080");
+    let levels: Vec<_> = config
+        .levels
+        .iter()
+        .map(|level| (level.name.as_str(), level.from, level.limits.cpu_seconds))
+        .collect();
+    assert_eq!(
+        levels,
+        [
+            ("strong", From::Gridmap, 216_000),
+            ("weak", From::Certificate, 3_600),
+            ("anonymous", From::Anonymous, 900),
+        ]
+    );
+    assert!(config.levels.iter().all(|level| level.account.is_none()));
+    assert!(config.levels.iter().all(|level| level.limits.call_wall_seconds == 60));
+    assert!(config.levels.iter().all(|level| level.limits.call_cpu_seconds == 10));
+}
+
+#[test]
+fn relative_paths_resolve_against_the_file() {
+    let config = good("[server]\ncertificate = \"tls/cert.pem\"\nprivate_key = \"/k.pem\"\n");
+    assert_eq!(config.server.certificate, Path::new("/etc/nesssi/tls/cert.pem"));
+    assert_eq!(config.server.private_key, Path::new("/k.pem"));
+    let here = parse("[sandboxes]\nroot = \"s\"\n", "nesssi.toml").unwrap();
+    assert_eq!(here.sandboxes.root, Path::new("s"));
+    let up = parse("[sandboxes]\nroot = \"../s\"\n", "/a/b/nesssi.toml").unwrap();
+    assert_eq!(up.sandboxes.root, Path::new("/a/b/../s"));
+}
+
+#[test]
+fn every_mistake_in_one_run() {
+    check_mistakes(
+        "[server]\nlisten_https = \"localhost:1\"\nlisten_htp = \"127.0.0.1:1\"\ngridmap = \"g\"\n\n\
+         [bounds]\nbody_bytes_max = \"big\"\nxml_depth_max = 0\n\n[sandboxs]\nroot = \"x\"\n\n\
+         [[level]]\nname = \"Strong\"\nfrom = \"gridmap\"\naccount = \"joe\"\ncpu_seconds = 0\n\n\
+         [[level]]\nname = \"weak\"\nfrom = \"cert\"\n\n[batch]\ndefault = \"pbs\"\n[batch.local]\nslot = 1\n",
+        &[
+            "n.toml:2: `listen_https` is an address and a port, such as \"127.0.0.1:8443\" or \"[::1]:8443\"",
+            "n.toml:3: unknown key `listen_htp` in [server]: did you mean `listen_http`?",
+            "n.toml:4: unknown key `gridmap` in [server]: it belongs in [policy]",
+            "n.toml:7: `body_bytes_max` is a whole number, not a text",
+            "n.toml:8: `xml_depth_max` is 0, and may be 8 to 1024",
+            "n.toml:10: unknown key `sandboxs`: did you mean `sandboxes`?",
+            "n.toml:14: `name` \"Strong\": 'S' may not stand here in a name",
+            "n.toml:16: a level from the gridmap has its accounts there: leave `account` out",
+            "n.toml:17: `cpu_seconds` is 0, and may be 1 to 4611686018427387904",
+            "n.toml:21: `from` is \"gridmap\", \"certificate\" or \"anonymous\", not \"cert\"",
+            "n.toml:24: `default` is \"local\", not \"pbs\"",
+            "n.toml:26: unknown key `slot` in [batch.local]: did you mean `slots`?",
+        ],
+    );
+}
+
+#[test]
+fn what_is_not_toml_is_told_with_its_line() {
+    let mistakes = parse("[server]\nuser = \n[bounds]\nxml_depth_max = 0\n", "n.toml").unwrap_err();
+    let lines: Vec<_> = mistakes.iter().map(|mistake| mistake.line).collect();
+    assert_eq!(lines, [2, 4], "{mistakes:?}");
+    check_mistakes(
+        "server = 1\nlevel = 2",
+        &[
+            "n.toml:1: `server` is a table, not a whole number",
+            "n.toml:2: `level` is a list of tables, not a whole number",
+        ],
+    );
+    check_mistakes(
+        "[level]\nname = \"x\"",
+        &["n.toml:1: `level` is a list of tables, not a table"],
+    );
+}
+
+#[test]
+fn keys_that_stand_elsewhere() {
+    check_mistakes("gridmap = \"g\"", &["n.toml:1: unknown key `gridmap`: it belongs in [policy]"]);
+    check_mistake(
+        "batch",
+        "slots = 1",
+        "unknown key `slots` in [batch]: it belongs in [batch.local]",
+    );
+    check_mistake(
+        "server",
+        "cpu_seconds = 1",
+        "unknown key `cpu_seconds` in [server]: it belongs in [[level]]",
+    );
+    check_mistake(
+        "server",
+        "account = \"a\"",
+        "unknown key `account` in [server]: it belongs in [[level]] or [services]",
+    );
+    check_mistake("server", "colour = 1", "unknown key `colour` in [server]");
+}
+
+#[test]
+fn addresses() {
+    for address in ["127.0.0.1:1", "127.8.8.8:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+        good(&format!("[server]\nlisten_https = \"{address}\"\n"));
+    }
+    for ip in ["0.0.0.0", "192.168.1.1", "::", "2001:db8::1"] {
+        let address = std::net::SocketAddr::new(ip.parse().unwrap(), 8443);
+        check_mistake(
+            "server",
+            &format!("listen_https = \"{address}\""),
+            &format!("`listen_https`: {ip} is not loopback; if that is meant say `public = true`"),
+        );
+        assert!(
+            good(&format!("[server]\nlisten_https = \"{address}\"\npublic = true\n")).server.public
+        );
+    }
+    check_mistakes(
+        "\n[server]\nlisten_https = \"127.0.0.1:1\"\nlisten_http = \"127.0.0.1:1\"\n",
+        &["n.toml:2: `listen_https` and `listen_http` are one address"],
+    );
+    good("[server]\nlisten_https = \"127.0.0.1:0\"\nlisten_http = \"127.0.0.1:0\"\n");
+}
+
+#[test]
+fn urls() {
+    let check = |key: &str, url: &str, expected: Result<&str, &str>| {
+        let line = format!("{key} = \"{url}\"");
+        match expected {
+            Ok(meant) => {
+                let server = good(&format!("[server]\n{line}\n")).server;
+                let found = if key == "base_url" { server.base_url } else { server.sandbox_url };
+                assert_eq!(found, meant);
+            }
+            Err(wrong) => {
+                check_mistake("server", &line, &format!("`{key}` {wrong}, not \"{url}\""))
+            }
+        }
+    };
+    check("base_url", "https://grid.example.org", Ok("https://grid.example.org"));
+    check("base_url", "https://grid.example.org:8443/", Ok("https://grid.example.org:8443"));
+    check(
+        "base_url",
+        "https://[2001:db8::1]:8443/nesssi/",
+        Ok("https://[2001:db8::1]:8443/nesssi"),
+    );
+    check("sandbox_url", "http://files.example.org", Ok("http://files.example.org"));
+    check("sandbox_url", "https://files.example.org", Ok("https://files.example.org"));
+    check("base_url", "http://grid.example.org", Err("begins with https://"));
+    check("sandbox_url", "ftp://x", Err("begins with http:// or https://"));
+    check("base_url", "grid.example.org", Err("begins with https://"));
+    check("base_url", "https://", Err("begins with https://"));
+    check("base_url", "https:///x", Err("names a host"));
+    check("base_url", "https://me:pw@x", Err("holds no user or password"));
+    check("base_url", "https://x/?q", Err("is a plain address without query, fragment and blanks"));
+}
+
+#[test]
+fn names_of_accounts() {
+    check_mistake("server", "user = \"root\"", "`user` \"root\": nobody is mapped to root");
+    check_mistake(
+        "services",
+        "account = \"1000\"",
+        "`account` \"1000\": a name of digits alone could be taken for a uid",
+    );
+    check_mistake("server", "user = \"\"", "`user` is empty or has control characters");
+    check_mistake(
+        "server",
+        "certificate = \"a\\u0000b\"",
+        "`certificate` is empty or has control characters",
+    );
+}
+
+fn two_levels(one: &str, other: &str) -> String {
+    format!(
+        "[[level]]\nname = \"weak\"\nfrom = \"certificate\"\naccount = \"{one}\"\n\
+         [[level]]\nname = \"anonymous\"\nfrom = \"anonymous\"\naccount = \"{other}\"\n"
+    )
+}
+
+#[test]
+fn a_shared_account_must_be_meant() {
+    assert_eq!(good(&two_levels("a", "b")).levels.len(), 2);
+    check_mistakes(
+        &two_levels("a", "a"),
+        &[
+            "n.toml:8: level `anonymous` has the account `a` of level `weak` (line 4), and sessions \
+           that share an account are not walled off from each other: give it one of its own, or \
+           say `shared_account = true` in [policy]",
+        ],
+    );
+    let meant = format!("{}[policy]\nshared_account = true\n", two_levels("a", "a"));
+    assert!(good(&meant).policy.shared_account);
+}
+
+#[test]
+fn levels_are_whole() {
+    check_mistakes(
+        "[[level]]\ncpu_seconds = 5\n",
+        &[
+            "n.toml:1: a [[level]] needs `from`: \"gridmap\", \"certificate\" or \"anonymous\"",
+            "n.toml:1: a [[level]] needs a `name`",
+        ],
+    );
+    check_mistakes(
+        "[[level]]\nname = \"a\"\nfrom = \"gridmap\"\n[[level]]\nname = \"a\"\nfrom = \"gridmap\"\n",
+        &["n.toml:5: level `a` stands on line 2 already"],
+    );
+    let config = good("[[level]]\nname = \"a\"\nfrom = \"anonymous\"\njobs_at_once = 4294967295\n");
+    let limits = &config.levels[0].limits;
+    assert_eq!((limits.jobs_at_once, limits.cpu_seconds), (u32::MAX, 900));
+    check_mistakes(
+        "[[level]]\nname = \"a\"\nfrom = \"anonymous\"\njobs_at_once = 4294967296\n",
+        &["n.toml:4: `jobs_at_once` is 4294967296, and may be 1 to 4294967295"],
+    );
+}
+
+#[test]
+fn strangers_do_not_become_the_invoking_user() {
+    let check = |text: &str, root: bool, expected: &[&str]| {
+        let told: Vec<_> = good(text).check_exposure(root).iter().map(Mistake::to_string).collect();
+        assert_eq!(told, expected);
+    };
+    let public = "[server]\nlisten_https = \"0.0.0.0:8443\"\npublic = true\n";
+    check(
+        public,
+        false,
+        &[
+            "/etc/nesssi/nesssi.toml:3: public = true with the anonymous level `anonymous` is refused \
+           when not started as root: every stranger's job would run as the invoking user",
+        ],
+    );
+    check(public, true, &[]);
+    check("", false, &[]);
+    check(&format!("{public}[[level]]\nname = \"s\"\nfrom = \"gridmap\"\n"), false, &[]);
+}

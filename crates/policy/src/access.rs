@@ -30,6 +30,8 @@ use nesssi_dn::SubjectDn;
 
 use crate::written::{Document, Lined, Table};
 
+/// How large an access list may be, in bytes.
+pub const ACCESS_BYTES_MAX: usize = 1024 * 1024;
 /// How many DN prefixes one list may hold.
 const PREFIXES_MAX: usize = 10_000;
 
@@ -107,6 +109,10 @@ impl Access {
     /// # Errors
     /// Every mistake, in the order of lines.
     pub fn parse(text: &str) -> Result<Self, Vec<AccessError>> {
+        if text.len() > ACCESS_BYTES_MAX {
+            let text = format!("larger than {ACCESS_BYTES_MAX} bytes");
+            return Err(vec![AccessError { line: 1, text }]);
+        }
         let document = Document::new(text);
         let mut root = document.root();
         let mut methods = BTreeMap::new();

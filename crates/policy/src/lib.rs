@@ -16,7 +16,7 @@ mod limits;
 mod names;
 pub mod written;
 
-pub use access::{Access, AccessError, Denied, Permitted};
+pub use access::{ACCESS_BYTES_MAX, Access, AccessError, Denied, Permitted};
 pub use gridmap::{GRIDMAP_BYTES_MAX, Gridmap, GridmapEntry, GridmapError, Warning};
 pub use levels::{From, Judgement, Level, NotJudged, Rules};
 pub use limits::{AdmitError, LIMITS_BYTES, Limits, OverLimit, admit_seconds};

@@ -32,9 +32,12 @@ pub struct Lined<T> {
 /// A file being read.
 #[derive(Debug)]
 pub struct Document<'i> {
-    text: &'i str,
+    /// Where each line but the first begins.
+    line_starts: Vec<usize>,
     root: Spanned<DeTable<'i>>,
     mistakes: RefCell<Vec<Mistake>>,
+    /// Lines that are not TOML: what was made of them is guessed, and its mistakes are not told.
+    broken: BTreeSet<usize>,
 }
 
 impl<'i> Document<'i> {
@@ -42,10 +45,13 @@ impl<'i> Document<'i> {
     #[must_use]
     pub fn new(text: &'i str) -> Self {
         let (root, errors) = DeTable::parse_recoverable(text);
-        let document = Self { text, root, mistakes: RefCell::default() };
+        let line_starts = text.match_indices('\n').map(|(at, _)| at + 1).collect();
+        let broken = BTreeSet::new();
+        let mut document = Self { line_starts, root, mistakes: RefCell::default(), broken };
         for error in errors {
             let line = document.line(&error.span().unwrap_or_default());
             document.mistake(line, error.message().trim().replace('\n', ", "));
+            document.broken.insert(line);
         }
         document
     }
@@ -62,9 +68,11 @@ impl<'i> Document<'i> {
         }
     }
 
-    /// Adds a mistake.
+    /// Adds a mistake, unless its line is not even TOML, which has been told.
     pub fn mistake(&self, line: usize, text: impl Into<String>) {
-        self.mistakes.borrow_mut().push(Mistake { line, text: text.into() });
+        if !self.broken.contains(&line) {
+            self.mistakes.borrow_mut().push(Mistake { line, text: text.into() });
+        }
     }
 
     /// All mistakes, in the order of lines.
@@ -77,8 +85,7 @@ impl<'i> Document<'i> {
     }
 
     fn line(&self, span: &Range<usize>) -> usize {
-        let before = self.text.as_bytes().get(..span.start).unwrap_or(self.text.as_bytes());
-        before.iter().filter(|&&byte| byte == b'\n').count() + 1
+        self.line_starts.partition_point(|&start| start <= span.start) + 1
     }
 }
 
