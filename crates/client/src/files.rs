@@ -41,9 +41,9 @@ pub struct Entry {
     /// Bytes.
     #[serde(default)]
     pub size: u64,
-    /// When it was changed last, as the server says it.
+    /// When it was changed last, in Unix seconds.
     #[serde(default)]
-    pub modified: serde_json::Value,
+    pub modified: i64,
 }
 
 /// A file that is being received.

@@ -65,11 +65,6 @@ impl Screen {
     }
 
     fn entry(&self, entry: &Entry) -> String {
-        let modified = match &entry.modified {
-            Json::String(text) => text.clone(),
-            Json::Null => String::new(),
-            other => other.to_string(),
-        };
         // A line feed in a name would make two entries of one.
         let name = if self.output_is_terminal {
             entry.name.replace('\n', "\\n").replace('\t', "\\t")
@@ -77,7 +72,7 @@ impl Screen {
             entry.name.clone()
         };
         let slash = if entry.directory { "/" } else { "" };
-        format!("{:>12}  {modified:<20}  {name}{slash}", entry.size)
+        format!("{:>12}  {}  {name}{slash}", entry.size, utc(entry.modified))
     }
 
     /// A line on standard error.
@@ -182,6 +177,25 @@ fn plain(value: &Value) -> String {
         | Value::Array(_)
         | Value::Struct(_) => pretty(&json::to_json(value)),
     }
+}
+
+/// Unix seconds as `2006-11-22T12:00:00Z`.
+///
+/// The calendar is counted in years that begin in March, so that the leap day is their last.
+fn utc(unix_seconds: i64) -> String {
+    const DAYS_TO_0000_03_01: i64 = 719_468;
+    const DAYS_OF_400_YEARS: i64 = 146_097;
+    let (days, seconds) = (unix_seconds.div_euclid(86_400), unix_seconds.rem_euclid(86_400));
+    let days = days.saturating_add(DAYS_TO_0000_03_01);
+    let (era, day) = (days.div_euclid(DAYS_OF_400_YEARS), days.rem_euclid(DAYS_OF_400_YEARS));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + carry;
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 fn pretty(json: &Json) -> String {

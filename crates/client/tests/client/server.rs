@@ -268,8 +268,8 @@ fn answer_file(request: &Request<Incoming>) -> Answer {
         (Some(""), None) if accepts_json => answer(
             200,
             "application/json",
-            r#"{"entries":[{"name":"sub","directory":true,"size":0,"modified":"2006-11-22T12:00:00Z"},
-                {"name":"stdout","directory":false,"size":10,"modified":"2006-11-22T12:00:01Z"}],"cut":true}"#,
+            r#"{"entries":[{"name":"sub","directory":true,"size":0,"modified":1164196800},
+                {"name":"stdout","directory":false,"size":10,"modified":1164196801}],"cut":true}"#,
         ),
         (Some(""), None) => answer(200, "text/html", "<ul></ul>"),
         (Some("sub/"), None) if accepts_json => {
