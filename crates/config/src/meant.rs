@@ -24,15 +24,17 @@ pub struct Config {
     pub services: Services,
     /// Batch systems.
     pub batch: Batch,
-    pub(crate) exposure: Exposure,
+    pub(crate) places: Places,
 }
 
-/// What [`Config::check_exposure`] points at.
+/// What the checks of a whole configuration point at.
 #[derive(Debug, Clone)]
-pub(crate) struct Exposure {
+pub(crate) struct Places {
     pub(crate) file: String,
-    /// Where `public = true` stands.
+    /// Where `public = true` stands, or the heading of `[server]`.
     pub(crate) public_line: usize,
+    /// Where `[services] account` stands, or the heading.
+    pub(crate) services_line: usize,
 }
 
 impl Config {
@@ -41,18 +43,62 @@ impl Config {
     #[must_use]
     pub fn check_exposure(&self, root: bool) -> Vec<Mistake> {
         let anonymous = |level: &&Level| level.from == From::Anonymous;
-        match self.levels.iter().find(anonymous) {
-            Some(level) if self.server.public && !root => {
-                let text = format!(
-                    "public = true with the anonymous level `{}` is refused when not started as \
-                     root: every stranger's job would run as the invoking user",
-                    level.name
-                );
-                let Exposure { file, public_line } = &self.exposure;
-                vec![Mistake { file: file.clone(), line: *public_line, text }]
-            }
-            _ => Vec::new(),
+        let level = self.levels.iter().find(anonymous).filter(|_| self.server.public && !root);
+        let told = level.map(|level| {
+            let text = format!(
+                "public = true with the anonymous level `{}` is refused when not started as root: \
+                 every stranger's job would run as the invoking user",
+                level.name
+            );
+            self.mistake(self.places.public_line, text)
+        });
+        told.into_iter().collect()
+    }
+
+    /// What started as root needs of accounts: one for the discovery of services, which is neither
+    /// the network process's user nor, unless accounts may be shared, a community account; and no
+    /// level that maps to the network process's user. Without root there is one account only.
+    #[must_use]
+    pub fn check_accounts(&self, root: bool) -> Vec<Mistake> {
+        if !root {
+            return Vec::new();
         }
+        let user = &self.server.user;
+        let account_of =
+            |level: &Level| level.account.as_ref().map(|name| name.as_str().to_owned());
+        let line = self.places.services_line;
+        let mut mistakes = Vec::new();
+        match &self.services.account {
+            None => {
+                mistakes.push(self.mistake(line, "started as root, [services] needs an `account`"))
+            }
+            Some(account) if account == user => {
+                let text = format!("the services' `account` may not be the server's user `{user}`");
+                mistakes.push(self.mistake(line, text));
+            }
+            Some(account) => {
+                let shared = |level: &&Level| account_of(level).as_ref() == Some(account);
+                let level = self.levels.iter().find(shared);
+                mistakes.extend(level.filter(|_| !self.policy.shared_account).map(|level| {
+                    let text = format!(
+                        "the services' `account` is the one of level `{}`: give it one of its own, \
+                         or say `shared_account = true` in [policy]",
+                        level.name
+                    );
+                    self.mistake(line, text)
+                }));
+            }
+        }
+        let as_user = |level: &&Level| account_of(level).as_ref() == Some(user);
+        mistakes.extend(self.levels.iter().filter(as_user).map(|level| {
+            let text = format!("level `{}` has the server's user `{user}` as account", level.name);
+            self.mistake(self.places.public_line, text)
+        }));
+        mistakes
+    }
+
+    fn mistake(&self, line: usize, text: impl Into<String>) -> Mistake {
+        Mistake { file: self.places.file.clone(), line, text: text.into() }
     }
 }
 

@@ -7,7 +7,7 @@ use nesssi_policy::AccountName;
 use nesssi_policy::written::{Document, Lined, Table};
 
 use crate::meant::{
-    Batch, Bounds, Config, Exposure, LocalBatch, PolicyKeys, Sandboxes, Server, Services,
+    Batch, Bounds, Config, LocalBatch, Places, PolicyKeys, Sandboxes, Server, Services,
 };
 use crate::{Mistake, keys, levels};
 
@@ -36,11 +36,11 @@ fn read_root(mut root: Table<'_>, path: &str, base: &Path) -> Config {
     let policy = section(&mut root, "policy", base, read_policy);
     let levels = levels::read(&mut root, policy.shared_account);
     let sandboxes = section(&mut root, "sandboxes", base, read_sandboxes);
-    let services = section(&mut root, "services", base, read_services);
+    let (services, services_line) = section(&mut root, "services", base, read_services);
     let batch = section(&mut root, "batch", base, read_batch);
     root.finish(keys::advice);
-    let exposure = Exposure { file: path.to_owned(), public_line };
-    Config { server, bounds, policy, levels, sandboxes, services, batch, exposure }
+    let places = Places { file: path.to_owned(), public_line, services_line };
+    Config { server, bounds, policy, levels, sandboxes, services, batch, places }
 }
 
 /// One section being read; absent, it has no keys and gives all defaults.
@@ -94,12 +94,17 @@ impl Section<'_, '_> {
         u32::try_from(self.long(key, low.into(), high.into(), default.into())).unwrap_or(default)
     }
 
-    fn account(&mut self, key: &str) -> Option<String> {
+    fn account(&mut self, key: &str) -> Option<Lined<String>> {
         let text = self.text(key)?;
         if let Err(error) = AccountName::parse(&text.value) {
             self.mistake(text.line, format!("`{key}` {:?}: {error}", text.value));
         }
-        Some(text.value)
+        Some(text)
+    }
+
+    /// The line of the section's heading.
+    fn line(&self) -> usize {
+        self.table.as_ref().map_or(1, Table::line)
     }
 
     fn mistake(&self, line: usize, text: impl Into<String>) {
@@ -116,8 +121,7 @@ fn read_server(section: &mut Section<'_, '_>) -> (Server, usize) {
     let listen_https = read_address(section, "listen_https", PORT_HTTPS, is_public);
     let listen_http = read_address(section, "listen_http", PORT_HTTP, is_public);
     if listen_https == listen_http && listen_https.port() != 0 {
-        let line = section.table.as_ref().map_or(1, Table::line);
-        section.mistake(line, "`listen_https` and `listen_http` are one address");
+        section.mistake(section.line(), "`listen_https` and `listen_http` are one address");
     }
     let server = Server {
         listen_https,
@@ -128,15 +132,15 @@ fn read_server(section: &mut Section<'_, '_>) -> (Server, usize) {
         certificate: section.path("certificate", "hostcert.pem"),
         private_key: section.path("private_key", "hostkey.pem"),
         trust_directory: section.path("trust_directory", "/etc/grid-security/certificates"),
-        user: section.account("user").unwrap_or_else(|| "nesssi".to_owned()),
+        user: section.account("user").map_or_else(|| "nesssi".to_owned(), |user| user.value),
         control_socket: section.path("control_socket", "/run/nesssi/control"),
-        control_group: section.account("control_group"),
+        control_group: section.account("control_group").map(|group| group.value),
         state_directory: section.path("state_directory", "/var/lib/nesssi/state"),
         log_directory: section.path("log_directory", "/var/log/nesssi"),
         libexec_directory: section.path_if("libexec_directory"),
         drain_seconds_max: section.short("drain_seconds_max", 1, 86_400, 30),
     };
-    (server, public.map_or(1, |lined| lined.line))
+    (server, public.map_or(section.line(), |lined| lined.line))
 }
 
 fn read_address(section: &mut Section<'_, '_>, key: &str, port: u16, public: bool) -> SocketAddr {
@@ -229,17 +233,21 @@ fn read_sandboxes(section: &mut Section<'_, '_>) -> Sandboxes {
     }
 }
 
-fn read_services(section: &mut Section<'_, '_>) -> Services {
-    Services {
+/// The section, and the line of `account`.
+fn read_services(section: &mut Section<'_, '_>) -> (Services, usize) {
+    let account = section.account("account");
+    let line = account.as_ref().map_or(section.line(), |account| account.line);
+    let services = Services {
         directory: section.path("directory", "/usr/share/nesssi/services"),
-        account: section.account("account"),
+        account: account.map(|account| account.value),
         python: section.path("python", "/usr/bin/python3"),
         python_path: section.path("python_path", "/usr/share/nesssi/python"),
         describe_seconds_max: section.short("describe_seconds_max", 1, 3_600, 10),
         workers_max_per_service: section.short("workers_max_per_service", 1, 10_000, 16),
         worker_calls_max: section.long("worker_calls_max", 1, 1 << 62, 10_000),
         worker_idle_seconds_max: section.long("worker_idle_seconds_max", 1, 1 << 31, 300),
-    }
+    };
+    (services, line)
 }
 
 fn read_batch(section: &mut Section<'_, '_>) -> Batch {

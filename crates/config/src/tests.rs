@@ -296,3 +296,33 @@ fn strangers_do_not_become_the_invoking_user() {
     check("", false, &[]);
     check(&format!("{public}[[level]]\nname = \"s\"\nfrom = \"gridmap\"\n"), false, &[]);
 }
+
+#[test]
+fn accounts_as_root() {
+    let check = |text: &str, expected: &[&str]| {
+        let config = parse(text, "n.toml").unwrap();
+        let told: Vec<_> = config.check_accounts(true).iter().map(Mistake::to_string).collect();
+        assert_eq!(told, expected, "{text}");
+        assert_eq!(config.check_accounts(false), []);
+    };
+    let services = |account: &str| format!("[services]\naccount = \"{account}\"\n");
+    check(&services("nesssi-services"), &[]);
+    check("", &["n.toml:1: started as root, [services] needs an `account`"]);
+    check("\n[services]\n", &["n.toml:2: started as root, [services] needs an `account`"]);
+    check(
+        &services("nesssi"),
+        &["n.toml:2: the services' `account` may not be the server's user `nesssi`"],
+    );
+    let shared = format!("{}{}", services("a"), two_levels("a", "b"));
+    check(
+        &shared,
+        &["n.toml:2: the services' `account` is the one of level `weak`: give it one of its own, \
+           or say `shared_account = true` in [policy]"],
+    );
+    check(&format!("{shared}[policy]\nshared_account = true\n"), &[]);
+    check(
+        &format!("{}{}", services("s"), two_levels("a", "nesssi")),
+        &["n.toml:1: level `anonymous` has the server's user `nesssi` as account"],
+    );
+    assert_eq!(good(EXAMPLE).check_accounts(true), []);
+}
