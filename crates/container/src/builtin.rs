@@ -1,0 +1,114 @@
+//! Methods that the container answers itself.
+//!
+//! A *built-in* is a method with no service worker behind it. Each room below holds a table of
+//! them; [`find`] and [`all`] are the only readers of the tables.
+
+pub(crate) mod echo;
+pub(crate) mod job;
+pub(crate) mod service;
+pub(crate) mod session;
+pub(crate) mod system;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use nesssi_dn::SubjectDn;
+use nesssi_rpc::{Fault, Reply, Value};
+
+use crate::grants::Grant;
+use crate::{Answer, Caller, Inner};
+
+/// A built-in method.
+#[derive(Debug)]
+pub(crate) struct Builtin {
+    /// Its full name.
+    pub(crate) name: &'static str,
+    /// What `system.methodHelp` says.
+    pub(crate) help: &'static str,
+    /// What `system.methodSignature` says: the returned type first in each.
+    pub(crate) signatures: &'static [&'static [&'static str]],
+    /// What it does.
+    pub(crate) run: Run,
+}
+
+/// How a built-in runs: at once, or with waiting.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Run {
+    /// Never waits.
+    Now(fn(&Context<'_>, Vec<Value>) -> Reply),
+    /// May wait for other processes.
+    Later(for<'a> fn(Context<'a>, Vec<Value>) -> Later<'a>),
+}
+
+/// An answer to come.
+pub(crate) type Later<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+
+/// By whom and in what container a built-in is called.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    /// The container.
+    pub(crate) inner: &'a Arc<Inner>,
+    /// Who calls. His credential has not been refused.
+    pub(crate) caller: &'a Caller,
+    /// What he was granted, or the fault that says why nothing: seeing and cancelling what one has
+    /// needs no grant, starting does.
+    pub(crate) grant: &'a Result<Arc<Grant>, Fault>,
+}
+
+impl<'a> Context<'a> {
+    /// The caller's subject; `None` is anonymous.
+    pub(crate) fn subject(&self) -> Option<&'a SubjectDn> {
+        self.caller.subject()
+    }
+}
+
+/// The tables, in the order they are listed.
+const TABLES: [&[Builtin]; 5] =
+    [echo::METHODS, job::METHODS, service::METHODS, session::METHODS, system::METHODS];
+
+/// Other spellings of some names.
+const ALIASES: [(&str, &str); 3] = [
+    ("system.list_methods", "system.listMethods"),
+    ("system.method_help", "system.methodHelp"),
+    ("system.method_signature", "system.methodSignature"),
+];
+
+/// The built-in of this full name, or of the other spelling of it.
+pub(crate) fn find(name: &str) -> Option<&'static Builtin> {
+    let by_name = |name: &str| all().find(|builtin| builtin.name == name);
+    by_name(name).or_else(|| {
+        let (_, meant) = ALIASES.iter().find(|(alias, _)| *alias == name)?;
+        by_name(meant)
+    })
+}
+
+/// Every built-in.
+pub(crate) fn all() -> impl Iterator<Item = &'static Builtin> {
+    TABLES.into_iter().flatten()
+}
+
+/// Exactly the parameters that a method takes.
+///
+/// # Errors
+/// Fault -32602 for another number of them.
+pub(crate) fn exactly<const N: usize>(params: Vec<Value>) -> Result<[Value; N], Fault> {
+    let count = params.len();
+    <[Value; N]>::try_from(params).map_err(|_| {
+        Fault::invalid_params(format!("{N} parameters are expected, {count} were given"))
+    })
+}
+
+/// A parameter that must be text.
+///
+/// # Errors
+/// Fault -32602 for another type.
+pub(crate) fn text(value: Value, what: &str) -> Result<String, Fault> {
+    match value {
+        Value::String(text) => Ok(text),
+        other => Err(Fault::invalid_params(format!(
+            "{what} must be a string, not {}",
+            other.type_name()
+        ))),
+    }
+}

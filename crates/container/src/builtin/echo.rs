@@ -1,0 +1,12 @@
+//! `echo.echo`: answers what it was given.
+
+use nesssi_rpc::Value;
+
+use super::{Builtin, Run};
+
+pub(crate) const METHODS: &[Builtin] = &[Builtin {
+    name: "echo.echo",
+    help: "Answers its parameters as a list, to try a connection and to measure it.",
+    signatures: &[&["array"], &["array", "string"]],
+    run: Run::Now(|_, params| Ok(Value::Array(params))),
+}];

@@ -1,0 +1,52 @@
+//! `service.list`: the services there are, and which of them are broken.
+
+use nesssi_rpc::{Reply, Value};
+use nesssi_service::ServiceState;
+
+use super::{Builtin, Context, Run, exactly};
+use crate::registry::{self, MONITOR};
+
+pub(crate) const METHODS: &[Builtin] = &[Builtin {
+    name: "service.list",
+    help: "All services, each a struct: name, state (\"ok\", \"unhealthy\" or \"broken\"), reason \
+           (why it is not ok, else \"\"), methods, contact, purpose, version, levels (those \
+           served, empty for all), size_parameter and policy.",
+    signatures: &[&["array"]],
+    run: Run::Now(list),
+}];
+
+fn list(context: &Context<'_>, params: Vec<Value>) -> Reply {
+    let [] = exactly(params)?;
+    let services = context.inner.services.current();
+    Ok(Value::Array(services.iter().map(|service| described(service)).collect()))
+}
+
+fn described(service: &registry::Service) -> Value {
+    let (state, reason) = match &service.state {
+        ServiceState::Broken(why) => ("broken", why.kind.as_str()),
+        ServiceState::Ok => {
+            let throttled =
+                service.access.as_ref().is_some_and(|behind| behind.desks.is_throttled());
+            if throttled { ("unhealthy", "its worker ends too fast") } else { ("ok", "") }
+        }
+    };
+    let mut methods: Vec<&str> = service.methods.keys().map(String::as_str).collect();
+    if service.is_ok() && !methods.contains(&MONITOR) {
+        methods.push(MONITOR);
+    }
+    let texts = |texts: &[&str]| Value::Array(texts.iter().map(|one| Value::from(*one)).collect());
+    let or_empty = |text: &Option<String>| Value::from(text.as_deref().unwrap_or_default());
+    let levels: Vec<&str> = service.manifest.levels.iter().map(String::as_str).collect();
+    Value::record([
+        ("name", service.name.as_str().into()),
+        ("state", state.into()),
+        ("reason", reason.into()),
+        ("methods", texts(&methods)),
+        ("contact", or_empty(&service.contact)),
+        ("purpose", or_empty(&service.purpose)),
+        ("version", or_empty(&service.version)),
+        ("levels", texts(&levels)),
+        ("size_parameter", or_empty(&service.manifest.size_parameter)),
+        ("policy", or_empty(&service.manifest.policy)),
+    ])
+}

@@ -1,0 +1,121 @@
+//! `system.*`: what can be called, and how.
+
+use nesssi_policy::Access;
+use nesssi_rpc::{Fault, FaultCode, MethodName, Reply, Value};
+use nesssi_service::{Method, Signature};
+
+use super::{Builtin, Context, Run, exactly, text};
+use crate::registry::{self, MONITOR};
+
+pub(crate) const METHODS: &[Builtin] = &[
+    Builtin {
+        name: "system.listMethods",
+        help: "The names of all methods that the caller may call, sorted.",
+        signatures: &[&["array"]],
+        run: Run::Now(list_methods),
+    },
+    Builtin {
+        name: "system.methodHelp",
+        help: "What a method does, in words: methodHelp(name).",
+        signatures: &[&["string", "string"]],
+        run: Run::Now(method_help),
+    },
+    Builtin {
+        name: "system.methodSignature",
+        help: "The ways to call a method: methodSignature(name) answers a list of lists of type \
+               names, the type of the result first in each; the string \"undef\" where they are \
+               not known.",
+        signatures: &[&["array", "string"], &["string", "string"]],
+        run: Run::Now(method_signature),
+    },
+    Builtin {
+        name: "system.version",
+        help: "The name and version of this server.",
+        signatures: &[&["string"]],
+        run: Run::Now(|_, params| {
+            let [] = exactly(params)?;
+            Ok(concat!("NESSSI ", env!("CARGO_PKG_VERSION")).into())
+        }),
+    },
+];
+
+fn list_methods(context: &Context<'_>, params: Vec<Value>) -> Reply {
+    let [] = exactly(params)?;
+    let mut names: Vec<String> = super::all().map(|builtin| builtin.name.to_owned()).collect();
+    let services = context.inner.services.current();
+    for service in services.iter().filter(|service| service.is_ok()) {
+        let own = service.methods.keys().map(String::as_str);
+        let monitor = (!service.methods.contains_key(MONITOR)).then_some(MONITOR);
+        for method in own.chain(monitor) {
+            if may_call(context, service, method) {
+                names.push(format!("{}.{method}", service.name));
+            }
+        }
+    }
+    names.sort_unstable();
+    Ok(Value::Array(names.into_iter().map(Value::String).collect()))
+}
+
+fn may_call(context: &Context<'_>, service: &registry::Service, method: &str) -> bool {
+    let served = match context.grant {
+        Ok(grant) => service.serves_level(grant.level.as_str()),
+        // Who is granted nothing can start nothing.
+        Err(_) => false,
+    };
+    let permits = |access: &Access| access.permits(method, context.subject()).is_ok();
+    served && service.access.as_ref().is_some_and(|behind| permits(&behind.access))
+}
+
+/// A built-in, a service's method, or the container's `monitor` of a service.
+enum Found {
+    Builtin(&'static Builtin),
+    Method(Method),
+    Monitor,
+}
+
+const MONITOR_HELP: &str = "The state of a job and its files, as text: monitor(session_id).";
+
+/// # Errors
+/// -32601 alike for what does not exist and what the caller may not call.
+fn look_up(context: &Context<'_>, params: Vec<Value>) -> Result<Found, Fault> {
+    let [name] = exactly(params)?;
+    let name = text(name, "the method's name")?;
+    let unknown = || Fault::new(FaultCode::NoSuchMethod, "no such method");
+    if let Some(builtin) = super::find(&name) {
+        return Ok(Found::Builtin(builtin));
+    }
+    let name = MethodName::parse(&name).map_err(|_| unknown())?;
+    let services = context.inner.services.current();
+    let (service, method) = services.find(&name).ok_or_else(unknown)?;
+    if !service.is_ok() || !may_call(context, service, method) {
+        return Err(unknown());
+    }
+    match service.methods.get(method) {
+        Some(method) => Ok(Found::Method(method.clone())),
+        None if method == MONITOR => Ok(Found::Monitor),
+        None => Err(unknown()),
+    }
+}
+
+fn method_help(context: &Context<'_>, params: Vec<Value>) -> Reply {
+    Ok(match look_up(context, params)? {
+        Found::Builtin(builtin) => builtin.help.into(),
+        Found::Method(method) => method.help.into(),
+        Found::Monitor => MONITOR_HELP.into(),
+    })
+}
+
+fn method_signature(context: &Context<'_>, params: Vec<Value>) -> Reply {
+    let words = |words: &[&str]| words.iter().map(|word| Value::from(*word)).collect();
+    let owned = |words: &Signature| {
+        Value::Array(words.iter().map(|word| Value::from(word.as_str())).collect())
+    };
+    let signatures: Vec<Value> = match look_up(context, params)? {
+        Found::Builtin(builtin) => {
+            builtin.signatures.iter().map(|one| Value::Array(words(one))).collect()
+        }
+        Found::Method(method) => method.signatures.iter().map(owned).collect(),
+        Found::Monitor => vec![Value::Array(words(&["string", "string"]))],
+    };
+    if signatures.is_empty() { Ok("undef".into()) } else { Ok(Value::Array(signatures)) }
+}

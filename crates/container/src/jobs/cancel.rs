@@ -1,0 +1,105 @@
+//! Cancelling: a queued job at once, a running one by its shepherd; `cancelled` is said only when
+//! nothing of it is left.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nesssi_dn::SubjectDn;
+use nesssi_job::JobState;
+use nesssi_rpc::{Fault, FaultCode};
+
+use super::table::{Number, Phase};
+use super::{Core, finish, start};
+use crate::clock::now_ms;
+
+/// How long an answer waits for the job to be gone: a shepherd's grace and the backstop's kill.
+const CONFIRM_SECONDS_MAX: u64 = 8;
+
+/// The answer while the job is not confirmed gone.
+const ASKED: &str = "asked";
+
+pub(super) async fn cancel(
+    core: &Arc<Core>,
+    subject: Option<&SubjectDn>,
+    session: &str,
+) -> Result<String, Fault> {
+    let (_, number) = core.known(session)?;
+    match begin(core, subject, number)? {
+        Begun::Ended(state) => return Ok(state.as_str().to_owned()),
+        Begun::NeverRan => {
+            let end = start::never_ran(JobState::Cancelled, "cancelled before it was started");
+            finish::close(core, number, end).await;
+        }
+        Begun::Send => send(core, number),
+        Begun::Wait => {}
+    }
+    let patience = Duration::from_secs(CONFIRM_SECONDS_MAX);
+    if tokio::time::timeout(patience, core.job_ended(number)).await.is_err() {
+        return Ok(ASKED.to_owned());
+    }
+    let table = core.table();
+    let end = table.get(number).and_then(|entry| entry.job.as_ref()?.end.as_ref());
+    Ok(end.map_or(ASKED, |end| end.state.as_str()).to_owned())
+}
+
+enum Begun {
+    /// It had ended before.
+    Ended(JobState),
+    /// It was in the queue, and is not any more.
+    NeverRan,
+    /// Its shepherd is to be told.
+    Send,
+    /// It is on its way already, or will be told when it has started.
+    Wait,
+}
+
+fn begin(core: &Core, subject: Option<&SubjectDn>, number: Number) -> Result<Begun, Fault> {
+    let mut table = core.table();
+    let entry = table.get_mut(number).ok_or_else(Fault::no_such_session)?;
+    // For an anonymous session the id alone is enough; else the answer is that of an unknown one.
+    if entry.subject.is_some() && entry.subject.as_ref() != subject {
+        return Err(Fault::no_such_session());
+    }
+    let owner = entry.owner();
+    let Some(job) = entry.job.as_mut() else {
+        return Err(Fault::new(FaultCode::Conflict, "the session has no job"));
+    };
+    match job.phase {
+        Phase::Ended => Ok(Begun::Ended(job.state())),
+        Phase::Ending => Ok(Begun::Wait),
+        Phase::Queued if !job.settling => {
+            job.phase = Phase::Ending;
+            table.queue.remove(&owner, &number);
+            Ok(Begun::NeverRan)
+        }
+        Phase::Queued | Phase::Starting => {
+            job.cancel_asked_ms.get_or_insert(now_ms());
+            Ok(Begun::Wait)
+        }
+        Phase::Running => {
+            // Asked again, it is told again: the first word may have been lost.
+            job.cancel_asked_ms.get_or_insert(now_ms());
+            Ok(Begun::Send)
+        }
+    }
+}
+
+/// Tells a running job's shepherd, through its jobmanager.
+pub(super) fn send(core: &Arc<Core>, number: Number) {
+    let sender = Arc::clone(core);
+    core.step_aside(async move {
+        let Some((id, seal)) =
+            sender.table().get(number).map(|entry| (entry.id.clone(), entry.seal.clone()))
+        else {
+            return;
+        };
+        let told = async {
+            let jobmanager = sender.needs.channels.tend(id.reveal(), &seal).await?;
+            jobmanager.cancel(id.reveal()).await
+        };
+        if let Err(error) = told.await {
+            // The backstop ends it through its leaf; without one, asking again does.
+            tracing::warn!(session = %id, %error, "a job could not be told to end");
+        }
+    });
+}

@@ -1,0 +1,373 @@
+//! The sessions and jobs that there are, in memory: the one thing that reads are answered from.
+//!
+//! All of it is under one lock that is held for look-ups and small changes only, never over a wait.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use nesssi_dn::SubjectDn;
+use nesssi_job::{AdmittedJob, JobState, Tag};
+use nesssi_journal::{JobEnd, SessionState, Shepherd};
+use nesssi_policy::{LevelName, Limits};
+use nesssi_privsep::messages::Seal;
+use nesssi_session::SessionId;
+use tokio::sync::Notify;
+
+use super::queue::FairQueue;
+use crate::grants::address_prefix;
+
+/// A session's number in the journal.
+pub(crate) type Number = u64;
+
+/// By how much the end of a session is put off while a submission to it is under way.
+const CLAIMED_MS: u64 = 1000;
+
+/// Who is charged: a subject, or for the anonymous the prefix of an address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Owner {
+    Subject(SubjectDn),
+    Address(IpAddr),
+}
+
+impl Owner {
+    pub(crate) fn of(subject: Option<&SubjectDn>, address: IpAddr) -> Self {
+        match subject {
+            Some(subject) => Self::Subject(subject.clone()),
+            None => Self::Address(address_prefix(address)),
+        }
+    }
+}
+
+/// A session, and its job if it has one.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) number: Number,
+    pub(crate) id: SessionId,
+    pub(crate) subject: Option<SubjectDn>,
+    pub(crate) issuer: Option<SubjectDn>,
+    pub(crate) address: IpAddr,
+    pub(crate) account: String,
+    pub(crate) level: LevelName,
+    pub(crate) limits: Limits,
+    pub(crate) service: String,
+    pub(crate) method: String,
+    pub(crate) created_ms: u64,
+    pub(crate) expires_ms: u64,
+    pub(crate) seal: Seal,
+    /// Why the sandbox could not be removed, if that was tried.
+    pub(crate) trouble: Option<String>,
+    /// How often that was tried.
+    pub(crate) removals: u32,
+    /// Its time is over: nobody finds it any more.
+    pub(crate) expired: bool,
+    /// A submission to this prepared session is under way.
+    pub(crate) claimed: bool,
+    pub(crate) job: Option<Job>,
+}
+
+impl Entry {
+    pub(crate) fn owner(&self) -> Owner {
+        Owner::of(self.subject.as_ref(), self.address)
+    }
+
+    pub(crate) fn state(&self) -> SessionState {
+        if self.job.is_some() { SessionState::Admitted } else { SessionState::Prepared }
+    }
+}
+
+/// Where a job stands, in finer steps than its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Admitted; in the queue, or on its way into it.
+    Queued,
+    /// It has a slot, and its shepherd is being started.
+    Starting,
+    /// Its shepherd runs, as far as we know.
+    Running,
+    /// It has ended; its leaf is being emptied and the journal written.
+    Ending,
+    /// All of that is done.
+    Ended,
+}
+
+/// A job.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) tag: Tag,
+    pub(crate) phase: Phase,
+    /// What it runs, until it is started.
+    pub(crate) admitted: Option<AdmittedJob>,
+    pub(crate) batch: String,
+    pub(crate) cpu_seconds_max: u64,
+    pub(crate) wall_seconds_max: u64,
+    pub(crate) leaf: bool,
+    pub(crate) shepherd: Option<Shepherd>,
+    pub(crate) queued_ms: u64,
+    pub(crate) started_ms: Option<u64>,
+    pub(crate) end: Option<JobEnd>,
+    /// CPU microseconds by the last bulk read, and when that was.
+    pub(crate) measured: Option<(u64, u64)>,
+    /// In how many bulk reads on end its leaf was empty.
+    pub(crate) empty_reads: u32,
+    pub(crate) cancel_asked_ms: Option<u64>,
+    /// Why the backstop killed it.
+    pub(crate) over: Option<String>,
+    /// It counts against the slots.
+    pub(crate) has_slot: bool,
+    /// Somebody is finding out how it is.
+    pub(crate) settling: bool,
+    /// Why what is known of it may be old.
+    pub(crate) note: Option<String>,
+    /// Why nobody can say how it ended.
+    pub(crate) lost: Option<String>,
+    /// How often its start was begun.
+    pub(crate) starts: u32,
+    /// A record that came before the answer to its start.
+    pub(crate) early_end: Option<String>,
+}
+
+impl Job {
+    pub(crate) fn state(&self) -> JobState {
+        match (&self.end, self.phase) {
+            (Some(end), _) => end.state,
+            (None, Phase::Queued | Phase::Starting) => JobState::Queued,
+            (None, Phase::Running | Phase::Ending | Phase::Ended) => JobState::Running,
+        }
+    }
+
+    pub(crate) fn leaf_name(&self) -> String {
+        leaf_name(&self.tag)
+    }
+}
+
+/// The name of a job's leaf.
+pub(crate) fn leaf_name(tag: &Tag) -> String {
+    format!("j{tag}")
+}
+
+/// All of them, and what is counted of them.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    next_number: Number,
+    entries: HashMap<Number, Entry>,
+    by_id: HashMap<SessionId, Number>,
+    by_subject: HashMap<SubjectDn, BTreeSet<Number>>,
+    /// Jobs that have not ended, of each owner and of each level's anonymous callers.
+    active: HashMap<Owner, u32>,
+    active_anonymous: HashMap<LevelName, u32>,
+    prepared: HashMap<Owner, u32>,
+    /// Numbers of jobs that are starting or running.
+    pub(crate) running: BTreeSet<Number>,
+    pub(crate) queue: FairQueue<Owner, Number>,
+    /// Jobs that wait for a slot, in the queue or on the way into it.
+    pub(crate) waiting: u32,
+    pub(crate) slots_used: u32,
+    expiry: BTreeSet<(u64, Number)>,
+    ended: HashMap<Number, Arc<Notify>>,
+}
+
+impl Table {
+    pub(crate) fn with_next_number(next_number: Number) -> Self {
+        Self { next_number, ..Self::default() }
+    }
+
+    pub(crate) fn give_number(&mut self) -> Number {
+        let number = self.next_number;
+        self.next_number += 1;
+        number
+    }
+
+    /// Takes a session in. Its job, if it has one that has not ended, counts from now on.
+    pub(crate) fn insert(&mut self, entry: Entry) {
+        let number = entry.number;
+        self.by_id.insert(entry.id.clone(), number);
+        if let Some(subject) = &entry.subject {
+            self.by_subject.entry(subject.clone()).or_default().insert(number);
+        }
+        match &entry.job {
+            None => {
+                *self.prepared.entry(entry.owner()).or_default() += 1;
+                self.expiry.insert((entry.expires_ms, number));
+            }
+            Some(job) if job.phase == Phase::Ended => {
+                self.expiry.insert((entry.expires_ms, number));
+            }
+            Some(_) => {}
+        }
+        self.entries.insert(number, entry);
+    }
+
+    pub(crate) fn get(&self, number: Number) -> Option<&Entry> {
+        self.entries.get(&number)
+    }
+
+    pub(crate) fn get_mut(&mut self, number: Number) -> Option<&mut Entry> {
+        self.entries.get_mut(&number)
+    }
+
+    pub(crate) fn job_mut(&mut self, number: Number) -> Option<&mut Job> {
+        self.entries.get_mut(&number)?.job.as_mut()
+    }
+
+    /// The session of this id, unless its time is over.
+    pub(crate) fn find(&self, id: &SessionId) -> Option<&Entry> {
+        let entry = self.entries.get(self.by_id.get(id)?)?;
+        (!entry.expired).then_some(entry)
+    }
+
+    pub(crate) fn of_subject(&self, subject: &SubjectDn) -> impl Iterator<Item = &Entry> {
+        let numbers = self.by_subject.get(subject).into_iter().flatten().rev();
+        numbers.filter_map(|number| self.entries.get(number))
+    }
+
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    /// How many jobs of this owner have not ended.
+    pub(crate) fn active_of(&self, owner: &Owner) -> u32 {
+        self.active.get(owner).copied().unwrap_or(0)
+    }
+
+    /// How many jobs of this level's anonymous callers have not ended.
+    pub(crate) fn active_anonymous_of(&self, level: &LevelName) -> u32 {
+        self.active_anonymous.get(level).copied().unwrap_or(0)
+    }
+
+    /// How many sessions of this owner wait for a job.
+    pub(crate) fn prepared_of(&self, owner: &Owner) -> u32 {
+        self.prepared.get(owner).copied().unwrap_or(0)
+    }
+
+    /// A job that waits gets a slot, and is counted as such.
+    pub(crate) fn take_slot(&mut self, number: Number) -> bool {
+        let Some(job) = self.entries.get_mut(&number).and_then(|entry| entry.job.as_mut()) else {
+            return false;
+        };
+        if job.phase != Phase::Queued {
+            return false;
+        }
+        job.phase = Phase::Starting;
+        job.has_slot = true;
+        self.waiting = self.waiting.saturating_sub(1);
+        self.slots_used += 1;
+        self.running.insert(number);
+        true
+    }
+
+    /// A job that was starting gives its slot back, and waits again.
+    pub(crate) fn give_slot_back(&mut self, number: Number) -> bool {
+        let Some(job) = self.entries.get_mut(&number).and_then(|entry| entry.job.as_mut()) else {
+            return false;
+        };
+        if job.phase != Phase::Starting {
+            return false;
+        }
+        job.phase = Phase::Queued;
+        if std::mem::take(&mut job.has_slot) {
+            self.slots_used = self.slots_used.saturating_sub(1);
+        }
+        self.waiting += 1;
+        self.running.remove(&number);
+        true
+    }
+
+    /// One more job that has not ended.
+    pub(crate) fn count_active(&mut self, owner: &Owner, level: &LevelName) {
+        *self.active.entry(owner.clone()).or_default() += 1;
+        if matches!(owner, Owner::Address(_)) {
+            *self.active_anonymous.entry(level.clone()).or_default() += 1;
+        }
+    }
+
+    /// One less.
+    pub(crate) fn uncount_active(&mut self, owner: &Owner, level: &LevelName) {
+        count_down(&mut self.active, owner);
+        if matches!(owner, Owner::Address(_)) {
+            count_down(&mut self.active_anonymous, level);
+        }
+    }
+
+    /// A prepared session has got its job: it does not expire until that has ended.
+    pub(crate) fn give_job(&mut self, number: Number, job: Job) {
+        let Some(entry) = self.entries.get_mut(&number) else { return };
+        entry.claimed = false;
+        entry.job = Some(job);
+        let (owner, expires_ms) = (entry.owner(), entry.expires_ms);
+        self.expiry.remove(&(expires_ms, number));
+        count_down(&mut self.prepared, &owner);
+    }
+
+    /// Sets when a session may be removed.
+    pub(crate) fn expire_at(&mut self, number: Number, expires_ms: u64) {
+        let Some(entry) = self.entries.get_mut(&number) else { return };
+        let before = std::mem::replace(&mut entry.expires_ms, expires_ms);
+        self.expiry.remove(&(before, number));
+        self.expiry.insert((expires_ms, number));
+    }
+
+    /// Takes out of the list what may be removed now, at most `count` of it, and hides it.
+    pub(crate) fn take_expired(&mut self, now_ms: u64, count: usize) -> Vec<Number> {
+        let mut due = Vec::new();
+        while due.len() < count
+            && let Some(first) = self.expiry.first().copied()
+            && first.0 <= now_ms
+        {
+            self.expiry.remove(&first);
+            let Some(entry) = self.entries.get_mut(&first.1) else { continue };
+            // A submission under way decides first.
+            if entry.claimed {
+                entry.expires_ms = now_ms + CLAIMED_MS;
+                self.expiry.insert((entry.expires_ms, first.1));
+                continue;
+            }
+            if entry.job.as_ref().is_some_and(|job| job.phase != Phase::Ended) {
+                continue;
+            }
+            entry.expired = true;
+            due.push(first.1);
+        }
+        due
+    }
+
+    /// The sandbox is gone: nothing is left of it here.
+    pub(crate) fn remove(&mut self, number: Number) {
+        let Some(entry) = self.entries.remove(&number) else { return };
+        self.by_id.remove(&entry.id);
+        self.expiry.remove(&(entry.expires_ms, number));
+        if entry.state() == SessionState::Prepared {
+            count_down(&mut self.prepared, &entry.owner());
+        }
+        if let Some(subject) = &entry.subject
+            && let Some(numbers) = self.by_subject.get_mut(subject)
+        {
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                self.by_subject.remove(subject);
+            }
+        }
+        self.wake(number);
+    }
+
+    /// What wakes those who wait for the end of this session's job.
+    pub(crate) fn end_of(&mut self, number: Number) -> Arc<Notify> {
+        Arc::clone(self.ended.entry(number).or_default())
+    }
+
+    /// Wakes them.
+    pub(crate) fn wake(&mut self, number: Number) {
+        if let Some(ended) = self.ended.remove(&number) {
+            ended.notify_waiters();
+        }
+    }
+}
+
+fn count_down<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, u32>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}

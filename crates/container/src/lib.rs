@@ -1,0 +1,280 @@
+//! The container: what is between a caller's call and the processes that do the work.
+//!
+//! It knows no HTTP, TLS, XML or SQL. A front end (the gatekeeper) gives it a [`Caller`] and a
+//! `rpc::Call` and gets an [`Answer`]; it gives it a session and a path and gets a descriptor
+//! ([`Found`]) or a watch ([`Following`]). Everything that needs a user's or root's rights is asked
+//! of other processes over [`link`]s.
+//!
+//! One request's way: [`grants`] judges the caller, `call` finds and permits the method, a built-in
+//! or a service worker runs it, and `jobs` admits, starts, watches and ends jobs.
+
+mod audit;
+mod builtin;
+mod call;
+mod clock;
+mod ending;
+mod files;
+mod grants;
+mod jobs;
+pub mod link;
+mod registry;
+mod workers;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use nesssi_config::Config;
+use nesssi_dn::SubjectDn;
+use nesssi_identity::Peer;
+use nesssi_rpc::{Call, Dialect, Fault, FaultCode, Reply};
+
+pub use ending::Ending;
+pub use files::{Change, DirectoryEntry, FileFault, Following, Found};
+pub use grants::{CallerGrant, Grant};
+pub use jobs::{Jobs, Submission};
+
+use crate::ending::InFlight;
+use crate::grants::Grants;
+use crate::link::{Channels, JobmanagerEvent, Monitor, MonitorEvent, Welcome};
+
+/// Who calls, from where, and how.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// What the connection's credential was found to be; shared by all its calls.
+    pub peer: Arc<Peer>,
+    /// Where the connection comes from.
+    pub address: IpAddr,
+    /// The request's id, in every log line about it.
+    pub request_id: String,
+    /// How he spoke.
+    pub dialect: Dialect,
+}
+
+impl Caller {
+    /// The caller's subject; `None` is anonymous, or refused.
+    #[must_use]
+    pub fn subject(&self) -> Option<&SubjectDn> {
+        match &*self.peer {
+            Peer::Certified(identity) => Some(&identity.subject),
+            Peer::Anonymous(_) | Peer::Refused(_) => None,
+        }
+    }
+
+    /// The issuer of the caller's certificate.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&SubjectDn> {
+        match &*self.peer {
+            Peer::Certified(identity) => Some(&identity.issuer),
+            Peer::Anonymous(_) | Peer::Refused(_) => None,
+        }
+    }
+}
+
+/// What a call comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The value or the fault.
+    pub reply: Reply,
+    /// The URL of the session that the call made, if it made one.
+    pub session: Option<String>,
+}
+
+impl Answer {
+    /// An answer that made no session.
+    #[must_use]
+    pub fn of(reply: Reply) -> Self {
+        Self { reply, session: None }
+    }
+}
+
+/// Why the container could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The journal cannot be used.
+    #[error("journal: {0}")]
+    Journal(#[from] nesssi_journal::JournalError),
+    /// The monitor refused or is gone.
+    #[error("monitor: {0}")]
+    Monitor(#[from] link::AskError),
+    /// A file or directory of the gatekeeper's own cannot be made.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was to be made.
+        what: String,
+        /// The system's error.
+        error: std::io::Error,
+    },
+}
+
+/// The container. Clones are the same container.
+#[derive(Debug, Clone)]
+pub struct Container {
+    inner: Arc<Inner>,
+}
+
+/// What the rooms of the container share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) config: Arc<Config>,
+    pub(crate) welcome: Welcome,
+    pub(crate) monitor: Monitor,
+    pub(crate) grants: Grants,
+    pub(crate) jobs: Jobs,
+    pub(crate) services: registry::Services,
+    pub(crate) audit: audit::Audit,
+    in_flight: InFlight,
+    ending: ending::EndingSignal,
+}
+
+impl Container {
+    /// Opens the journal, finds the services and takes up the jobs that are there.
+    ///
+    /// Answers as soon as calls can be accepted; what is still being reconciled says so in `as_of`.
+    ///
+    /// # Errors
+    /// [`StartError`] where the journal or the audit log cannot be used, or the monitor is gone.
+    pub async fn start(
+        config: Arc<Config>,
+        welcome: Welcome,
+        monitor: Monitor,
+    ) -> Result<Self, StartError> {
+        let (channels, jobmanager_events) = Channels::new(monitor.clone());
+        let grants =
+            Grants::new(monitor.clone(), channels.clone(), welcome.root, welcome.generation);
+        let jobs = Jobs::start(jobs::Needs {
+            config: Arc::clone(&config),
+            boot_id: welcome.boot_id.clone(),
+            leaves: welcome.leaves,
+            monitor: monitor.clone(),
+            channels,
+            grants: grants.clone(),
+        })
+        .await?;
+        let audit = audit::Audit::start(&config)?;
+        let services = registry::Services::start(&config, &welcome, &monitor).await?;
+        let monitor_events = monitor.events();
+        let inner = Arc::new(Inner {
+            config,
+            welcome,
+            monitor,
+            grants,
+            jobs,
+            services,
+            audit,
+            in_flight: InFlight::default(),
+            ending: ending::EndingSignal::default(),
+        });
+        if let Some(events) = monitor_events {
+            tokio::spawn(obey_monitor(Arc::clone(&inner), events));
+        }
+        tokio::spawn(hear_jobmanagers(Arc::clone(&inner), jobmanager_events));
+        Ok(Self { inner })
+    }
+
+    /// Tells the monitor that this gatekeeper serves. Once, after the servers run.
+    ///
+    /// # Errors
+    /// [`link::AskError`] if the monitor is gone.
+    pub async fn ready(&self) -> Result<(), link::AskError> {
+        self.inner.monitor.ready().await
+    }
+
+    /// Answers a call. Never panics across a request, never waits without a bound.
+    pub async fn call(&self, caller: &Caller, call: Call) -> Answer {
+        match self.inner.in_flight.enter() {
+            Some(_under_way) => call::dispatch(&self.inner, caller, call).await,
+            None => Answer::of(Err(Fault::new(
+                FaultCode::Unavailable,
+                "the server is being restarted: try again",
+            ))),
+        }
+    }
+
+    /// Opens a file or a directory of a session for reading.
+    ///
+    /// # Errors
+    /// [`FileFault::NotFound`] alike for what is absent, malformed and forbidden.
+    pub async fn open(&self, session: &str, path: &str) -> Result<Found, FileFault> {
+        files::open(&self.inner.jobs, session, path).await
+    }
+
+    /// Watches a file of a session.
+    ///
+    /// # Errors
+    /// As [`Container::open`].
+    pub async fn follow(&self, session: &str, path: &str) -> Result<Following, FileFault> {
+        files::follow(&self.inner.jobs, session, path).await
+    }
+
+    /// Waits until the monitor asks for an end, or is gone.
+    pub async fn ending(&self) -> Ending {
+        self.inner.ending.wait().await
+    }
+
+    /// Takes no new call, finishes those under way, gives up polling and tells the monitor so.
+    pub async fn drain(&self) {
+        self.inner.in_flight.close().await;
+        self.inner.services.drain().await;
+        self.inner.jobs.give_up().await;
+        self.inner.audit.flush().await;
+        if let Err(error) = self.inner.monitor.released().await {
+            tracing::warn!(%error, "could not tell the monitor that all is released");
+        }
+    }
+}
+
+/// Does what the monitor says unasked, in order, until it is gone.
+async fn obey_monitor(inner: Arc<Inner>, mut events: tokio::sync::mpsc::Receiver<MonitorEvent>) {
+    while let Some(event) = events.recv().await {
+        match event {
+            MonitorEvent::Generation(generation) => inner.grants.forget_all(generation),
+            MonitorEvent::Drain { seconds_max } => {
+                inner.ending.set(Ending::Drain { seconds_max });
+            }
+            MonitorEvent::RestartService { ticket, name } => {
+                let inner = Arc::clone(&inner);
+                tokio::spawn(async move {
+                    let outcome = registry::restart(&inner, &name).await;
+                    control_done(&inner, ticket, outcome).await;
+                });
+            }
+            MonitorEvent::Status { ticket } => {
+                let text = registry::status_text(&inner);
+                let text = format!("{}\n{text}", inner.jobs.health());
+                control_done(&inner, ticket, Ok(text)).await;
+            }
+        }
+    }
+    inner.ending.set(Ending::MonitorGone);
+}
+
+async fn control_done(inner: &Inner, ticket: u32, outcome: Result<String, String>) {
+    let (ok, text) = match outcome {
+        Ok(text) => (true, text),
+        Err(text) => (false, text),
+    };
+    if let Err(error) = inner.monitor.control_done(ticket, ok, text).await {
+        tracing::warn!(%error, "could not answer the monitor");
+    }
+}
+
+/// Hands what jobmanagers say unasked to the room it concerns.
+async fn hear_jobmanagers(
+    inner: Arc<Inner>,
+    mut events: tokio::sync::mpsc::Receiver<JobmanagerEvent>,
+) {
+    while let Some(event) = events.recv().await {
+        match event {
+            JobmanagerEvent::JobEnded { account, session, record } => {
+                inner.jobs.ended(&account, &session, record);
+            }
+            JobmanagerEvent::WorkerEnded { account, worker, status } => {
+                workers::ended(&inner, &account, worker, status);
+            }
+            JobmanagerEvent::Closed { account, pid } => {
+                inner.jobs.jobmanager_gone(&account);
+                workers::jobmanager_gone(&inner, &account, pid);
+            }
+        }
+    }
+}

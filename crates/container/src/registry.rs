@@ -1,0 +1,392 @@
+//! The services there are: found by the services account, read here, swapped in one at a time.
+//!
+//! A restart makes a new *generation* of one service. Calls that run keep the generation they
+//! began with; new calls get the new one. A generation that is broken never takes the place of one
+//! that answers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use nesssi_config::Config;
+use nesssi_policy::Access;
+use nesssi_privsep::messages::{AccountFacts, ToJobmanager};
+use nesssi_service::{BrokenReason, Description, DescriptionError, Manifest, ServiceName};
+
+use crate::call::Callers;
+use crate::link::{AskError, Monitor, ScanFound, Welcome};
+use crate::workers::{DeskSettings, Desks, Living};
+use crate::{Inner, StartError};
+
+/// The method that every service answers: its own, or the container's.
+pub(crate) const MONITOR: &str = "monitor";
+
+/// How long the scan of the whole tree may take, on top of what one service may.
+const SCAN_SECONDS_MAX: u64 = 120;
+
+/// How often discovery is tried when the container starts, and the pause between.
+const DISCOVERY_TRIES_MAX: u32 = 3;
+const DISCOVERY_PAUSE_MS: u64 = 500;
+
+/// A service with what stands behind it here.
+pub(crate) type Service = nesssi_service::Service<Behind>;
+
+/// All of them.
+pub(crate) type Registry = nesssi_service::Registry<Behind>;
+
+/// What a sound service has here: who may call it, and where its workers sit.
+#[derive(Debug)]
+pub(crate) struct Behind {
+    pub(crate) access: Access,
+    pub(crate) desks: Desks,
+}
+
+/// The registry in force.
+#[derive(Debug)]
+pub(crate) struct Services {
+    current: ArcSwap<Registry>,
+    /// Every worker that lives, of all services and generations.
+    pub(crate) living: Living,
+    /// Who has called lately.
+    pub(crate) callers: Callers,
+    /// One restart at a time.
+    restarting: tokio::sync::Mutex<()>,
+}
+
+impl Services {
+    /// Finds the services. What cannot be found is logged, and found by a later restart: a server
+    /// with no service still answers for the jobs it has.
+    ///
+    /// # Errors
+    /// None today.
+    pub(crate) async fn start(
+        config: &Arc<Config>,
+        welcome: &Welcome,
+        monitor: &Monitor,
+    ) -> Result<Self, StartError> {
+        let mut registry = Registry::default();
+        for service in discover_patiently(config, welcome, monitor).await {
+            registry.insert(Arc::new(service));
+        }
+        Ok(Self::of(registry))
+    }
+
+    pub(crate) fn of(registry: Registry) -> Self {
+        Self {
+            current: ArcSwap::from_pointee(registry),
+            living: Living::default(),
+            callers: Callers::default(),
+            restarting: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The registry in force now. It must not be held while waiting: clone what is needed.
+    pub(crate) fn current(&self) -> arc_swap::Guard<Arc<Registry>> {
+        self.current.load()
+    }
+
+    /// Ends every idle worker; those at work end with their call.
+    pub(crate) async fn drain(&self) {
+        let services: Vec<Arc<Service>> = self.current().iter().cloned().collect();
+        for service in services {
+            if let Some(behind) = &service.access {
+                behind.desks.close().await;
+            }
+        }
+    }
+
+    /// Puts a service into the registry, and gives back the one it replaces.
+    fn swap(&self, service: &Arc<Service>) -> Option<Arc<Service>> {
+        let before = self.current.rcu(|registry| {
+            let mut registry = Registry::clone(registry);
+            registry.insert(Arc::clone(service));
+            registry
+        });
+        before.get(service.name.as_str()).cloned()
+    }
+
+    fn remove(&self, name: &str) -> Option<Arc<Service>> {
+        let before = self.current.rcu(|registry| {
+            let mut registry = Registry::clone(registry);
+            registry.remove(name);
+            registry
+        });
+        before.get(name).cloned()
+    }
+}
+
+/// Reads one service again: the answer to a developer's `service restart NAME`, in words.
+///
+/// # Errors
+/// The words for a restart that changed nothing.
+pub(crate) async fn restart(inner: &Arc<Inner>, name: &str) -> Result<String, String> {
+    let outcome = try_restart(inner, name).await;
+    let (done, text) = match &outcome {
+        Ok(text) => ("done", text),
+        Err(text) => ("failed", text),
+    };
+    inner.audit.line("service_restart").text("service", name).text("outcome", done).write();
+    tracing::info!(service = name, outcome = done, "{text}");
+    outcome
+}
+
+async fn try_restart(inner: &Arc<Inner>, name: &str) -> Result<String, String> {
+    let name = ServiceName::parse(name).map_err(|error| error.to_string())?;
+    let services = &inner.services;
+    let _one_at_a_time = services.restarting.lock().await;
+    let found = discover(&inner.config, &inner.welcome, &inner.monitor, name.as_str())
+        .await
+        .map_err(|error| format!("{name} could not be read: {error}"))?;
+    let known = services.current().get(name.as_str()).cloned();
+    let Some(found) = found.into_iter().find(|found| found.name == name.as_str()) else {
+        return match services.remove(name.as_str()) {
+            Some(gone) => {
+                retire(gone);
+                Ok(format!("{name} is gone: there is no folder of that name any more"))
+            }
+            None => Err(format!("there is no service {name}")),
+        };
+    };
+    let generation = known.as_ref().map_or(1, |known| known.generation + 1);
+    let fresh = read(&inner.config, found, generation).map_err(|error| error.to_string())?;
+    match (&fresh.state, known.filter(|known| known.is_ok())) {
+        (nesssi_service::ServiceState::Broken(why), Some(_)) => {
+            Err(format!("{name} is broken, the code that ran before keeps running: {why}"))
+        }
+        (nesssi_service::ServiceState::Broken(why), None) => {
+            let text = format!("{name} is broken: {why}");
+            services.swap(&Arc::new(fresh));
+            Err(text)
+        }
+        (nesssi_service::ServiceState::Ok, _) => {
+            let fresh = Arc::new(fresh);
+            let methods = fresh.methods.len();
+            if let Some(old) = services.swap(&fresh) {
+                retire(old);
+            }
+            Ok(format!("{name} runs its new code, {methods} methods"))
+        }
+    }
+}
+
+/// Ends the idle workers of a generation that is no longer called.
+fn retire(old: Arc<Service>) {
+    tokio::spawn(async move {
+        if let Some(behind) = &old.access {
+            behind.desks.close().await;
+        }
+    });
+}
+
+/// How the services are, for the control socket.
+pub(crate) fn status_text(inner: &Inner) -> String {
+    let services = inner.services.current();
+    let all = services.iter().count();
+    let broken: Vec<String> = services
+        .iter()
+        .filter(|service| !service.is_ok())
+        .map(|service| service.name.to_string())
+        .collect();
+    let told = if broken.is_empty() { String::new() } else { format!(": {}", broken.join(", ")) };
+    format!(
+        "services: {all}, broken: {}{told}\nworkers: {}",
+        broken.len(),
+        inner.services.living.count()
+    )
+}
+
+async fn discover_patiently(config: &Config, welcome: &Welcome, monitor: &Monitor) -> Vec<Service> {
+    for turn in 1..=DISCOVERY_TRIES_MAX {
+        match discover(config, welcome, monitor, "").await {
+            Ok(found) => return read_all(config, found),
+            Err(error) => tracing::error!(%error, turn, "the services could not be discovered"),
+        }
+        tokio::time::sleep(Duration::from_millis(DISCOVERY_PAUSE_MS)).await;
+    }
+    Vec::new()
+}
+
+fn read_all(config: &Config, found: Vec<ScanFound>) -> Vec<Service> {
+    let mut services = Vec::new();
+    for found in found {
+        let name = found.name.clone();
+        match read(config, found, 1) {
+            Ok(service) => {
+                if let nesssi_service::ServiceState::Broken(why) = &service.state {
+                    tracing::warn!(service = name, %why, "a service is broken");
+                }
+                services.push(service);
+            }
+            Err(error) => tracing::warn!(folder = name, %error, "a folder is no service"),
+        }
+    }
+    services
+}
+
+async fn discover(
+    config: &Config,
+    welcome: &Welcome,
+    monitor: &Monitor,
+    only: &str,
+) -> Result<Vec<ScanFound>, AskError> {
+    let jobmanager = monitor.discover().await?;
+    let mut describe_argv = worker_argv(config);
+    describe_argv.push("describe".to_owned());
+    let describe_ms_max = config.services.describe_seconds_max.saturating_mul(1000);
+    let scan = ToJobmanager::Scan {
+        root: text_of(&config.services.directory),
+        describe_argv,
+        environment: environment(config, jobmanager.facts(), only),
+        only: only.to_owned(),
+        describe_ms_max,
+    };
+    let patience =
+        Duration::from_secs(SCAN_SECONDS_MAX) + Duration::from_millis(describe_ms_max.into());
+    let (found, problems) = jobmanager.scan(&scan, patience).await?;
+    for problem in problems {
+        tracing::warn!(problem, root = welcome.root, "in the tree of services");
+    }
+    Ok(found)
+}
+
+/// Turns what was found in a folder into a service, sound or broken.
+///
+/// # Errors
+/// Where the folder's name is no service's name.
+fn read(
+    config: &Config,
+    found: ScanFound,
+    generation: u64,
+) -> Result<Service, nesssi_service::ServiceNameError> {
+    let name = ServiceName::parse(&found.name)?;
+    let folder = found.folder.clone();
+    let digest = found.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    match parts(&found) {
+        Ok((manifest, description, access)) => {
+            warn_about(config, &name, &manifest, &description, &access);
+            let settings = DeskSettings::of(config, &manifest);
+            let behind = Behind { access, desks: Desks::new(settings) };
+            let sound = Service::sound(name, folder, generation, manifest, description, behind);
+            Ok(Service { digest, ..sound })
+        }
+        Err(why) => Ok(Service { digest, ..Service::broken(name, folder, generation, why) }),
+    }
+}
+
+/// The folder's files as meant, or every reason why not: the first names the kind.
+fn parts(found: &ScanFound) -> Result<(Manifest, Description, Access), BrokenReason> {
+    let mut reasons = Vec::new();
+    let manifest = manifest_of(found).map_err(|why| reasons.push(why)).ok();
+    let access = access_of(found).map_err(|why| reasons.push(why)).ok();
+    if let Some(problem) = &found.problem {
+        reasons.push(BrokenReason::in_code(problem));
+    }
+    let described = manifest.as_ref().is_some_and(|manifest| !manifest.methods.is_empty());
+    let description = description_of(found, described).map_err(|why| reasons.push(why)).ok();
+    match (manifest, description, access, reasons.is_empty()) {
+        (Some(manifest), Some(description), Some(access), true) => {
+            Ok((manifest, description, access))
+        }
+        _ => Err(joined(reasons)),
+    }
+}
+
+fn joined(reasons: Vec<BrokenReason>) -> BrokenReason {
+    let detail: Vec<String> = reasons.iter().map(|why| why.detail.clone()).collect();
+    let kind = reasons.into_iter().next().map(|why| why.kind).unwrap_or_default();
+    BrokenReason::new(kind, detail.join("; "))
+}
+
+fn manifest_of(found: &ScanFound) -> Result<Manifest, BrokenReason> {
+    let Some(text) = &found.manifest else { return Ok(Manifest::default()) };
+    Manifest::parse(text).map_err(|mistakes| {
+        let lines: Vec<String> =
+            mistakes.iter().map(|mistake| format!("service.toml, {mistake}")).collect();
+        BrokenReason::new("mistakes in its service.toml", lines.join("; "))
+    })
+}
+
+fn access_of(found: &ScanFound) -> Result<Access, BrokenReason> {
+    let Some(text) = &found.access else {
+        return Err(BrokenReason::new("it has no .clarens_access", "no .clarens_access"));
+    };
+    Access::parse(text).map_err(|mistakes| {
+        let lines: Vec<String> =
+            mistakes.iter().map(|mistake| format!(".clarens_access, {mistake}")).collect();
+        BrokenReason::new("mistakes in its .clarens_access", lines.join("; "))
+    })
+}
+
+fn description_of(found: &ScanFound, described: bool) -> Result<Description, BrokenReason> {
+    match &found.description {
+        Some(text) => Description::parse(text).map_err(|error| match error {
+            DescriptionError::Broken(text) => BrokenReason::in_code(&text),
+            DescriptionError::Malformed(_) => {
+                BrokenReason::new("its description is malformed", error.to_string())
+            }
+        }),
+        // A manifest with methods describes them itself; with a problem that is the reason.
+        None if described || found.problem.is_some() => Ok(Description::default()),
+        None => Err(BrokenReason::new("it describes no methods", "it describes no methods")),
+    }
+}
+
+fn warn_about(
+    config: &Config,
+    name: &ServiceName,
+    manifest: &Manifest,
+    description: &Description,
+    access: &Access,
+) {
+    for level in &manifest.levels {
+        if !config.levels.iter().any(|known| known.name.as_str() == level) {
+            tracing::warn!(service = %name, level, "service.toml names a level that is not configured");
+        }
+    }
+    let known = |method: &str| {
+        method == MONITOR
+            || manifest.methods.iter().chain(&description.methods).any(|m| m.name == method)
+    };
+    for method in access.methods().filter(|method| !known(method)) {
+        tracing::warn!(service = %name, method, ".clarens_access names a method that does not exist");
+    }
+}
+
+/// The Python worker up to its word `serve` or `describe`.
+pub(crate) fn worker_argv(config: &Config) -> Vec<String> {
+    let main = config.services.python_path.join("nesssi").join("worker_main.py");
+    vec![text_of(&config.services.python), "-I".to_owned(), text_of(&main)]
+}
+
+/// The whole environment of a worker of `service` (none for discovery) under an account.
+pub(crate) fn environment(
+    config: &Config,
+    account: &AccountFacts,
+    service: &str,
+) -> Vec<(String, String)> {
+    let command = std::env::current_exe().ok();
+    let nesssi = command.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).join("nesssi");
+    let error_log = config.server.log_directory.join("services").join(format!("{service}.log"));
+    let pairs = [
+        ("CLARENS", text_of(&config.services.directory)),
+        ("CLARENS_SANDBOXES", text_of(&config.sandboxes.root)),
+        ("CLARENS_ERROR", text_of(&error_log)),
+        ("CLARENS_RESTART", format!("{} restart", nesssi.display())),
+        ("HOME", account.home.clone()),
+        ("USER", account.name.clone()),
+        ("LOGNAME", account.name.clone()),
+        ("PATH", "/usr/local/bin:/usr/bin:/bin".to_owned()),
+        ("LANG", "C.UTF-8".to_owned()),
+        ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
+        ("PYTHONUNBUFFERED", "1".to_owned()),
+    ];
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn text_of(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests;
