@@ -38,7 +38,7 @@ const RETRY_MS: u64 = 1000;
 
 /// The audit log. Clones write to the same.
 #[derive(Debug, Clone)]
-pub struct Audit {
+pub(crate) struct Audit {
     shared: Arc<Shared>,
     /// Ends the thread with the last clone.
     _alive: Arc<Alive>,
@@ -109,7 +109,7 @@ impl Audit {
     }
 
     /// Begins a line about `event`. Nobody else can begin one until it is written or dropped.
-    pub fn line(&self, event: &'static str) -> Line<'_> {
+    pub(crate) fn line(&self, event: &'static str) -> Line<'_> {
         let mut waiting = self.shared.lock();
         let start = waiting.lines.len();
         waiting.begin(clock::now_ms(), event);
@@ -164,7 +164,7 @@ fn push_number(out: &mut Vec<u8>, number: u64, skip: usize) {
 /// there, dropping takes it away.
 #[derive(Debug)]
 #[must_use = "a line is recorded by `write`"]
-pub struct Line<'a> {
+pub(crate) struct Line<'a> {
     shared: &'a Shared,
     waiting: MutexGuard<'a, Waiting>,
     start: usize,
@@ -172,7 +172,7 @@ pub struct Line<'a> {
 
 impl Line<'_> {
     /// Adds a member of text, with control characters escaped and at most 4 KiB long.
-    pub fn text(mut self, member: &'static str, value: impl fmt::Display) -> Self {
+    pub(crate) fn text(mut self, member: &'static str, value: impl fmt::Display) -> Self {
         let lines = &mut self.waiting.lines;
         push_name(lines, member);
         lines.push(b'"');
@@ -184,7 +184,7 @@ impl Line<'_> {
     }
 
     /// Adds a member of text if there is one.
-    pub fn maybe(self, member: &'static str, value: Option<impl fmt::Display>) -> Self {
+    pub(crate) fn maybe(self, member: &'static str, value: Option<impl fmt::Display>) -> Self {
         match value {
             Some(value) => self.text(member, value),
             None => self,
@@ -192,7 +192,7 @@ impl Line<'_> {
     }
 
     /// Adds a number.
-    pub fn number(mut self, member: &'static str, value: impl Into<i64>) -> Self {
+    pub(crate) fn number(mut self, member: &'static str, value: impl Into<i64>) -> Self {
         let value: i64 = value.into();
         let lines = &mut self.waiting.lines;
         push_name(lines, member);
@@ -204,7 +204,7 @@ impl Line<'_> {
     }
 
     /// Records the line.
-    pub fn write(mut self) {
+    pub(crate) fn write(mut self) {
         let waiting = &mut *self.waiting;
         waiting.lines.extend_from_slice(b"}\n");
         if waiting.lines.len() > WAITING_BYTES_MAX {
