@@ -1,0 +1,335 @@
+//! Jobs: started with a shepherd, adopted with one, cancelled through it, reported when both are gone.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use nesssi_job::{Command, EndRecord, RECORD_BYTES_MAX, Tag};
+use nesssi_privsep::messages::{FromJobmanager, ShepherdId, ToJobmanager};
+use nesssi_privsep::{Child, Ending};
+use nesssi_session::{PrivateDir, SessionId};
+use rustix::io::Errno;
+use rustix::process::Signal;
+
+use crate::leaf::Leaf;
+use crate::manager::Manager;
+use crate::proctree::Process;
+use crate::requests::{Answer, Failure, plain};
+use crate::shepherd::{self, Order, Report};
+use crate::sweep::{Family, Sweep};
+
+/// A job whose shepherd this process holds.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// Those to be told of its end.
+    watchers: BTreeSet<u32>,
+    shepherd: Child,
+    identity: ShepherdId,
+    /// Whether the shepherd is a child of this process, so that its exit code is known.
+    own: bool,
+    report: Option<OwnedFd>,
+    leaf: Option<Leaf>,
+    family: Family,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// The shepherd has not reported yet; peer and request to be answered.
+    Starting(u32, u32),
+    Running,
+    /// Nothing was started; the shepherd is about to end.
+    Refused,
+    /// The shepherd is gone; the record to be told once nothing is left. None if nobody was told of a start.
+    Ending(Sweep, Option<String>),
+}
+
+impl Job {
+    /// The shepherd's handle, unless it is gone.
+    pub(crate) fn polled(&self) -> Option<BorrowedFd<'_>> {
+        (!matches!(self.phase, Phase::Ending(..))).then(|| self.shepherd.as_fd())
+    }
+
+    /// The report's handle, while one is waited for.
+    pub(crate) fn report(&self) -> Option<BorrowedFd<'_>> {
+        match self.phase {
+            Phase::Starting(..) => self.report.as_ref().map(|report| report.as_fd()),
+            Phase::Running | Phase::Refused | Phase::Ending(..) => None,
+        }
+    }
+
+    /// When its sweep wants the next step.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Ending(sweep, _) => Some(sweep.next()),
+            Phase::Starting(..) | Phase::Running | Phase::Refused => None,
+        }
+    }
+}
+
+impl Manager {
+    pub(crate) fn start_job(
+        &mut self,
+        peer: u32,
+        id: u32,
+        request: ToJobmanager,
+        descriptors: Vec<OwnedFd>,
+    ) -> Answer {
+        let ToJobmanager::StartJob {
+            session,
+            tag,
+            argv,
+            environment,
+            cpu_seconds_max,
+            wall_seconds_max,
+            sandbox_bytes_max,
+            umask_default,
+        } = request
+        else {
+            return Err(Failure::new(Errno::INVAL, "not a StartJob"));
+        };
+        let session = SessionId::parse(&session)?;
+        let invalid = |text: String| Failure::new(Errno::INVAL, text);
+        let tag = Tag::parse(&tag).map_err(|error| invalid(error.to_string()))?;
+        let argv = argv.into_iter().map(|argument| argument.0).collect();
+        let command = Command::Argv(argv);
+        command.check().map_err(|error| invalid(error.to_string()))?;
+        let Command::Argv(argv) = command else { return Err(invalid("no arguments".into())) };
+        if self.jobs.contains_key(&session) {
+            return Err(Failure::new(Errno::EXIST, "a job was started in this session"));
+        }
+        let leaf =
+            Leaf::take(descriptors).ok_or_else(|| invalid("wrong number of descriptors".into()))?;
+        let sandbox = self.account.sandbox(&session)?;
+        let order = Order {
+            tag,
+            argv,
+            environment,
+            cpu_seconds_max,
+            wall_seconds_max,
+            sandbox_bytes_max,
+            umask: self.umask(umask_default),
+            files_max: self.files_max,
+        };
+        let (shepherd, report) = shepherd::start(&order, &sandbox, leaf.as_ref())?;
+        let identity = self.identify(&shepherd);
+        let job = Job {
+            watchers: BTreeSet::from([peer]),
+            shepherd,
+            identity,
+            own: true,
+            report: Some(report),
+            leaf: leaf.map(|(_, leaf)| leaf),
+            family: Family { head: None, marker: shepherd::marker(&order.tag) },
+            phase: Phase::Starting(peer, id),
+        };
+        self.jobs.insert(session, job);
+        Ok(None)
+    }
+
+    fn identify(&self, shepherd: &Child) -> ShepherdId {
+        let process = Process::read(shepherd.pid().as_raw_pid());
+        ShepherdId {
+            pid: shepherd.pid_number(),
+            start_ticks: process.map_or(0, |process| process.start_ticks),
+            boot_id: self.boot_id.clone(),
+        }
+    }
+
+    /// A shepherd has something to say while it starts.
+    pub(crate) fn job_reports(&mut self, session: &SessionId) {
+        let Some(job) = self.jobs.get_mut(session) else { return };
+        let Phase::Starting(peer, id) = job.phase else { return };
+        let Some(report) = job.report.as_ref().and_then(Report::receive) else { return };
+        let answer = match report {
+            Report::Started(head) => {
+                job.family.head = head;
+                job.phase = Phase::Running;
+                FromJobmanager::Started { shepherd: job.identity.clone() }
+            }
+            Report::Guarded => {
+                job.phase = Phase::Refused;
+                Failure::new(Errno::EXIST, "a job was started in this session").message()
+            }
+            Report::Refused(errno, text) => {
+                job.phase = Phase::Refused;
+                Failure { errno, text }.message()
+            }
+            Report::Record(_) => return,
+        };
+        self.send(peer, id, &answer, Vec::new());
+    }
+
+    /// A shepherd is gone.
+    pub(crate) fn shepherd_ended(&mut self, session: &SessionId) {
+        // What it said last may wait behind its end.
+        self.job_reports(session);
+        let on_disk = self.record_of(session);
+        let Some(job) = self.jobs.get_mut(session) else { return };
+        let orderly = match job.shepherd_ending() {
+            Some(orderly) => orderly,
+            None => return,
+        };
+        // What the shepherd told is its own word. Beside one that was killed, a record on the disk
+        // is the job's invention.
+        let record = job.told_record().or(on_disk.filter(|_| orderly || !job.own));
+        match std::mem::replace(&mut job.phase, Phase::Refused) {
+            Phase::Refused => drop(self.jobs.remove(session)),
+            Phase::Running if orderly => self.report_end(session, &record.unwrap_or_default()),
+            Phase::Running => self.end_rest(session, Some(record.unwrap_or_default())),
+            Phase::Starting(peer, id) => {
+                let failure = Failure::new(Errno::SRCH, "the shepherd died before it began");
+                self.send(peer, id, &failure.message(), Vec::new());
+                self.end_rest(session, None);
+            }
+            ending @ Phase::Ending(..) => job.phase = ending,
+        }
+    }
+
+    /// Ends what a shepherd has left, then tells.
+    fn end_rest(&mut self, session: &SessionId, record: Option<String>) {
+        if let Some(job) = self.jobs.get_mut(session) {
+            job.phase = Phase::Ending(Sweep::new(job.family.clone(), job.leaf.take()), record);
+        }
+        self.sweep_jobs();
+    }
+
+    fn report_end(&mut self, session: &SessionId, record: &str) {
+        let Some(job) = self.jobs.remove(session) else { return };
+        let (session, record) = (session.reveal().to_owned(), record.to_owned());
+        let message = FromJobmanager::Ended { session, record };
+        for peer in job.watchers {
+            self.send(peer, 0, &message, Vec::new());
+        }
+    }
+
+    /// One step of every sweep; reports those jobs of which nothing is left.
+    pub(crate) fn sweep_jobs(&mut self) {
+        let now = Instant::now();
+        let mut ended = Vec::new();
+        for (session, job) in &mut self.jobs {
+            if let Phase::Ending(sweep, record) = &mut job.phase
+                && sweep.next() <= now
+                && sweep.step()
+            {
+                ended.push((session.clone(), record.take()));
+            }
+        }
+        for (session, record) in ended {
+            match record {
+                Some(record) => self.report_end(&session, &record),
+                None => drop(self.jobs.remove(&session)),
+            }
+        }
+    }
+
+    pub(crate) fn adopt(
+        &mut self,
+        peer: u32,
+        session: SessionId,
+        tag: &str,
+        identity: &ShepherdId,
+    ) -> Answer {
+        let tag = Tag::parse(tag).map_err(|error| Failure::new(Errno::INVAL, error.to_string()))?;
+        if let Some(job) = self.jobs.get_mut(&session) {
+            job.watchers.insert(peer);
+            return plain(FromJobmanager::Adopted {});
+        }
+        let family = Family { head: None, marker: shepherd::marker(&tag) };
+        if let Some(shepherd) = self.hold(identity) {
+            let job = Job {
+                watchers: BTreeSet::from([peer]),
+                shepherd,
+                identity: identity.clone(),
+                own: false,
+                report: None,
+                leaf: None,
+                family,
+                phase: Phase::Running,
+            };
+            self.jobs.insert(session, job);
+            return plain(FromJobmanager::Adopted {});
+        }
+        if identity.boot_id == self.boot_id {
+            // Its tree may have outlived it, if it was killed while nobody looked.
+            crate::sweep::end_now(&family);
+        }
+        self.read_record(&session)
+    }
+
+    /// The living process that is exactly that shepherd.
+    fn hold(&self, identity: &ShepherdId) -> Option<Child> {
+        if identity.boot_id != self.boot_id || self.boot_id.is_empty() {
+            return None;
+        }
+        let pid = i32::try_from(identity.pid).ok()?;
+        let held = Child::from_pid(pid).ok()?;
+        let process = Process::read(pid)?;
+        (process.start_ticks == identity.start_ticks && !process.dead).then_some(held)
+    }
+
+    pub(crate) fn cancel(&mut self, session: &SessionId) -> Answer {
+        let job = self
+            .jobs
+            .get(session)
+            .ok_or_else(|| Failure::new(Errno::SRCH, "no job of this session is known"))?;
+        job.shepherd.signal(Signal::TERM).map_err(|error| Failure {
+            errno: error.raw_os_error().unwrap_or(0),
+            text: "pidfd_send_signal".into(),
+        })?;
+        plain(FromJobmanager::Cancelling {})
+    }
+
+    pub(crate) fn read_record(&self, session: &SessionId) -> Answer {
+        if self.jobs.contains_key(session) {
+            return Err(Failure::new(Errno::BUSY, "its job has not ended"));
+        }
+        if let Some(record) = self.record_of(session) {
+            let session = session.reveal().to_owned();
+            return plain(FromJobmanager::Ended { session, record });
+        }
+        let sandbox = self.account.sandbox(session);
+        let private = sandbox.and_then(|sandbox| PrivateDir::open(&sandbox));
+        plain(FromJobmanager::Gone { guarded: private.is_ok_and(|private| private.is_guarded()) })
+    }
+
+    /// What the sandbox says of the job's end, if it can be read as a record.
+    fn record_of(&self, session: &SessionId) -> Option<String> {
+        let private = PrivateDir::open(&self.account.sandbox(session).ok()?).ok()?;
+        let bytes = private.read_record(RECORD_BYTES_MAX).ok()??;
+        String::from_utf8(bytes).ok().filter(|text| EndRecord::parse(text).is_ok())
+    }
+
+    /// Nobody is told any more who is gone.
+    pub(crate) fn drop_watcher(&mut self, peer: u32) {
+        for job in self.jobs.values_mut() {
+            job.watchers.remove(&peer);
+        }
+    }
+}
+
+impl Job {
+    /// Whether it ended with its work done; `None` if it has not ended. Of another's child the exit
+    /// code is not known.
+    fn shepherd_ending(&self) -> Option<bool> {
+        if !self.own {
+            return Some(false);
+        }
+        match self.shepherd.try_wait() {
+            Ok(Some(Ending::Exited(code))) => Some(shepherd::is_orderly(code)),
+            Ok(Some(Ending::Signalled(_))) | Err(_) => Some(false),
+            Ok(None) => None,
+        }
+    }
+
+    /// The record as the shepherd has told it, should the disk not have it.
+    fn told_record(&self) -> Option<String> {
+        let report = self.report.as_ref()?;
+        while let Some(told) = Report::receive(report) {
+            if let Report::Record(text) = told {
+                return EndRecord::parse(&text).is_ok().then_some(text);
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,67 @@
+//! # NAME
+//!
+//! `nesssi-jobmanager` - the process that is an account
+//!
+//! # DESCRIPTION
+//!
+//! `nesssi-jobmanager --account NAME --sandboxes DIRECTORY` is started by the monitor, one for each
+//! account in use, and does for the gatekeeper whatever is done to that account's files and
+//! processes: it makes, reads and removes sandboxes, starts jobs and service workers, watches files
+//! that grow, and walks the tree of services. Descriptor 3 is the monitor's channel, descriptor 4
+//! the account's directory of sandboxes. When the monitor's channel ends, it exits at once.
+//!
+//! It is one thread around `poll(2)`. What may take long runs in forked children: a shepherd for
+//! each job, a helper for each removal and each walk.
+//!
+//! # SECURITY
+//!
+//! It has the account's rights and no others, is not dumpable, and hands no descriptor on that is
+//! not named. What a channel may ask is fixed when the monitor hands it over: see [`permits`].
+//!
+//! # DIAGNOSTICS
+//!
+//! One line for each trouble on standard error. `--check` prints nothing and exits with 0 if the
+//! system has what the jobmanager needs.
+
+mod arguments;
+mod clock;
+mod follow;
+mod helpers;
+mod jobs;
+mod leaf;
+mod log;
+mod manager;
+mod peers;
+mod proctree;
+mod requests;
+mod sandboxes;
+mod scan;
+mod shepherd;
+mod sweep;
+mod umask;
+mod workers;
+
+use nesssi_session::AccountDir;
+
+pub use arguments::{Arguments, ArgumentsError, Mode};
+pub use manager::StartError;
+pub use requests::permits;
+
+/// Does what the arguments say; answers the exit code.
+///
+/// # Errors
+/// [`StartError`], what is missing.
+pub fn run(arguments: Arguments) -> Result<i32, StartError> {
+    match arguments.mode {
+        Mode::Check => manager::check().map(|()| 0),
+        Mode::Serve { account, sandboxes } => {
+            let control = nesssi_privsep::sys::inherited(3).map_err(StartError::Descriptor)?;
+            let directory = nesssi_privsep::sys::inherited(4).map_err(StartError::Descriptor)?;
+            manager::harden()?;
+            let channel = nesssi_privsep::Channel::from_fd(control);
+            let directory = AccountDir::from_fd(directory);
+            manager::Manager::new(account, sandboxes, channel, directory)?.serve();
+            Ok(0)
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The one loop: poll, answer, take note of ends.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use nesssi_privsep::messages::{FromJobmanager, ToJobmanagerControl};
+use nesssi_privsep::{Channel, ChannelError};
+use nesssi_session::{AccountDir, SessionId};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+
+use crate::follow::Follows;
+use crate::helpers::Helpers;
+use crate::jobs::Job;
+use crate::peers::Peers;
+use crate::requests::permits;
+use crate::workers::Workers;
+use crate::{clock, log, umask};
+
+/// Requests of one peer answered before the others have their turn.
+const TURN_REQUESTS_MAX: usize = 16;
+
+/// What a jobmanager lacks to begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A descriptor that the monitor should have left open.
+    #[error("inherited descriptor: {0}")]
+    Descriptor(io::Error),
+    /// A system call.
+    #[error("{what}: {errno}")]
+    System {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        errno: Errno,
+    },
+    /// There is no `/proc` of Linux.
+    #[error("/proc does not show this process")]
+    NoProc,
+    /// The monitor's channel.
+    #[error("monitor's channel: {0}")]
+    Channel(#[from] ChannelError),
+}
+
+/// Whether the system has what a jobmanager needs.
+pub(crate) fn check() -> Result<(), StartError> {
+    let system = |what| move |errno| StartError::System { what, errno };
+    crate::proctree::Process::own().ok_or(StartError::NoProc)?;
+    let root =
+        rustix::fs::open("/", rustix::fs::OFlags::PATH, Mode::empty()).map_err(system("/"))?;
+    let (flags, resolve) = (rustix::fs::OFlags::PATH, rustix::fs::ResolveFlags::BENEATH);
+    rustix::fs::openat2(&root, ".", flags, Mode::empty(), resolve).map_err(system("openat2"))?;
+    let own = rustix::process::getpid();
+    rustix::process::pidfd_open(own, rustix::process::PidfdFlags::empty())
+        .map_err(system("pidfd_open"))?;
+    Ok(())
+}
+
+/// Takes from this process what it need not have: a core image, others' looks, a place to hold on to.
+pub(crate) fn harden() -> Result<(), StartError> {
+    let system = |what| move |errno| StartError::System { what, errno };
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(system("PR_SET_DUMPABLE"))?;
+    rustix::process::chdir("/").map_err(system("chdir"))?;
+    rustix::process::umask(Mode::from_raw_mode(0o077));
+    Ok(())
+}
+
+/// What is to be looked at after a poll.
+#[derive(Debug, Clone)]
+enum Token {
+    Control,
+    Peer(u32),
+    Inotify,
+    JobReport(SessionId),
+    Shepherd(SessionId),
+    Worker(u32),
+    Helper(u32),
+}
+
+/// A jobmanager.
+#[derive(Debug)]
+pub(crate) struct Manager {
+    pub(crate) name: String,
+    pub(crate) sandboxes: PathBuf,
+    pub(crate) account: AccountDir,
+    pub(crate) boot_id: String,
+    pub(crate) files_max: Rlimit,
+    pub(crate) peers: Peers,
+    pub(crate) jobs: HashMap<SessionId, Job>,
+    pub(crate) workers: Workers,
+    pub(crate) helpers: Helpers,
+    pub(crate) follows: Follows,
+    control: Channel,
+    umask: Option<Option<u32>>,
+}
+
+impl Manager {
+    pub(crate) fn new(
+        name: String,
+        sandboxes: PathBuf,
+        control: Channel,
+        account: AccountDir,
+    ) -> Result<Self, StartError> {
+        control.set_nonblocking()?;
+        let files_max = rustix::process::getrlimit(Resource::Nofile);
+        let raised = Rlimit { current: files_max.maximum, maximum: files_max.maximum };
+        rustix::process::setrlimit(Resource::Nofile, raised)
+            .map_err(|errno| StartError::System { what: "RLIMIT_NOFILE", errno })?;
+        Ok(Self {
+            name,
+            sandboxes,
+            account,
+            boot_id: clock::boot_id(),
+            files_max,
+            peers: Peers::default(),
+            jobs: HashMap::new(),
+            workers: Workers::default(),
+            helpers: Helpers::default(),
+            follows: Follows::default(),
+            control,
+            umask: None,
+        })
+    }
+
+    /// Serves until the monitor's channel ends.
+    pub(crate) fn serve(mut self) {
+        loop {
+            for token in self.wait() {
+                match token {
+                    Token::Control if !self.control() => return,
+                    Token::Control => {}
+                    Token::Peer(peer) => self.peer(peer),
+                    Token::Inotify => self.follows.read(),
+                    Token::JobReport(session) => self.job_reports(&session),
+                    Token::Shepherd(session) => self.shepherd_ended(&session),
+                    Token::Worker(pid) => self.worker_ended(pid),
+                    Token::Helper(pid) => self.helper_ended(pid),
+                }
+            }
+            self.sweep_jobs();
+            self.sweep_workers();
+            for (peer, watch) in self.follows.due() {
+                self.send(peer, 0, &FromJobmanager::Grew { watch }, Vec::new());
+            }
+        }
+    }
+
+    /// Waits until there is something to do.
+    fn wait(&self) -> Vec<Token> {
+        let mut watched = vec![(Token::Control, self.control.as_fd(), PollFlags::IN)];
+        for (number, handle, read, write) in self.peers.polled() {
+            let mut flags = PollFlags::empty();
+            flags.set(PollFlags::IN, read);
+            flags.set(PollFlags::OUT, write);
+            watched.push((Token::Peer(number), handle, flags));
+        }
+        let readable = |token, handle| (token, handle, PollFlags::IN);
+        watched.extend(self.follows.polled().map(|handle| readable(Token::Inotify, handle)));
+        for (session, job) in &self.jobs {
+            let report = job.report().map(|h| readable(Token::JobReport(session.clone()), h));
+            let shepherd = job.polled().map(|h| readable(Token::Shepherd(session.clone()), h));
+            watched.extend(report.into_iter().chain(shepherd));
+        }
+        watched.extend(self.workers.polled().map(|(pid, h)| readable(Token::Worker(pid), h)));
+        watched.extend(self.helpers.polled().map(|(pid, h)| readable(Token::Helper(pid), h)));
+        let mut polled: Vec<PollFd<'_>> = watched
+            .iter()
+            .map(|(_, handle, flags)| PollFd::from_borrowed_fd(*handle, *flags))
+            .collect();
+        let timeout = self.next().and_then(|next| {
+            Timespec::try_from(next.saturating_duration_since(Instant::now())).ok()
+        });
+        if poll(&mut polled, timeout.as_ref()).is_err() {
+            return Vec::new();
+        }
+        let ready = |polled: &PollFd<'_>| !polled.revents().is_empty();
+        let tokens = watched.into_iter().map(|(token, _, _)| token);
+        tokens.zip(&polled).filter(|(_, polled)| ready(polled)).map(|(token, _)| token).collect()
+    }
+
+    /// When something is due without a handle being ready.
+    fn next(&self) -> Option<Instant> {
+        let jobs = self.jobs.values().filter_map(Job::next).min();
+        [jobs, self.workers.next(), self.follows.next()].into_iter().flatten().min()
+    }
+
+    /// Answers whether the monitor is still there.
+    fn control(&mut self) -> bool {
+        match self.control.receive::<ToJobmanagerControl>() {
+            Ok(received) => {
+                let ToJobmanagerControl::Serve { kind } = received.message;
+                if let Ok([channel]) = <[OwnedFd; 1]>::try_from(received.descriptors)
+                    && let Err(error) = self.peers.add(Channel::from_fd(channel), kind)
+                {
+                    self.log(&format!("gatekeeper's channel: {error}"));
+                }
+                true
+            }
+            Err(ChannelError::WouldBlock) => true,
+            Err(ChannelError::Closed) => false,
+            Err(error) => {
+                self.log(&format!("monitor's channel: {error}"));
+                false
+            }
+        }
+    }
+
+    fn peer(&mut self, peer: u32) {
+        if self.peers.flush(peer).is_err() {
+            return self.drop_peer(peer);
+        }
+        for _ in 0..TURN_REQUESTS_MAX {
+            let received = match self.peers.receive(peer) {
+                Ok(Some(received)) => received,
+                Ok(None) => return,
+                Err(ChannelError::Closed) => return self.drop_peer(peer),
+                Err(error) => {
+                    self.log(&format!("gatekeeper's channel: {error}"));
+                    return self.drop_peer(peer);
+                }
+            };
+            let id = received.id;
+            let Some(kind) = self.peers.kind(peer) else { return };
+            if !permits(kind, &received.message) {
+                let text = "this channel may not ask that".to_owned();
+                let errno = Errno::PERM.raw_os_error();
+                self.send(peer, id, &FromJobmanager::Failed { errno, text }, Vec::new());
+                continue;
+            }
+            match self.answer(peer, id, received.message, received.descriptors) {
+                Ok(Some((message, descriptors))) => self.send(peer, id, &message, descriptors),
+                Ok(None) => {}
+                Err(failure) => self.send(peer, id, &failure.message(), Vec::new()),
+            }
+        }
+    }
+
+    /// Sends, or drops a peer that cannot be sent to.
+    pub(crate) fn send(
+        &mut self,
+        peer: u32,
+        id: u32,
+        message: &FromJobmanager,
+        descriptors: Vec<OwnedFd>,
+    ) {
+        if let Err(error) = self.peers.send(peer, id, message, descriptors) {
+            if !matches!(error, ChannelError::Closed) {
+                self.log(&format!("gatekeeper's channel: {error}"));
+            }
+            self.drop_peer(peer);
+        }
+    }
+
+    fn drop_peer(&mut self, peer: u32) {
+        self.peers.remove(peer);
+        self.follows.remove_peer(peer);
+        self.drop_watcher(peer);
+        self.drop_workers_of(peer);
+        self.drop_helpers_of(peer);
+    }
+
+    /// The account's umask; `default` where the system says nothing.
+    pub(crate) fn umask(&mut self, default: u32) -> u32 {
+        self.umask.get_or_insert_with(umask::of_this_account).unwrap_or(default & 0o777)
+    }
+
+    pub(crate) fn log(&self, text: &str) {
+        log::line(&self.name, text);
+    }
+}

@@ -1,0 +1,132 @@
+//! The requests: what each channel may ask, and who in this room answers.
+
+use std::os::fd::OwnedFd;
+
+use nesssi_privsep::messages::{ChannelKind, FromJobmanager, ToJobmanager};
+use nesssi_session::{SandboxError, SandboxPathError, SessionId, SessionIdError};
+use rustix::io::Errno;
+
+use crate::helpers::Work;
+use crate::manager::Manager;
+
+/// Whether a channel of this kind may ask this. Everything that is not listed is refused.
+#[must_use]
+pub fn permits(kind: &ChannelKind, request: &ToJobmanager) -> bool {
+    use ToJobmanager as Ask;
+    match request {
+        Ask::Prepare { .. }
+        | Ask::StartJob { .. }
+        | Ask::StartWorker { .. }
+        | Ask::KillWorker { .. } => *kind == (ChannelKind::Start {}),
+        Ask::Adopt { .. }
+        | Ask::CancelJob { .. }
+        | Ask::Open { .. }
+        | Ask::List { .. }
+        | Ask::Follow { .. }
+        | Ask::Unfollow { .. }
+        | Ask::Remove { .. }
+        | Ask::ReadRecord { .. }
+        | Ask::Files { .. } => *kind != (ChannelKind::Discover {}),
+        Ask::Scan { .. } => *kind == (ChannelKind::Discover {}),
+    }
+}
+
+/// Why a request failed: error number (0 if it is not the system's) and words for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) errno: i32,
+    pub(crate) text: String,
+}
+
+/// The answer to be sent now, or none if it comes later or never.
+pub(crate) type Answer = Result<Option<(FromJobmanager, Vec<OwnedFd>)>, Failure>;
+
+/// An answer without descriptors.
+#[allow(clippy::unnecessary_wraps, reason = "it is the value of an Answer")]
+pub(crate) fn plain(message: FromJobmanager) -> Answer {
+    Ok(Some((message, Vec::new())))
+}
+
+impl Failure {
+    pub(crate) fn new(errno: Errno, text: impl Into<String>) -> Self {
+        Self { errno: errno.raw_os_error(), text: text.into() }
+    }
+
+    pub(crate) fn message(self) -> FromJobmanager {
+        FromJobmanager::Failed { errno: self.errno, text: self.text }
+    }
+}
+
+impl From<SandboxError> for Failure {
+    fn from(error: SandboxError) -> Self {
+        Self { errno: error.errno(), text: error.to_string() }
+    }
+}
+
+impl From<SessionIdError> for Failure {
+    fn from(error: SessionIdError) -> Self {
+        Self::new(Errno::INVAL, error.to_string())
+    }
+}
+
+impl From<SandboxPathError> for Failure {
+    fn from(error: SandboxPathError) -> Self {
+        Self::new(Errno::NOENT, error.to_string())
+    }
+}
+
+impl From<nesssi_privsep::SpawnError> for Failure {
+    fn from(error: nesssi_privsep::SpawnError) -> Self {
+        let errno = match &error {
+            nesssi_privsep::SpawnError::System { source, .. } => source.raw_os_error().unwrap_or(0),
+            nesssi_privsep::SpawnError::Nul | nesssi_privsep::SpawnError::Child(_) => 0,
+        };
+        Self { errno, text: error.to_string() }
+    }
+}
+
+impl Manager {
+    /// Answers a request of a channel that may make it.
+    pub(crate) fn answer(
+        &mut self,
+        peer: u32,
+        id: u32,
+        request: ToJobmanager,
+        descriptors: Vec<OwnedFd>,
+    ) -> Answer {
+        use ToJobmanager as Ask;
+        match request {
+            Ask::Prepare { session, umask_default } => {
+                self.prepare(&SessionId::parse(&session)?, umask_default)
+            }
+            Ask::StartJob { .. } => self.start_job(peer, id, request, descriptors),
+            Ask::Adopt { session, tag, shepherd } => {
+                self.adopt(peer, SessionId::parse(&session)?, &tag, &shepherd)
+            }
+            Ask::CancelJob { session } => self.cancel(&SessionId::parse(&session)?),
+            Ask::Open { session, path } => self.open(&SessionId::parse(&session)?, &path),
+            Ask::List { session, path, entries_max } => {
+                self.list(&SessionId::parse(&session)?, &path, entries_max)
+            }
+            Ask::Files { session, entries_max } => {
+                self.files(&SessionId::parse(&session)?, entries_max)
+            }
+            Ask::Follow { session, path } => self.follow(peer, &SessionId::parse(&session)?, &path),
+            Ask::Unfollow { watch } => {
+                self.follows.remove(peer, watch);
+                Ok(None)
+            }
+            Ask::Remove { session } => {
+                let session = SessionId::parse(&session)?;
+                if self.jobs.contains_key(&session) {
+                    return Err(Failure::new(Errno::BUSY, "its job has not ended"));
+                }
+                self.enqueue(peer, id, Work::Remove(session))
+            }
+            Ask::ReadRecord { session } => self.read_record(&SessionId::parse(&session)?),
+            Ask::StartWorker { .. } => self.start_worker(peer, request, descriptors),
+            Ask::KillWorker { worker } => self.kill_worker(peer, id, worker),
+            Ask::Scan { .. } => self.enqueue(peer, id, Work::scan(request)),
+        }
+    }
+}

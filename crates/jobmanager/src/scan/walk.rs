@@ -1,0 +1,154 @@
+//! The walk over the tree: which folders are services, and what they are called.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nesssi_service::ServiceName;
+
+/// Deepest folder.
+const DEPTH_MAX: usize = 16;
+
+/// Most folders.
+const FOLDERS_MAX: usize = 4096;
+
+/// Most names of one folder.
+const NAMES_MAX: usize = 10_000;
+
+/// A folder that is a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Folder {
+    /// Dotted name.
+    pub(super) name: String,
+    /// Absolute path as walked, links and all.
+    pub(super) path: PathBuf,
+}
+
+/// What the walk has found.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    pub(super) folders: Vec<Folder>,
+    pub(super) problems: Vec<String>,
+    looked_at: usize,
+}
+
+/// Walks the tree below `root`, in the order of names.
+pub(super) fn walk(root: &str) -> Walk {
+    let mut walk = Walk::default();
+    let mut above = Vec::new();
+    walk.enter(Path::new(root), "", false, &mut above);
+    walk
+}
+
+impl Walk {
+    /// `above` are the folders on the way here: a link back to one of them is a cycle.
+    fn enter(&mut self, path: &Path, name: &str, in_service: bool, above: &mut Vec<(u64, u64)>) {
+        if self.looked_at >= FOLDERS_MAX {
+            return;
+        }
+        self.looked_at += 1;
+        if self.looked_at == FOLDERS_MAX {
+            self.problem(path, "there are too many folders: what follows is left out");
+        }
+        let here = match path.metadata() {
+            Ok(facts) => (facts.dev(), facts.ino()),
+            Err(error) => return self.problem(path, &error.to_string()),
+        };
+        if above.contains(&here) {
+            return self.problem(path, "a link leads back to a folder above it");
+        }
+        if above.len() >= DEPTH_MAX {
+            return self.problem(path, "lies too deep");
+        }
+        let names = match folders_in(path) {
+            Ok(names) => names,
+            Err(error) => return self.problem(path, &error.to_string()),
+        };
+        above.push(here);
+        for part in names {
+            let below = path.join(&part);
+            let dotted = if name.is_empty() { part } else { format!("{name}.{part}") };
+            let is_service = self.judge(&below, &dotted, in_service);
+            self.enter(&below, &dotted, in_service || is_service, above);
+        }
+        above.pop();
+    }
+
+    /// Takes note of a folder if it is a service.
+    fn judge(&mut self, path: &Path, name: &str, in_service: bool) -> bool {
+        let has = |file: &str| path.join(file).exists();
+        // Inside a service, a Python package without an access file is a part of it.
+        let is_service =
+            has("service.toml") || (has("__init__.py") && (!in_service || has(".clarens_access")));
+        if !is_service {
+            return false;
+        }
+        match ServiceName::parse(name) {
+            Ok(_) => self.folders.push(Folder { name: name.to_owned(), path: path.to_owned() }),
+            Err(error) => self.problem(path, &error.to_string()),
+        }
+        true
+    }
+
+    fn problem(&mut self, path: &Path, text: &str) {
+        self.problems.push(format!("{}: {text}", path.display()));
+    }
+}
+
+/// The folders in a folder, links to folders with them, sorted; hidden ones are left out.
+fn folders_in(path: &Path) -> std::io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in path.read_dir()?.take(NAMES_MAX) {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if !name.starts_with('.') && name != "__pycache__" && entry.path().is_dir() {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The text of a small file, or nothing if there is none.
+pub(super) fn read_text(path: &Path, bytes_max: usize) -> Result<Option<String>, String> {
+    let Some((file, _)) = open_regular(path)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(limit).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() > bytes_max {
+        return Err(format!("is longer than {bytes_max} bytes"));
+    }
+    String::from_utf8(bytes).map(Some).map_err(|_| "is not UTF-8".to_owned())
+}
+
+/// A regular file, open, with its length; nothing if there is no such name. A FIFO is not waited for.
+pub(super) fn open_regular(path: &Path) -> Result<Option<(File, u64)>, String> {
+    let nonblock = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    let flags = i32::try_from(nonblock.bits()).unwrap_or(0);
+    match path.metadata() {
+        Ok(facts) if !facts.is_file() => return Err("is no regular file".to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Ok(_) | Err(_) => {}
+    }
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = opened.map_err(|error| error.to_string())?;
+    let facts = file.metadata().map_err(|error| error.to_string())?;
+    if facts.is_file() {
+        Ok(Some((file, facts.len())))
+    } else {
+        Err("is no regular file".to_owned())
+    }
+}
+
+/// Folders met, so that none is entered twice.
+#[derive(Debug, Default)]
+pub(super) struct Visited(HashSet<(u64, u64)>);
+
+impl Visited {
+    /// `true` the first time.
+    pub(super) fn enter(&mut self, path: &Path) -> bool {
+        path.metadata().is_ok_and(|facts| self.0.insert((facts.dev(), facts.ino())))
+    }
+}

@@ -1,0 +1,388 @@
+//! The shepherd's own life: start the payload, watch it, end what is left, write the record.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
+use std::time::{Duration, Instant};
+
+use nesssi_job::{EndReason, EndRecord};
+use nesssi_privsep::signals::{Signal, SignalFd};
+use nesssi_privsep::{Child, Command, Spawn, SpawnError, door};
+use nesssi_session::{PrivateDir, Reserve, Sandbox, SandboxError};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Resource, WaitOptions};
+
+use super::{EXIT_NOT_STARTED, EXIT_RECORDED, EXIT_UNRECORDED, Order, Report};
+use crate::clock;
+use crate::leaf::Leaf;
+use crate::proctree::{self, Process};
+use crate::sweep;
+
+/// First and last interval between two looks at what the job has used.
+const LOOK_FIRST: Duration = Duration::from_millis(50);
+const LOOK_LAST: Duration = Duration::from_millis(250);
+
+/// A look at `/proc` may take a fiftieth of the shepherd's time.
+const LOOK_COST_FACTOR: u32 = 50;
+
+/// Between two sums of the sandbox's bytes.
+const BYTES_LOOK: Duration = Duration::from_secs(5);
+
+/// What a cancelled job has to put its things in order.
+const CANCEL_GRACE: Duration = Duration::from_secs(2);
+
+/// How long the monitor may take to let the payload into its leaf.
+const DOOR_WAIT: Duration = Duration::from_secs(10);
+
+/// How long processes that this account may not kill are waited for.
+const FOREIGN_WAIT: Duration = Duration::from_secs(30);
+
+/// Tries to write the record, and the pause between: fewer if the jobmanager has it already.
+const RECORD_TRIES: u32 = 120;
+const RECORD_TRIES_TOLD: u32 = 3;
+const RECORD_PAUSE: Duration = Duration::from_millis(500);
+
+/// Everything between the fork and the exit.
+pub(super) fn shepherd(
+    order: &Order,
+    sandbox: &Sandbox,
+    leaf: Option<&(OwnedFd, Leaf)>,
+    report: BorrowedFd<'_>,
+) -> i32 {
+    match prepare(sandbox, order.umask) {
+        Ok(fold) => Watch::new(order, sandbox, leaf, fold).run(report),
+        Err(refusal) => {
+            refusal.send(report);
+            EXIT_NOT_STARTED
+        }
+    }
+}
+
+/// What must be there before the payload may be started.
+struct Fold {
+    private: PrivateDir,
+    reserve: Reserve,
+    signals: SignalFd,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+}
+
+fn prepare(sandbox: &Sandbox, umask: u32) -> Result<Fold, Report> {
+    let refused = |what: &str, errno: i32, error: &dyn std::fmt::Display| {
+        Report::Refused(errno, format!("{what}: {error}"))
+    };
+    let system =
+        |what: &'static str| move |errno: Errno| refused(what, errno.raw_os_error(), &errno);
+    let disk = |what: &'static str| move |error: SandboxError| refused(what, error.errno(), &error);
+    rustix::process::setsid().map_err(system("setsid"))?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(system("PR_SET_CHILD_SUBREAPER"))?;
+    rustix::thread::set_name(c"nesssi-shepherd").map_err(system("PR_SET_NAME"))?;
+    let signals = SignalFd::new(&[
+        Signal::TERM,
+        Signal::HUP,
+        Signal::INT,
+        Signal::QUIT,
+        Signal::USR1,
+        Signal::USR2,
+        Signal::ALARM,
+    ])
+    .map_err(|error| refused("signalfd", error.raw_os_error().unwrap_or(0), &error))?;
+    let private = PrivateDir::open(sandbox).map_err(disk("private directory"))?;
+    if !private.set_guard().map_err(disk("start guard"))? {
+        return Err(Report::Guarded);
+    }
+    let reserve = private.reserve_record().map_err(disk("room for the record"))?;
+    let stdout = sandbox.create_output("stdout", umask).map_err(disk("stdout"))?;
+    let stderr = sandbox.create_output("stderr", umask).map_err(disk("stderr"))?;
+    leave_the_others(&private).map_err(system("standard descriptors"))?;
+    Ok(Fold { private, reserve, signals, stdout, stderr })
+}
+
+/// Lets go of the monitor's standard error, which this process outlives.
+fn leave_the_others(private: &PrivateDir) -> Result<(), Errno> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    match private.create_log() {
+        Ok(log) => rustix::stdio::dup2_stderr(&log),
+        Err(_) => rustix::stdio::dup2_stderr(&null),
+    }
+}
+
+struct Watch<'a> {
+    order: &'a Order,
+    sandbox: &'a Sandbox,
+    door: Option<BorrowedFd<'a>>,
+    leaf: Option<&'a Leaf>,
+    fold: Fold,
+    started: Instant,
+    started_ms: u64,
+    payload: i32,
+    exit_code: Option<i32>,
+    signal: Option<i32>,
+    cpu_usec: u64,
+    text: String,
+}
+
+impl<'a> Watch<'a> {
+    fn new(
+        order: &'a Order,
+        sandbox: &'a Sandbox,
+        leaf: Option<&'a (OwnedFd, Leaf)>,
+        fold: Fold,
+    ) -> Self {
+        Self {
+            order,
+            sandbox,
+            door: leaf.map(|(door, _)| door.as_fd()),
+            leaf: leaf.map(|(_, leaf)| leaf),
+            fold,
+            started: Instant::now(),
+            started_ms: clock::now_ms(),
+            payload: 0,
+            exit_code: None,
+            signal: None,
+            cpu_usec: 0,
+            text: String::new(),
+        }
+    }
+
+    fn run(mut self, report: BorrowedFd<'_>) -> i32 {
+        let reason = match self.start_payload() {
+            Ok(child) => {
+                let pid = child.pid().as_raw_pid();
+                self.payload = pid;
+                let head = Process::read(pid).map(|process| (pid, process.start_ticks));
+                Report::Started(head).send(report);
+                self.watch(&child)
+            }
+            Err(error) => {
+                Report::Started(None).send(report);
+                self.text = match error {
+                    SpawnError::Child(text) => text,
+                    other => other.to_string(),
+                };
+                EndReason::StartFailed
+            }
+        };
+        if reason == EndReason::Cancelled {
+            self.ask_to_end();
+        }
+        self.end_all();
+        let record = self.record(reason);
+        self.publish(&record.to_text(), report)
+    }
+
+    fn start_payload(&self) -> Result<Child, SpawnError> {
+        let order = self.order;
+        let mut words = order.argv.iter().cloned().map(OsString::from_vec);
+        let command = Command::new(words.next().unwrap_or_default())
+            .args(words)
+            .envs(order.environment.iter().cloned())
+            .env("NESSSI_TAG", order.tag.as_str());
+        let (door, files_max) = (self.door, order.files_max);
+        let mut spawn = Spawn::new(command)
+            .descriptor(1, self.fold.stdout.as_fd())
+            .descriptor(2, self.fold.stderr.as_fd())
+            .directory(self.sandbox.as_fd())
+            .umask(order.umask)
+            .new_session()
+            .death_signal(Signal::KILL)
+            .before(move || {
+                let text = |error: &dyn std::fmt::Display| error.to_string();
+                rustix::process::setrlimit(Resource::Nofile, files_max).map_err(|e| text(&e))?;
+                door.map_or(Ok(()), |door| door::enter(door, DOOR_WAIT)).map_err(|e| text(&e))
+            });
+        if self.leaf.is_none() {
+            // A second stop for each process by itself, should this one be too slow.
+            spawn = spawn.limit(Resource::Cpu, order.cpu_seconds_max.saturating_add(1));
+        }
+        spawn.spawn()
+    }
+
+    /// Looks until there is a reason to end.
+    fn watch(&mut self, payload: &Child) -> EndReason {
+        let mut interval = LOOK_FIRST;
+        let mut bytes_next = Instant::now() + BYTES_LOOK;
+        loop {
+            self.reap();
+            if self.exit_code.is_some() || self.signal.is_some() {
+                return self.ended_itself();
+            }
+            if self.is_cancelled() {
+                return EndReason::Cancelled;
+            }
+            let before = Instant::now();
+            self.measure();
+            let cost = before.elapsed() * LOOK_COST_FACTOR;
+            if self.is_over_cpu() {
+                return EndReason::OverCpu;
+            }
+            let wall = Duration::from_secs(self.order.wall_seconds_max);
+            let wall_left = wall.saturating_sub(self.started.elapsed());
+            if wall_left.is_zero() {
+                return EndReason::OverWall;
+            }
+            if self.order.sandbox_bytes_max > 0 && Instant::now() >= bytes_next {
+                bytes_next = Instant::now() + BYTES_LOOK;
+                if self.is_over_bytes() {
+                    return EndReason::OverBytes;
+                }
+            }
+            self.sleep(payload, interval.max(cost).min(wall_left));
+            let close = self.cpu_usec / 9 * 10 > self.cpu_usec_max();
+            interval = if close { LOOK_FIRST } else { (interval * 5 / 4).min(LOOK_LAST) };
+        }
+    }
+
+    fn sleep(&self, payload: &Child, time: Duration) {
+        let mut polled =
+            [PollFd::new(payload, PollFlags::IN), PollFd::new(&self.fold.signals, PollFlags::IN)];
+        let timeout = Timespec::try_from(time).ok();
+        // An interrupted sleep is a short one.
+        poll(&mut polled, timeout.as_ref()).unwrap_or_default();
+    }
+
+    /// Waits for all that have died; answers whether children are left.
+    fn reap(&mut self) -> bool {
+        loop {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if pid.as_raw_pid() == self.payload => {
+                    self.exit_code = status.exit_status();
+                    self.signal = status.terminating_signal();
+                }
+                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// How to call an end of the payload itself: the system's own CPU limit is ours, too.
+    fn ended_itself(&mut self) -> EndReason {
+        self.measure();
+        let stopped = matches!(
+            self.signal.and_then(Signal::from_named_raw),
+            Some(Signal::KILL | Signal::XCPU)
+        );
+        if stopped && self.is_over_cpu() { EndReason::OverCpu } else { EndReason::Exited }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        let mut cancelled = false;
+        while let Ok(Some(signal)) = self.fold.signals.next() {
+            cancelled |= signal == Signal::TERM.as_raw();
+        }
+        cancelled
+    }
+
+    fn measure(&mut self) {
+        let now = match self.leaf {
+            Some(leaf) => leaf.cpu_usec().unwrap_or(0),
+            None => {
+                let waited = Process::own().map_or(0, |own| own.children_usec);
+                let all = waited_for_or_not();
+                waited + all.iter().map(|process| process.cpu_usec).sum::<u64>()
+            }
+        };
+        self.cpu_usec = self.cpu_usec.max(now);
+    }
+
+    fn cpu_usec_max(&self) -> u64 {
+        self.order.cpu_seconds_max.saturating_mul(1_000_000)
+    }
+
+    fn is_over_cpu(&self) -> bool {
+        self.cpu_usec >= self.cpu_usec_max()
+    }
+
+    fn is_over_bytes(&self) -> bool {
+        let max = self.order.sandbox_bytes_max;
+        self.sandbox.used_bytes(max.saturating_add(1)).is_ok_and(|used| used > max)
+    }
+
+    /// Terminates, and waits a little for all to end by themselves.
+    fn ask_to_end(&mut self) {
+        for process in descendants() {
+            // One that is gone, or not ours, is met again when all are killed.
+            process.signal(Signal::TERM).unwrap_or_default();
+        }
+        let until = Instant::now() + CANCEL_GRACE;
+        while Instant::now() < until && self.reap() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Kills whatever is left, until nothing is: no process in the leaf, no child of this process.
+    /// As the subreaper it is every orphan's parent, so no child means no descendant.
+    fn end_all(&mut self) {
+        let began = Instant::now();
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let left = self.reap();
+            let emptied = self.leaf.is_none_or(Leaf::is_empty);
+            if !left && emptied {
+                return self.measure();
+            }
+            if let Some(Err(error)) = self.leaf.map(Leaf::kill) {
+                self.text = format!("cgroup.kill: {error}");
+            }
+            if self.leaf.is_none() || emptied {
+                let strikes = sweep::kill_all(&sweep::freeze(descendants));
+                if strikes.killed == 0 && strikes.foreign > 0 && began.elapsed() > FOREIGN_WAIT {
+                    self.text = format!("{} processes of other users are left", strikes.foreign);
+                    return self.measure();
+                }
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
+    }
+
+    fn record(&self, reason: EndReason) -> EndRecord {
+        EndRecord {
+            reason,
+            exit_code: self.exit_code,
+            signal: self.signal,
+            cpu_usec: self.cpu_usec,
+            wall_usec: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            started_ms: self.started_ms,
+            ended_ms: clock::now_ms(),
+            cpu_seconds_max: self.order.cpu_seconds_max,
+            wall_seconds_max: self.order.wall_seconds_max,
+            sandbox_bytes_max: self.order.sandbox_bytes_max,
+            text: self.text.clone(),
+        }
+    }
+
+    /// Writes the record into the room set aside for it. Where that is gone (the job may remove
+    /// what is in its sandbox), it is tried again elsewhere; the jobmanager is told in any case.
+    fn publish(&self, text: &str, report: BorrowedFd<'_>) -> i32 {
+        let mut written = self.fold.private.publish_record(&self.fold.reserve, text);
+        let told = Report::Record(text.to_owned()).send(report);
+        for _ in 1..if told { RECORD_TRIES_TOLD } else { RECORD_TRIES } {
+            if written.is_ok() {
+                return EXIT_RECORDED;
+            }
+            std::thread::sleep(RECORD_PAUSE);
+            written = PrivateDir::open(self.sandbox).and_then(|dir| dir.write_record(text));
+        }
+        EXIT_UNRECORDED
+    }
+}
+
+/// The living descendants of this process.
+fn descendants() -> Vec<Process> {
+    let mut found = waited_for_or_not();
+    found.retain(|process| !process.dead);
+    found
+}
+
+/// All descendants of this process, with the dead that their parents have not waited for.
+fn waited_for_or_not() -> Vec<Process> {
+    let Some(own) = Process::own() else { return Vec::new() };
+    proctree::descendants(&proctree::all(), &[own.pid])
+}
