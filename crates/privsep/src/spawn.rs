@@ -307,6 +307,14 @@ impl<'a> Spawn<'a> {
         self.run(None)
     }
 
+    /// As [`Spawn::exec`], with one more descriptor that stays open up to exec, for telling what
+    /// failed. It is answered beside the error, under the number it has then.
+    #[must_use]
+    pub fn exec_keeping(self, mut report: BorrowedFd<'_>) -> (SpawnError, BorrowedFd<'_>) {
+        let error = self.run(Some(&mut report));
+        (error, report)
+    }
+
     /// `report` is a descriptor that stays open up to exec; it is moved out of the layout's way.
     fn run(self, report: Option<&mut BorrowedFd<'_>>) -> SpawnError {
         match self.prepare(report) {

@@ -1,0 +1,219 @@
+//! `nesssid --check`: everything that would go wrong, told at once, with nothing bound and nothing made.
+//!
+//! It looks at what is the monitor's (configuration, gridmap, accounts, directories, files), then runs the
+//! other programs' own `--check`, and the Python interpreter, as the users that they would run as:
+//!
+//! * `nesssi-gatekeeper --check FILE` as the gatekeeper's user,
+//! * `nesssi-jobmanager --check` as each account that the configuration names.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use nesssi_config::Config;
+use nesssi_policy::Gridmap;
+use nesssi_privsep::{Account, Command, Ending, Spawn, account};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::clock;
+use crate::paths::Missing;
+use crate::rules::{read_config, read_gridmap};
+use crate::setup::{self, Directories, Identity, Problem};
+
+/// How long another program's check may take.
+const PROGRAM_SECONDS_MAX: u64 = 30;
+/// Accounts of a gridmap that are looked up.
+const GRIDMAP_ACCOUNTS_MAX: usize = 1000;
+/// What a Python interpreter is asked: whether it is new enough.
+const PYTHON_TEST: &str = "import sys; sys.exit(0 if sys.version_info >= (3, 9) else 9)";
+
+/// Every problem with a configuration, one text each; none means that NESSSI would start.
+#[must_use]
+pub fn problems(config_path: &Path) -> Vec<String> {
+    let config_path = match setup::absolute(config_path) {
+        Ok(path) => path,
+        Err(problem) => return vec![problem.to_string()],
+    };
+    match read_config(&config_path) {
+        Ok((_, config)) => Check::new(config, &config_path).run(),
+        Err(mistakes) => mistakes,
+    }
+}
+
+struct Check<'a> {
+    config: Config,
+    config_path: &'a Path,
+    problems: Vec<String>,
+}
+
+impl<'a> Check<'a> {
+    fn new(config: Config, config_path: &'a Path) -> Self {
+        Self { config, config_path, problems: Vec::new() }
+    }
+
+    fn run(mut self) -> Vec<String> {
+        let gridmap = self.gridmap();
+        if let Err(problems) = setup::check_certificate(&self.config) {
+            self.tell(problems);
+        }
+        match Identity::find(&self.config) {
+            Ok(who) => self.as_somebody(&who, &gridmap),
+            Err(problem) => self.tell([problem]),
+        }
+        self.problems
+    }
+
+    fn tell(&mut self, problems: impl IntoIterator<Item = Problem>) {
+        self.problems.extend(problems.into_iter().map(|problem| problem.to_string()));
+    }
+
+    fn gridmap(&mut self) -> Gridmap {
+        let levels = &self.config.levels;
+        if !levels.iter().any(|level| level.from == nesssi_policy::From::Gridmap) {
+            return Gridmap::default();
+        }
+        match read_gridmap(&self.config.policy.gridmap) {
+            Ok((gridmap, warnings)) => {
+                self.problems.extend(warnings);
+                gridmap
+            }
+            Err(mistakes) => {
+                self.problems.extend(mistakes);
+                Gridmap::default()
+            }
+        }
+    }
+
+    fn as_somebody(&mut self, who: &Identity, gridmap: &Gridmap) {
+        let exposed = self.config.check_exposure(who.root);
+        self.problems.extend(exposed.iter().map(ToString::to_string));
+        if let Err(problems) = Directories::open(&self.config, who, Missing::Refuse) {
+            let made_at_start = |problem: &Problem| match problem {
+                Problem::Path { source, .. } => is_missing(source),
+                _ => false,
+            };
+            self.tell(problems.into_iter().filter(|problem| !made_at_start(problem)));
+        }
+        if let Some(group) = &self.config.server.control_group
+            && !matches!(account::group_id(group), Ok(Some(_)))
+        {
+            self.problems.push(format!("[server] control_group: no group {group}"));
+        }
+        self.gridmap_accounts(who, gridmap);
+        let accounts = self.configured_accounts(who);
+        match setup::libexec(&self.config) {
+            Ok(libexec) => self.programs(who, &libexec, &accounts),
+            Err(problem) => self.tell([problem]),
+        }
+    }
+
+    /// The first account of every line, as it would be used.
+    fn gridmap_accounts(&mut self, who: &Identity, gridmap: &Gridmap) {
+        let mut seen = BTreeSet::new();
+        for entry in gridmap.entries() {
+            let Some(name) = entry.accounts.first() else { continue };
+            if !seen.insert(name.clone()) || seen.len() > GRIDMAP_ACCOUNTS_MAX {
+                continue;
+            }
+            if let Err(text) = self.fit(who, name.as_str()) {
+                let shown = self.config.policy.gridmap.display();
+                self.problems.push(format!("gridmap {shown}:{}: {text}", entry.line));
+            }
+        }
+    }
+
+    /// The accounts that the configuration names, with where it does; those that are fit are answered.
+    fn configured_accounts(&mut self, who: &Identity) -> Vec<Account> {
+        let mut named: Vec<(String, String)> = Vec::new();
+        for level in &self.config.levels {
+            if let Some(name) = &level.account {
+                let key = format!("[[level]] {}: account", level.name.as_str());
+                named.push((key, name.as_str().to_owned()));
+            }
+        }
+        match &self.config.services.account {
+            Some(name) => named.push(("[services] account".into(), name.clone())),
+            None if who.root => self.problems.push(
+                "[services] account: it is not set, and services are discovered as nobody else"
+                    .into(),
+            ),
+            None => {}
+        }
+        let mut accounts: Vec<Account> = Vec::new();
+        for (key, name) in named {
+            match self.fit(who, &name) {
+                Ok(found) if !accounts.contains(&found) => accounts.push(found),
+                Ok(_) => {}
+                Err(text) => self.problems.push(format!("{key}: {text}")),
+            }
+        }
+        accounts
+    }
+
+    fn fit(&self, who: &Identity, name: &str) -> Result<Account, String> {
+        let own = who.invoker.name();
+        if !who.root {
+            return if name == own {
+                Ok(who.invoker.clone())
+            } else {
+                Err(format!("not started as root: only account {own} can be used, not {name}"))
+            };
+        }
+        let rules = who.account_rules(self.config.policy.uid_min);
+        let found = account::look_up(name, &rules).map_err(|error| error.to_string())?;
+        account::in_good_standing(&found, clock::today()).map_err(|error| error.to_string())?;
+        Ok(found)
+    }
+
+    fn programs(&mut self, who: &Identity, libexec: &Path, accounts: &[Account]) {
+        let program = |name: &str| Command::new(libexec.join(name)).named(name).arg("--check");
+        let gatekeeper = program("nesssi-gatekeeper").arg(self.config_path);
+        self.program("nesssi-gatekeeper --check", gatekeeper, &who.gatekeeper);
+        for account in accounts {
+            self.program("nesssi-jobmanager --check", program("nesssi-jobmanager"), account);
+            let python = Command::new(&self.config.services.python).args(["-I", "-c", PYTHON_TEST]);
+            let shown = format!("[services] python: {}", self.config.services.python.display());
+            self.program(&shown, python, account);
+        }
+    }
+
+    /// Runs a program as an account. What it says of its problems goes to standard error.
+    fn program(&mut self, shown: &str, command: Command, account: &Account) {
+        let command = command.envs(setup::children_environment());
+        let ended = Spawn::new(command)
+            .account(account)
+            .spawn()
+            .map_err(|error| error.to_string())
+            .and_then(|child| wait(&child));
+        let name = account.name();
+        match ended {
+            Ok(Ending::Exited(0)) => {}
+            Ok(Ending::Exited(9)) if shown.contains("python") => {
+                self.problems.push(format!("{shown}: older than Python 3.9"));
+            }
+            Ok(ending) => self.problems.push(format!("{shown} as {name}: {ending}")),
+            Err(text) => self.problems.push(format!("{shown} as {name}: {text}")),
+        }
+    }
+}
+
+fn wait(child: &nesssi_privsep::Child) -> Result<Ending, String> {
+    let mut polled = [PollFd::new(child, PollFlags::IN)];
+    let timeout = Timespec::try_from(Duration::from_secs(PROGRAM_SECONDS_MAX)).ok();
+    let ended = rustix::io::retry_on_intr(|| poll(&mut polled, timeout.as_ref()));
+    if ended == Ok(0) {
+        child.signal(rustix::process::Signal::KILL).map_err(|error| error.to_string())?;
+        child.wait().map_err(|error| error.to_string())?;
+        return Err(format!("took more than {PROGRAM_SECONDS_MAX} s"));
+    }
+    child.wait().map_err(|error| error.to_string())
+}
+
+/// What is not there is made at the start.
+fn is_missing(problem: &crate::paths::PathProblem) -> bool {
+    use crate::paths::PathProblem;
+    match problem {
+        PathProblem::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+        PathProblem::Unsafe { .. } => false,
+    }
+}

@@ -1,0 +1,260 @@
+//! Directories that root may work in: each one on the way is root's or the invoking user's, and
+//! nobody else can change it.
+//!
+//! Root never touches a path that a user can change. So a directory of the configuration is opened step
+//! by step from `/`, following no link, and every step is held against its owner and mode.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, mkdirat, openat};
+
+/// Sticky bit: in such a directory nobody renames or removes what is another's.
+const STICKY: u32 = 0o1000;
+/// Writable for group or others.
+const WRITABLE: u32 = 0o022;
+/// Mode of directories that are made on the way.
+const MODE_ON_THE_WAY: u32 = 0o755;
+
+/// Why a directory is not used. For the log and `--check`.
+#[derive(Debug, thiserror::Error)]
+pub enum PathProblem {
+    /// A system call failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// Where.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Somebody else could change what is in it.
+    #[error("{path}: {what}")]
+    Unsafe {
+        /// Where.
+        path: String,
+        /// What.
+        what: String,
+    },
+}
+
+/// Who a directory is to belong to, and with which mode.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner {
+    /// Its uid.
+    pub uid: u32,
+    /// Its gid.
+    pub gid: u32,
+    /// Its mode.
+    pub mode: u32,
+}
+
+/// Whether a directory that is not there is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// It is made, with what is missing on the way.
+    Make,
+    /// It is an error.
+    Refuse,
+}
+
+/// Opens a directory after checking it and everything above it, and its owner and mode.
+///
+/// # Errors
+/// [`PathProblem`], which names the step that is wrong.
+pub fn open_owned(path: &Path, owner: Owner, missing: Missing) -> Result<OwnedFd, PathProblem> {
+    let real = real_path(path)?;
+    let mut parts: Vec<_> = real.components().collect();
+    let last = match parts.pop() {
+        Some(Component::Normal(last)) => last.to_owned(),
+        _ => return Err(unsafe_at(&real, "it is no directory below another".into())),
+    };
+    let (mut here, mut shown) = root_directory()?;
+    for part in parts {
+        let Component::Normal(name) = part else { continue };
+        shown.push(name);
+        here = step(&here, Path::new(name), &shown, missing)?;
+        check_on_the_way(&here, &shown)?;
+    }
+    shown.push(&last);
+    let last = Path::new(&last);
+    let (directory, made) = match open_directory(&here, last) {
+        Err(rustix::io::Errno::NOENT) if missing == Missing::Make => {
+            (make(&here, last, &shown, MODE_ON_THE_WAY & owner.mode)?, true)
+        }
+        answer => (answer.map_err(at(&shown))?, false),
+    };
+    if made {
+        let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+        fchown(&directory, Some(uid), Some(gid)).map_err(at(&shown))?;
+        fchmod(&directory, Mode::from_raw_mode(owner.mode)).map_err(at(&shown))?;
+    }
+    check_owner(&directory, owner, &shown)?;
+    Ok(directory)
+}
+
+/// Checks everything above a file or directory, and not the thing itself.
+///
+/// # Errors
+/// [`PathProblem`].
+pub fn check_above(path: &Path) -> Result<(), PathProblem> {
+    let real = real_path(path)?;
+    let (mut here, mut shown) = root_directory()?;
+    for part in real.parent().map(Path::components).into_iter().flatten() {
+        let Component::Normal(name) = part else { continue };
+        shown.push(name);
+        here = step(&here, Path::new(name), &shown, Missing::Refuse)?;
+        check_on_the_way(&here, &shown)?;
+    }
+    Ok(())
+}
+
+/// The directory of one account below an open root: made if it is not there, the account's own, 0700.
+///
+/// The account cannot rename it or put another in its place, since the root is not the account's.
+///
+/// # Errors
+/// [`PathProblem`], also where something else stands under that name.
+pub fn account_directory(root: &OwnedFd, name: &str, owner: Owner) -> Result<OwnedFd, PathProblem> {
+    let shown = Path::new(name);
+    match open_directory(root, shown) {
+        Err(rustix::io::Errno::NOENT) => {
+            let directory = make(root, shown, shown, 0o700)?;
+            let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+            fchown(&directory, Some(uid), Some(gid)).map_err(at(shown))?;
+            check_owner(&directory, owner, shown)?;
+            Ok(directory)
+        }
+        Ok(directory) => {
+            let facts = fstat(&directory).map_err(at(shown))?;
+            let entries_none = || is_empty(&directory).unwrap_or(false);
+            // A start that was cut off between making and giving away; nothing can be in it yet.
+            if facts.st_uid == rustix::process::geteuid().as_raw()
+                && facts.st_uid != owner.uid
+                && entries_none()
+            {
+                let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+                fchown(&directory, Some(uid), Some(gid)).map_err(at(shown))?;
+            }
+            check_owner(&directory, Owner { mode: 0o700, ..owner }, shown)?;
+            Ok(directory)
+        }
+        Err(error) => Err(at(shown)(error)),
+    }
+}
+
+fn is_empty(directory: &OwnedFd) -> rustix::io::Result<bool> {
+    for entry in rustix::fs::Dir::read_from(directory)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The path without links, as far as it exists; the rest must be plain names.
+fn real_path(path: &Path) -> Result<PathBuf, PathProblem> {
+    if !path.is_absolute() {
+        return Err(unsafe_at(path, "it is not absolute".into()));
+    }
+    let mut rest = Vec::new();
+    let mut there = path;
+    loop {
+        match there.canonicalize() {
+            Ok(real) => return Ok(rest.iter().rev().fold(real, |real, name| real.join(name))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(PathProblem::Io { path: show(there), source }),
+        }
+        match (there.file_name(), there.parent()) {
+            // A link that leads nowhere is there, and is not to be made.
+            (Some(name), Some(parent)) if !there.is_symlink() => {
+                rest.push(name.to_owned());
+                there = parent;
+            }
+            _ => return Err(unsafe_at(there, "it leads nowhere".into())),
+        }
+    }
+}
+
+fn root_directory() -> Result<(OwnedFd, PathBuf), PathProblem> {
+    let shown = PathBuf::from("/");
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open("/", flags, Mode::empty()).map_err(at(&shown))?;
+    check_on_the_way(&root, &shown)?;
+    Ok((root, shown))
+}
+
+fn step(
+    here: &OwnedFd,
+    name: &Path,
+    shown: &Path,
+    missing: Missing,
+) -> Result<OwnedFd, PathProblem> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match openat(here, name, flags, Mode::empty()) {
+        Err(rustix::io::Errno::NOENT) if missing == Missing::Make => {
+            make(here, name, shown, MODE_ON_THE_WAY)
+        }
+        answer => answer.map_err(at(shown)),
+    }
+}
+
+fn open_directory(here: &OwnedFd, name: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(here, name, flags, Mode::empty())
+}
+
+fn make(here: &OwnedFd, name: &Path, shown: &Path, mode: u32) -> Result<OwnedFd, PathProblem> {
+    mkdirat(here, name, Mode::from_raw_mode(mode)).map_err(at(shown))?;
+    open_directory(here, name).map_err(at(shown))
+}
+
+fn check_on_the_way(directory: &OwnedFd, shown: &Path) -> Result<(), PathProblem> {
+    let facts = fstat(directory).map_err(at(shown))?;
+    let mine = rustix::process::geteuid().as_raw();
+    if facts.st_uid != 0 && facts.st_uid != mine {
+        let what =
+            format!("it belongs to uid {}, who could put another in its place", facts.st_uid);
+        return Err(unsafe_at(shown, what));
+    }
+    if facts.st_mode & WRITABLE != 0 && facts.st_mode & STICKY == 0 {
+        return Err(unsafe_at(shown, "its group or everybody may write in it".into()));
+    }
+    Ok(())
+}
+
+fn check_owner(directory: &OwnedFd, owner: Owner, shown: &Path) -> Result<(), PathProblem> {
+    let facts = fstat(directory).map_err(at(shown))?;
+    if !FileType::from_raw_mode(facts.st_mode).is_dir() {
+        return Err(unsafe_at(shown, "it is no directory".into()));
+    }
+    if facts.st_uid != owner.uid {
+        let what = format!("it belongs to uid {}, and must to uid {}", facts.st_uid, owner.uid);
+        return Err(unsafe_at(shown, what));
+    }
+    // A stricter mode is as good where only the owner enters; wider never is.
+    let wide = facts.st_mode & 0o777 & !owner.mode;
+    if wide != 0 {
+        let what =
+            format!("its mode is {:04o}, and must be {:04o}", facts.st_mode & 0o7777, owner.mode);
+        return Err(unsafe_at(shown, what));
+    }
+    Ok(())
+}
+
+fn at(path: &Path) -> impl Fn(rustix::io::Errno) -> PathProblem {
+    let path = show(path);
+    move |errno| PathProblem::Io { path: path.clone(), source: errno.into() }
+}
+
+fn unsafe_at(path: &Path, what: String) -> PathProblem {
+    PathProblem::Unsafe { path: show(path), what }
+}
+
+fn show(path: &Path) -> String {
+    path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests;

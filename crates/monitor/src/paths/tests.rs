@@ -1,0 +1,96 @@
+//! Tests of directories' checks.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+use super::*;
+
+fn mine(mode: u32) -> Owner {
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    Owner { uid, gid, mode }
+}
+
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn what_is_missing_is_made() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("a/b/c");
+    assert!(open_owned(&path, mine(0o711), Missing::Refuse).is_err());
+    open_owned(&path, mine(0o711), Missing::Make).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o711);
+    open_owned(&path, mine(0o711), Missing::Refuse).unwrap();
+}
+
+#[test]
+fn a_wider_mode_is_refused_and_a_stricter_one_is_not() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("a");
+    fs::create_dir(&path).unwrap();
+    chmod(&path, 0o700);
+    open_owned(&path, mine(0o711), Missing::Refuse).unwrap();
+    chmod(&path, 0o755);
+    let error = open_owned(&path, mine(0o711), Missing::Refuse).unwrap_err();
+    assert!(error.to_string().contains("its mode is 0755, and must be 0711"), "{error}");
+}
+
+#[test]
+fn a_directory_that_others_may_change_is_refused_on_the_way() {
+    let place = tempfile::tempdir().unwrap();
+    let open = place.path().join("open");
+    fs::create_dir_all(open.join("in")).unwrap();
+    chmod(&open.join("in"), 0o700);
+    chmod(&open, 0o777);
+    let error = open_owned(&open.join("in"), mine(0o700), Missing::Refuse).unwrap_err();
+    assert!(error.to_string().ends_with("its group or everybody may write in it"), "{error}");
+    assert!(check_above(&open.join("in")).is_err());
+    chmod(&open, 0o1777);
+    open_owned(&open.join("in"), mine(0o700), Missing::Refuse).unwrap();
+    chmod(&open, 0o755);
+    check_above(&open.join("in")).unwrap();
+}
+
+#[test]
+fn a_link_in_an_account_s_place_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let root = open_owned(place.path(), mine(0o711), Missing::Refuse).unwrap();
+    symlink(other.path(), place.path().join("alice")).unwrap();
+    assert!(account_directory(&root, "alice", mine(0o700)).is_err());
+    fs::write(place.path().join("bob"), "").unwrap();
+    assert!(account_directory(&root, "bob", mine(0o700)).is_err());
+    account_directory(&root, "carol", mine(0o700)).unwrap();
+    account_directory(&root, "carol", mine(0o700)).unwrap();
+    assert_eq!(fs::metadata(place.path().join("carol")).unwrap().mode() & 0o7777, 0o700);
+    chmod(&place.path().join("carol"), 0o750);
+    assert!(account_directory(&root, "carol", mine(0o700)).is_err());
+}
+
+#[test]
+fn as_root_an_account_s_directory_is_the_account_s() {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED: needs root");
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let root = open_owned(place.path(), mine(0o711), Missing::Refuse).unwrap();
+    let owner = Owner { uid: 65_533, gid: 65_532, mode: 0o700 };
+    account_directory(&root, "alice", owner).unwrap();
+    let facts = fs::metadata(place.path().join("alice")).unwrap();
+    assert_eq!((facts.uid(), facts.gid(), facts.mode() & 0o7777), (65_533, 65_532, 0o700));
+    // The account's name has another uid now: its files are not handed over.
+    let later = Owner { uid: 65_531, ..owner };
+    let error = account_directory(&root, "alice", later).unwrap_err();
+    assert!(error.to_string().contains("belongs to uid 65533"), "{error}");
+    // Made, and not given away.
+    fs::create_dir(place.path().join("bob")).unwrap();
+    chmod(&place.path().join("bob"), 0o700);
+    account_directory(&root, "bob", owner).unwrap();
+    assert_eq!(fs::metadata(place.path().join("bob")).unwrap().uid(), 65_533);
+    // But what has something in it stays as it is.
+    fs::create_dir_all(place.path().join("carol/x")).unwrap();
+    chmod(&place.path().join("carol"), 0o700);
+    assert!(account_directory(&root, "carol", owner).is_err());
+}

@@ -1,0 +1,133 @@
+//! Tests of rules kept up to date.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+const GRIDMAP: &str = "\"/O=Grid/CN=Alice\" alice\n";
+const CONFIG: &str = "[policy]\ngridmap = \"gridmap\"\n[services]\naccount = \"services\"\n";
+
+struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self { directory: tempfile::tempdir().unwrap() };
+        place.write("gridmap", GRIDMAP);
+        place.write("nesssi.toml", &config(""));
+        place
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let new = self.directory.path().join("new");
+        fs::write(&new, text).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::rename(&new, self.directory.path().join(name)).unwrap();
+    }
+
+    fn load(&self) -> RulesKeeper {
+        RulesKeeper::load(&self.directory.path().join("nesssi.toml")).unwrap().0
+    }
+}
+
+fn config(more: &str) -> String {
+    format!(
+        "{CONFIG}{more}[[level]]\nname = \"strong\"\nfrom = \"gridmap\"\n\
+         [[level]]\nname = \"weak\"\nfrom = \"certificate\"\naccount = \"weak\"\n"
+    )
+}
+
+fn account_of(keeper: &RulesKeeper, dn: &str) -> Option<String> {
+    let subject = nesssi_dn::SubjectDn::parse_oneline(dn).unwrap();
+    let judged = keeper.rules().judge(Some(&subject), [127, 0, 0, 1].into());
+    judged.ok().map(|judgement| judgement.account.as_str().to_owned())
+}
+
+/// News of this place alone: other tests may make accounts meanwhile.
+fn look(keeper: &mut RulesKeeper) -> Vec<News> {
+    let mut news = keeper.look();
+    news.retain(|news| {
+        !matches!(
+            news,
+            News::Accounts | News::Generation { because: "accounts of this machine", .. }
+        )
+    });
+    news
+}
+
+#[test]
+fn a_changed_gridmap_is_a_new_generation() {
+    let place = Place::new();
+    let mut keeper = place.load();
+    let before = keeper.generation();
+    assert_eq!(look(&mut keeper), []);
+    assert_eq!(account_of(&keeper, "/O=Grid/CN=Alice").as_deref(), Some("alice"));
+    place.write("gridmap", "\"/O=Grid/CN=Alice\" alicia\n");
+    let news = look(&mut keeper);
+    assert!(matches!(news[..], [News::Generation { because: "gridmap", .. }]), "{news:?}");
+    assert!(keeper.generation() > before);
+    assert_eq!(account_of(&keeper, "/O=Grid/CN=Alice").as_deref(), Some("alicia"));
+    assert_eq!(look(&mut keeper), []);
+}
+
+#[test]
+fn a_gridmap_with_an_error_changes_nothing_and_names_the_line() {
+    let place = Place::new();
+    let mut keeper = place.load();
+    let before = keeper.generation();
+    place.write("gridmap", "\"/O=Grid/CN=Bob\" bob\n\"/O=Grid/CN=Alice\" root\n");
+    let news = look(&mut keeper);
+    let [News::Error(text)] = &news[..] else { panic!("{news:?}") };
+    assert!(text.contains("gridmap:2:"), "{text}");
+    assert_eq!(look(&mut keeper), [], "told once");
+    assert_eq!(account_of(&keeper, "/O=Grid/CN=Alice").as_deref(), Some("alice"));
+    assert_eq!(account_of(&keeper, "/O=Grid/CN=Bob").as_deref(), Some("weak"));
+    assert!(keeper.generation() >= before);
+    place.write("gridmap", GRIDMAP);
+    assert!(matches!(look(&mut keeper)[..], [News::Generation { .. }]));
+}
+
+#[test]
+fn a_gridmap_that_is_gone_or_open_to_others_stays_in_force() {
+    let place = Place::new();
+    let mut keeper = place.load();
+    fs::remove_file(place.directory.path().join("gridmap")).unwrap();
+    assert!(matches!(look(&mut keeper)[..], [News::Error(_)]));
+    place.write("gridmap", "\"/O=Grid/CN=Alice\" mallory\n");
+    let path = place.directory.path().join("gridmap");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    assert!(matches!(look(&mut keeper)[..], [News::Error(_)]));
+    assert_eq!(account_of(&keeper, "/O=Grid/CN=Alice").as_deref(), Some("alice"));
+}
+
+#[test]
+fn changed_levels_are_a_new_generation_and_other_keys_are_not() {
+    let place = Place::new();
+    let mut keeper = place.load();
+    place.write("nesssi.toml", &config("[bounds]\nconnections_max = 77\n"));
+    assert_eq!(look(&mut keeper), []);
+    assert!(keeper.config_text().contains("77"), "the next gatekeeper gets it");
+    place.write("nesssi.toml", &config("").replace("\"weak\"\n", "\"other\"\n"));
+    let news = look(&mut keeper);
+    assert!(matches!(news[..], [News::Generation { because: "levels", .. }]), "{news:?}");
+    assert_eq!(account_of(&keeper, "/O=Grid/CN=Bob").as_deref(), Some("other"));
+    place.write("nesssi.toml", "nonsense = 1\n");
+    let news = look(&mut keeper);
+    assert!(
+        matches!(&news[..], [News::Error(text), ..] if text.contains("nesssi.toml:1:")),
+        "{news:?}"
+    );
+    assert_eq!(account_of(&keeper, "/O=Grid/CN=Bob").as_deref(), Some("other"));
+}
+
+#[test]
+fn a_first_gridmap_with_an_error_is_an_error_of_the_start() {
+    let place = Place::new();
+    place.write("gridmap", "\"/O=Grid/CN=Alice\"\n");
+    let mistakes = RulesKeeper::load(&place.directory.path().join("nesssi.toml")).unwrap_err();
+    assert!(mistakes[0].contains("gridmap:1:"), "{mistakes:?}");
+    fs::remove_file(place.directory.path().join("gridmap")).unwrap();
+    assert!(RulesKeeper::load(&place.directory.path().join("nesssi.toml")).is_err());
+}
