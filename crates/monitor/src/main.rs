@@ -53,8 +53,7 @@ fn run(config: &std::path::Path) -> ExitCode {
 }
 
 fn tell(problems: &[String]) -> ExitCode {
-    problems.iter().for_each(|problem| drop(say(problem, 1)));
-    if problems.is_empty() { say("no problem found", 0) } else { ExitCode::FAILURE }
+    if problems.is_empty() { say("no problem found", 0) } else { say(&problems.join("\n"), 1) }
 }
 
 fn say(text: &str, code: u8) -> ExitCode {

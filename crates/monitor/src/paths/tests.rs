@@ -56,6 +56,7 @@ fn a_directory_that_others_may_change_is_refused_on_the_way() {
 fn a_link_in_an_account_s_place_is_refused() {
     let place = tempfile::tempdir().unwrap();
     let other = tempfile::tempdir().unwrap();
+    chmod(place.path(), 0o711);
     let root = open_owned(place.path(), mine(0o711), Missing::Refuse).unwrap();
     symlink(other.path(), place.path().join("alice")).unwrap();
     assert!(account_directory(&root, "alice", mine(0o700)).is_err());
@@ -75,6 +76,7 @@ fn as_root_an_account_s_directory_is_the_account_s() {
         return;
     }
     let place = tempfile::tempdir().unwrap();
+    chmod(place.path(), 0o711);
     let root = open_owned(place.path(), mine(0o711), Missing::Refuse).unwrap();
     let owner = Owner { uid: 65_533, gid: 65_532, mode: 0o700 };
     account_directory(&root, "alice", owner).unwrap();
