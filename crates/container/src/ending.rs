@@ -69,6 +69,12 @@ impl InFlight {
         (!self.state.closed.load(Ordering::SeqCst)).then_some(under_way)
     }
 
+    /// Closes the door and waits for nobody, as a sudden death does.
+    #[cfg(test)]
+    pub(crate) fn close_for_test(&self) {
+        self.state.closed.store(true, Ordering::SeqCst);
+    }
+
     /// Closes the door and waits until the last call is out.
     pub(crate) async fn close(&self) {
         self.state.closed.store(true, Ordering::SeqCst);

@@ -364,12 +364,21 @@ async fn read_one<In: Field>(socket: &AsyncFd<Socket>) -> Result<Received<In>, L
     loop {
         let ready = socket.readable().await;
         let mut ready = ready.map_err(|error| LinkError::Io(error.to_string()))?;
-        match ready.try_io(|socket| would_block(socket.get_ref().0.receive())) {
+        match ready.try_io(|socket| would_block(receive(&socket.get_ref().0))) {
             Ok(received) => {
                 return Ok(received.map_err(|error| LinkError::Io(error.to_string()))??);
             }
             Err(_would_block) => {}
         }
+    }
+}
+
+/// Receives what is there, also behind a reset: a process that dies with unread requests resets the
+/// socket, and the reset is reported before the answers that it had sent.
+fn receive<In: Field>(channel: &Channel) -> Result<Received<In>, ChannelError> {
+    match channel.receive() {
+        Err(ChannelError::Closed) => channel.receive(),
+        other => other,
     }
 }
 

@@ -13,7 +13,7 @@ use super::{Core, finish, start};
 use crate::clock::now_ms;
 
 /// How long an answer waits for the job to be gone: a shepherd's grace and the backstop's kill.
-const CONFIRM_SECONDS_MAX: u64 = 8;
+const CONFIRM_MAX: Duration = Duration::from_millis(if cfg!(test) { 500 } else { 8_000 });
 
 /// The answer while the job is not confirmed gone.
 const ASKED: &str = "asked";
@@ -33,8 +33,7 @@ pub(super) async fn cancel(
         Begun::Send => send(core, number),
         Begun::Wait => {}
     }
-    let patience = Duration::from_secs(CONFIRM_SECONDS_MAX);
-    if tokio::time::timeout(patience, core.job_ended(number)).await.is_err() {
+    if tokio::time::timeout(CONFIRM_MAX, core.job_ended(number)).await.is_err() {
         return Ok(ASKED.to_owned());
     }
     let table = core.table();

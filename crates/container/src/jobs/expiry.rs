@@ -14,7 +14,7 @@ use crate::clock::now_ms;
 use crate::link::AskError;
 
 /// How often is looked for sessions whose time is over.
-pub(super) const EVERY: Duration = Duration::from_millis(500);
+pub(super) const EVERY: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 500 });
 
 /// How often removed sessions are forgotten.
 pub(super) const FORGET_EVERY: Duration = Duration::from_secs(6 * 3600);
@@ -26,7 +26,7 @@ const REMOVED_KEPT_MS: u64 = 30 * 24 * 3600 * 1000;
 const REMOVALS_PER_ROUND: usize = 16;
 
 /// How long until a failed removal is tried again, doubled each time, in milliseconds.
-const AGAIN_MS_MIN: u64 = 10_000;
+const AGAIN_MS_MIN: u64 = if cfg!(test) { 200 } else { 10_000 };
 
 /// The longest such wait: a day.
 const AGAIN_MS_MAX: u64 = 24 * 3600 * 1000;

@@ -11,7 +11,7 @@ use super::{Core, finish, settle};
 use crate::clock::now_ms;
 
 /// How often the leaves are read.
-pub(super) const EVERY: Duration = Duration::from_secs(1);
+pub(super) const EVERY: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 1000 });
 
 /// How many leaves one request names: the answer and the request fit a record.
 const LEAVES_PER_READ: usize = 4096;
