@@ -11,11 +11,12 @@ use nesssi_identity::Peer;
 use nesssi_policy::{Denied, From as LevelFrom};
 use nesssi_rpc::{Call, Fault, FaultCode, MethodName, Reply, Value};
 use nesssi_service::Method;
+use nesssi_session::SessionId;
 
 use crate::builtin::{self, Builtin, Context, Run};
 use crate::grants::{CallerGrant, Grant};
 use crate::registry::{MONITOR, Service};
-use crate::workers::{self, ServiceCall};
+use crate::workers::{self, Called, ServiceCall};
 use crate::{Answer, Caller, Inner};
 
 pub(crate) use callers::Callers;
@@ -50,11 +51,13 @@ struct Decided {
     /// Which rule of the access list let him through or refused him.
     rule: Option<String>,
     cpu_usec: u64,
+    /// The session that it made.
+    session: Option<SessionId>,
 }
 
 impl Decided {
     fn of(answer: Answer) -> Self {
-        Self { answer, rule: None, cpu_usec: 0 }
+        Self { answer, rule: None, cpu_usec: 0, session: None }
     }
 
     fn fault(fault: Fault) -> Self {
@@ -248,9 +251,9 @@ async fn into_worker(
     let call = ServiceCall { method, params, dialect: caller.dialect };
     let called = workers::call(inner, service, who, call).await;
     inner.services.callers.charge(caller, called.cpu_usec);
-    let session = called.session.map(|session| inner.jobs.url_of(&session));
-    let answer = Answer { reply: called.reply, session };
-    Decided { answer, rule: None, cpu_usec: called.cpu_usec }
+    let Called { reply, session, cpu_usec } = called;
+    let url = session.as_ref().map(|session| inner.jobs.url_of(session));
+    Decided { answer: Answer { reply, session: url }, rule: None, cpu_usec, session }
 }
 
 async fn monitor(inner: &Inner, params: Vec<Value>) -> Reply {
@@ -279,6 +282,7 @@ fn record(
         .maybe("account", grant.map(|grant| &grant.account))
         .text("method", method)
         .maybe("rule", decided.rule.as_ref())
+        .maybe("session", decided.session.as_ref().map(SessionId::short))
         .number("code", code)
         .number("cpu_usec", i64::try_from(decided.cpu_usec).unwrap_or(i64::MAX))
         .write();

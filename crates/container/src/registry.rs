@@ -149,7 +149,7 @@ async fn try_restart(inner: &Arc<Inner>, name: &str) -> Result<String, String> {
         };
     };
     let generation = known.as_ref().map_or(1, |known| known.generation + 1);
-    let fresh = read(&inner.config, found, generation).map_err(|error| error.to_string())?;
+    let fresh = read(&inner.config, &found, generation).map_err(|error| error.to_string())?;
     match (&fresh.state, known.filter(|known| known.is_ok())) {
         (nesssi_service::ServiceState::Broken(why), Some(_)) => {
             Err(format!("{name} is broken, the code that ran before keeps running: {why}"))
@@ -210,8 +210,8 @@ async fn discover_patiently(config: &Config, welcome: &Welcome, monitor: &Monito
 fn read_all(config: &Config, found: Vec<ScanFound>) -> Vec<Service> {
     let mut services = Vec::new();
     for found in found {
-        let name = found.name.clone();
-        match read(config, found, 1) {
+        let name = &found.name;
+        match read(config, &found, 1) {
             Ok(service) => {
                 if let nesssi_service::ServiceState::Broken(why) = &service.state {
                     tracing::warn!(service = name, %why, "a service is broken");
@@ -256,13 +256,13 @@ async fn discover(
 /// Where the folder's name is no service's name.
 fn read(
     config: &Config,
-    found: ScanFound,
+    found: &ScanFound,
     generation: u64,
 ) -> Result<Service, nesssi_service::ServiceNameError> {
     let name = ServiceName::parse(&found.name)?;
     let folder = found.folder.clone();
     let digest = found.digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    match parts(&found) {
+    match parts(found) {
         Ok((manifest, description, access)) => {
             warn_about(config, &name, &manifest, &description, &access);
             let settings = DeskSettings::of(config, &manifest);

@@ -230,7 +230,7 @@ pub(crate) struct Desk {
 
 #[derive(Debug, Default)]
 struct DeskState {
-    idle: Vec<Box<Worker>>,
+    idle: Vec<Worker>,
     closed: bool,
     throttle: Throttle,
 }
@@ -279,7 +279,7 @@ impl Desk {
         desk
     }
 
-    fn close(&self) -> Vec<Box<Worker>> {
+    fn close(&self) -> Vec<Worker> {
         let mut state = lock(&self.state);
         state.closed = true;
         std::mem::take(&mut state.idle)
@@ -300,7 +300,7 @@ impl Desk {
     }
 
     /// The worker that rested last, if there is one that lives.
-    fn take_idle(&self) -> Option<Box<Worker>> {
+    fn take_idle(&self) -> Option<Worker> {
         loop {
             let mut worker = lock(&self.state).idle.pop()?;
             if worker.is_fit() {
@@ -311,14 +311,14 @@ impl Desk {
     }
 
     /// A worker that ended, or spoke, unasked.
-    fn lost(&self, worker: Box<Worker>) {
+    fn lost(&self, worker: Worker) {
         let age = worker.age();
         lock(&self.state).throttle.died(age);
         drop(worker);
     }
 
     /// Puts a worker back that has answered, unless its time has come.
-    fn put_back(&self, mut worker: Box<Worker>) {
+    fn put_back(&self, mut worker: Worker) {
         worker.rest();
         let mut state = lock(&self.state);
         if !state.throttle.is_calm() {
@@ -332,7 +332,7 @@ impl Desk {
         tokio::spawn(worker.retire());
     }
 
-    fn sweep(&self) -> Vec<Box<Worker>> {
+    fn sweep(&self) -> Vec<Worker> {
         let idle = self.settings.idle;
         let mut state = lock(&self.state);
         state.idle.extract_if(.., |worker| worker.has_rested(idle) || worker.is_gone()).collect()
@@ -411,7 +411,7 @@ async fn seated<H: Host>(
     behind: &Behind,
     desk: &Arc<Desk>,
     who: &mut CallerGrant,
-) -> Result<Box<Worker>, Fault> {
+) -> Result<Worker, Fault> {
     if let Some(worker) = desk.take_idle() {
         return Ok(worker);
     }

@@ -18,13 +18,13 @@ fn found() -> ScanFound {
     }
 }
 
-fn of(found: ScanFound) -> Service {
+fn of(found: &ScanFound) -> Service {
     let config = nesssi_config::parse("", "/etc/nesssi.toml").unwrap();
     read(&config, found, 1).unwrap()
 }
 
 /// What strangers and what developers read of a broken service.
-fn reason(found: ScanFound) -> (String, String) {
+fn reason(found: &ScanFound) -> (String, String) {
     match of(found).state {
         ServiceState::Broken(why) => (why.kind, why.detail),
         ServiceState::Ok => panic!("it is not broken"),
@@ -33,7 +33,7 @@ fn reason(found: ScanFound) -> (String, String) {
 
 #[test]
 fn a_sound_folder_is_a_service() {
-    let service = of(found());
+    let service = of(&found());
     assert!(service.is_ok() && service.methods.contains_key("add"));
     assert_eq!(service.digest, "ab".repeat(32));
 }
@@ -41,42 +41,46 @@ fn a_sound_folder_is_a_service() {
 #[test]
 fn a_manifest_may_describe_the_methods_itself() {
     let manifest = Some("command = [\"./worker\"]\n[[method]]\nname = \"m\"".to_owned());
-    let service = of(ScanFound { manifest, description: None, ..found() });
+    let service = of(&ScanFound { manifest, description: None, ..found() });
     assert!(service.is_ok() && service.methods.contains_key("m"));
 }
 
 #[test]
 fn every_way_to_be_broken_has_its_reason() {
-    let check = |found: ScanFound, kind: &str, detail: &str| {
+    let check = |found: &ScanFound, kind: &str, detail: &str| {
         let (told, whole) = reason(found);
         assert_eq!(told, kind);
         assert!(whole.contains(detail), "{detail} in {whole}");
     };
-    check(ScanFound { access: None, ..found() }, "it has no .clarens_access", "no .clarens_access");
     check(
-        ScanFound { access: Some("allow = 7".into()), ..found() },
+        &ScanFound { access: None, ..found() },
+        "it has no .clarens_access",
+        "no .clarens_access",
+    );
+    check(
+        &ScanFound { access: Some("allow = 7".into()), ..found() },
         "mistakes in its .clarens_access",
         ".clarens_access, line 1",
     );
     check(
-        ScanFound { manifest: Some("\ncolour = 7".into()), ..found() },
+        &ScanFound { manifest: Some("\ncolour = 7".into()), ..found() },
         "mistakes in its service.toml",
         "service.toml, line 2: unknown key 'colour'",
     );
     let error = r#"{"error":"SyntaxError: invalid syntax (__init__.py, line 3)"}"#;
     check(
-        ScanFound { description: Some(error.into()), ..found() },
+        &ScanFound { description: Some(error.into()), ..found() },
         "SyntaxError in its code",
         "line 3",
     );
     check(
-        ScanFound { description: None, problem: Some("took longer than 10 s".into()), ..found() },
+        &ScanFound { description: None, problem: Some("took longer than 10 s".into()), ..found() },
         "its code does not load",
         "took longer",
     );
-    check(ScanFound { description: None, ..found() }, "it describes no methods", "");
+    check(&ScanFound { description: None, ..found() }, "it describes no methods", "");
     check(
-        ScanFound { description: Some("{".into()), ..found() },
+        &ScanFound { description: Some("{".into()), ..found() },
         "its description is malformed",
         "malformed",
     );
@@ -85,7 +89,7 @@ fn every_way_to_be_broken_has_its_reason() {
 #[test]
 fn all_reasons_are_told_and_the_first_names_the_kind() {
     let (kind, detail) =
-        reason(ScanFound { access: None, manifest: Some("x = 1".into()), ..found() });
+        reason(&ScanFound { access: None, manifest: Some("x = 1".into()), ..found() });
     assert_eq!(kind, "mistakes in its service.toml");
     assert!(detail.contains("unknown key 'x'") && detail.contains("no .clarens_access"));
 }
@@ -93,5 +97,5 @@ fn all_reasons_are_told_and_the_first_names_the_kind() {
 #[test]
 fn a_reserved_name_is_no_service() {
     let config = nesssi_config::parse("", "/etc/nesssi.toml").unwrap();
-    assert!(read(&config, ScanFound { name: "system".into(), ..found() }, 1).is_err());
+    assert!(read(&config, &ScanFound { name: "system".into(), ..found() }, 1).is_err());
 }

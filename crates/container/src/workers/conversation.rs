@@ -38,7 +38,7 @@ pub(super) struct Conversation<H: Host>(Option<Talk<H>>);
 
 struct Talk<H> {
     kept: Kept<H>,
-    worker: Box<Worker>,
+    worker: Worker,
     id: u64,
     token: Token,
     began: Instant,
@@ -67,7 +67,7 @@ impl<H: Host> Conversation<H> {
     /// Where the parameters cannot be sent; the worker is back at its desk then.
     pub(super) fn begin(
         kept: Kept<H>,
-        mut worker: Box<Worker>,
+        mut worker: Worker,
         call: &ServiceCall,
         token: Token,
     ) -> Result<Self, Fault> {
@@ -339,7 +339,7 @@ fn lost_fault<H: Host>(kept: &Kept<H>, lost: &Lost, worker: &Worker) -> Fault {
 }
 
 /// Kills the worker; its turn comes free when it is gone.
-fn overrun<H: Host>(kept: Kept<H>, worker: Box<Worker>, text: String) -> Fault {
+fn overrun<H: Host>(kept: Kept<H>, worker: Worker, text: String) -> Fault {
     let (service, request) = (kept.service.name.as_str(), &kept.who.request_id);
     tracing::info!(service, request, "{text}");
     kept.host.note(service, &format!("request {request}: {text}; the worker was killed"));

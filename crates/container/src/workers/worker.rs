@@ -112,7 +112,7 @@ struct Measured {
 }
 
 impl Worker {
-    pub(crate) fn new(started: Started, seat: Seats) -> Result<Box<Self>, Fault> {
+    pub(crate) fn new(started: Started, seat: Seats) -> Result<Self, Fault> {
         let Started { socket, meter, gone, end } = started;
         let unusable = |error: io::Error| {
             tracing::error!(%error, "a worker's socket cannot be used");
@@ -122,7 +122,7 @@ impl Worker {
         socket.set_nonblocking(true).map_err(unusable)?;
         let stream = UnixStream::from_std(socket).map_err(unusable)?;
         let now = Instant::now();
-        Ok(Box::new(Self {
+        Ok(Self {
             wire: Wire { stream, lines: Lines::new(LINE_BYTES_MAX), out: Vec::new(), sent: 0 },
             meter,
             measured: Measured { usec: 0, estimated: 0 },
@@ -133,17 +133,14 @@ impl Worker {
             calls: 0,
             started: now,
             rested: now,
-        }))
+        })
     }
 
     /// Waits until it says that it is ready.
     ///
     /// # Errors
     /// Why it is not, for the log; it is then being ended.
-    pub(crate) async fn become_ready(
-        mut self: Box<Self>,
-        patience: Duration,
-    ) -> Result<Box<Self>, String> {
+    pub(crate) async fn become_ready(mut self, patience: Duration) -> Result<Self, String> {
         let said = tokio::time::timeout(patience, self.wire.hear()).await;
         match said {
             Err(_elapsed) => Err(format!("not ready within {} s", patience.as_secs())),
@@ -247,7 +244,7 @@ impl Worker {
     }
 
     /// Lets it finish, then ends what is left of it.
-    pub(crate) async fn retire(mut self: Box<Self>) {
+    pub(crate) async fn retire(mut self) {
         let farewell = async {
             if self.put(&ToWorker::Shutdown).is_ok() && self.wire.send().await.is_ok() {
                 while self.wire.hear().await.is_ok() {}
@@ -261,7 +258,7 @@ impl Worker {
     }
 
     /// Ends it, and waits until that is done.
-    pub(super) async fn kill(mut self: Box<Self>) {
+    pub(super) async fn kill(mut self) {
         self.end.now().await;
     }
 }

@@ -1,0 +1,318 @@
+//! A container whose monitor and jobmanager are threads of this process that say what a test wants.
+
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use nesssi_dn::SubjectDn;
+use nesssi_identity::{Identity, NoCertificate, Peer, Refusal};
+use nesssi_policy::Limits;
+use nesssi_privsep::Channel;
+use nesssi_privsep::messages::{
+    AccountFacts, FromJobmanager, FromMonitor, GrantRecord, Refusal as MonitorRefusal,
+    ToJobmanager, ToMonitor,
+};
+use nesssi_privsep::wire::Blob;
+use nesssi_rpc::{Call, Dialect, MethodName, Reply, Value};
+use nesssi_service::protocol::{Ask, AtWorker, FromWorker, Outcome, Request};
+
+use crate::link::{Monitor, lock};
+use crate::{Caller, Container};
+
+pub(super) const ALICE: &str = "/O=Grid/CN=Alice";
+pub(super) const MALLORY: &str = "/O=Grid/CN=Mallory";
+/// Whom it takes on the level of the gridmap.
+pub(super) const BOSS: &str = "/O=Grid/CN=Boss";
+/// Whom the stand-in of the monitor takes on no level.
+pub(super) const NOBODY: &str = "/O=Grid/CN=Nobody";
+
+/// One folder as the stand-in of the jobmanager finds it.
+#[derive(Debug, Clone)]
+pub(super) struct Folder {
+    pub(super) name: &'static str,
+    pub(super) access: Option<&'static str>,
+    pub(super) manifest: Option<&'static str>,
+    pub(super) description: &'static str,
+}
+
+/// A folder that answers `add` and `whoami` to all but Mallory.
+pub(super) fn folder(name: &'static str) -> Folder {
+    Folder {
+        name,
+        access: Some("allow = [\"/\"]\ndeny = [\"/O=Grid/CN=Mallory\"]"),
+        manifest: None,
+        description: r#"{"methods":[
+            {"name":"add","help":"Adds.","signature":[["int","int","int"]]},
+            {"name":"whoami"},{"name":"gen"},{"name":"wait"}]}"#,
+    }
+}
+
+/// What the stand-ins share with the test.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) folders: Mutex<Vec<Folder>>,
+    pub(super) control: Mutex<Vec<(u32, bool, String)>>,
+    pub(super) scans: Mutex<Vec<String>>,
+    pub(super) calls_per_minute: Mutex<u32>,
+    pub(super) worker_generation: Mutex<i64>,
+    /// Workers answer `wait` when this is empty.
+    pub(super) hold: Mutex<Vec<()>>,
+    channel: Channel,
+}
+
+pub(super) struct World {
+    pub(super) container: Container,
+    pub(super) stage: Arc<Stage>,
+    pub(super) directory: tempfile::TempDir,
+}
+
+impl World {
+    pub(super) async fn new(folders: Vec<Folder>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(directory.path().join("state/gatekeeper")).unwrap();
+        let text = format!(
+            "[server]\nstate_directory = {:?}\nlog_directory = {:?}\n",
+            directory.path().join("state"),
+            directory.path().join("log"),
+        );
+        let config = nesssi_config::parse(&text, "/etc/nesssi.toml").unwrap();
+        let (ours, theirs) = Channel::pair().unwrap();
+        let stage = Arc::new(Stage {
+            folders: Mutex::new(folders),
+            control: Mutex::default(),
+            scans: Mutex::default(),
+            calls_per_minute: Mutex::new(1000),
+            worker_generation: Mutex::new(1),
+            hold: Mutex::default(),
+            channel: theirs,
+        });
+        let for_monitor = Arc::clone(&stage);
+        std::thread::spawn(move || monitor(&for_monitor));
+        let (monitor, welcome, _) = Monitor::over(ours).await.unwrap();
+        let container = Container::start(Arc::new(config), welcome, monitor).await.unwrap();
+        Self { container, stage, directory }
+    }
+
+    pub(super) async fn call(&self, caller: &Caller, method: &str, params: &[Value]) -> Reply {
+        let method = MethodName::parse(method).unwrap();
+        let call = Call { method, params: params.to_vec() };
+        self.container.call(caller, call).await.reply
+    }
+
+    /// A fault as "code: text".
+    pub(super) async fn refused(&self, caller: &Caller, method: &str, params: &[Value]) -> String {
+        let fault = self.call(caller, method, params).await.unwrap_err();
+        format!("{}: {}", fault.code.number(), fault.text)
+    }
+
+    pub(super) async fn restart(&self, name: &str) -> (bool, String) {
+        let ticket = 7;
+        let message = FromMonitor::RestartService { ticket, name: name.to_owned() };
+        self.stage.channel.send(0, &message, &[]).unwrap();
+        let mut told = None;
+        self.until("an answer to the restart", || {
+            told = lock(&self.stage.control).pop();
+            told.is_some()
+        })
+        .await;
+        let (ticket_told, ok, text) = told.unwrap();
+        assert_eq!(ticket_told, ticket);
+        (ok, text)
+    }
+
+    pub(super) async fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !is_so() {
+            assert!(Instant::now() < deadline, "{what} did not happen");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    pub(super) fn audit_path(&self) -> PathBuf {
+        self.directory.path().join("state/gatekeeper/audit.jsonl")
+    }
+}
+
+pub(super) fn by(peer: Peer) -> Caller {
+    Caller {
+        peer: Arc::new(peer),
+        address: "127.0.0.1".parse().unwrap(),
+        request_id: "r1".into(),
+        dialect: Dialect::XmlRpc,
+    }
+}
+
+pub(super) fn anonymous() -> Caller {
+    by(Peer::Anonymous(NoCertificate::NotOffered))
+}
+
+pub(super) fn certified(subject: &str) -> Caller {
+    by(Peer::Certified(Identity {
+        subject: SubjectDn::parse_oneline(subject).unwrap(),
+        issuer: SubjectDn::parse_oneline("/O=Grid/CN=CA").unwrap(),
+        not_after: i64::MAX,
+    }))
+}
+
+pub(super) fn refused() -> Caller {
+    by(Peer::Refused(Refusal { certificate: ALICE.into(), rule: "it has expired".into(), at: 0 }))
+}
+
+/// Answers the gatekeeper as the monitor would, until the channel ends.
+fn monitor(stage: &Arc<Stage>) {
+    let welcome = FromMonitor::Welcome {
+        config_text: String::new(),
+        config_path: String::new(),
+        root: true,
+        leaves: false,
+        user: "root".into(),
+        boot_id: "b".into(),
+        generation: 1,
+    };
+    stage.channel.send(0, &welcome, &[]).unwrap();
+    while let Ok(received) = stage.channel.receive::<ToMonitor>() {
+        let id = received.id;
+        let answer = match received.message {
+            ToMonitor::Judge { claim, .. } => judged(stage, claim.subject),
+            ToMonitor::Start { .. } | ToMonitor::Discover {} => {
+                let (ours, theirs) = Channel::pair().unwrap();
+                let for_jobmanager = Arc::clone(stage);
+                std::thread::spawn(move || jobmanager(&for_jobmanager, &theirs));
+                let account = AccountFacts {
+                    name: "alice".into(),
+                    uid: 1001,
+                    gid: 1001,
+                    home: "/".into(),
+                    sandboxes: "/".into(),
+                };
+                let answer = FromMonitor::Jobmanager { account, pid: 1 };
+                stage.channel.send(id, &answer, &[ours.as_fd()]).unwrap();
+                continue;
+            }
+            ToMonitor::ControlDone { ticket, ok, text } => {
+                lock(&stage.control).push((ticket, ok, text));
+                continue;
+            }
+            _ => continue,
+        };
+        stage.channel.send(id, &answer, &[]).unwrap();
+    }
+}
+
+fn judged(stage: &Stage, subject: Option<Blob>) -> FromMonitor {
+    let subject = subject.map(|blob| SubjectDn::from_bytes(&blob.0).unwrap().to_string());
+    let (account, level) = match subject.as_deref() {
+        Some(NOBODY) => {
+            let refusal = MonitorRefusal::NoLevel { text: "secret".into() };
+            return FromMonitor::Refused { refusal };
+        }
+        Some(BOSS) => ("boss", "strong"),
+        Some(_) => ("alice", "weak"),
+        None => ("guest", "anonymous"),
+    };
+    let limits = Limits {
+        cpu_seconds: 900,
+        wall_seconds: 900,
+        jobs_at_once: 1,
+        calls_per_minute: *lock(&stage.calls_per_minute),
+        call_wall_seconds: 60,
+        call_cpu_seconds: 10,
+        sandbox_bytes: 0,
+        retention_seconds: 1,
+    };
+    let grant = GrantRecord {
+        id: 1,
+        account: account.into(),
+        level: level.into(),
+        limits: Blob(limits.to_bytes().to_vec()),
+        generation: 1,
+        rule: "r".into(),
+    };
+    FromMonitor::Judged { grant }
+}
+
+fn jobmanager(stage: &Arc<Stage>, channel: &Channel) {
+    while let Ok(received) = channel.receive::<ToJobmanager>() {
+        let id = received.id;
+        match received.message {
+            ToJobmanager::Scan { only, .. } => scan(stage, channel, id, &only),
+            ToJobmanager::StartWorker { argv, directory, has_log, .. } => {
+                assert!(has_log && received.descriptors.len() == 1, "the log is passed");
+                assert_eq!(argv.last(), Some(&directory));
+                let (ours, theirs) = UnixStream::pair().unwrap();
+                let generation = *lock(&stage.worker_generation);
+                let for_worker = Arc::clone(stage);
+                std::thread::spawn(move || worker(&for_worker, theirs, generation));
+                let answer = FromJobmanager::WorkerStarted { pid: std::process::id() };
+                channel.send(id, &answer, &[ours.as_fd()]).unwrap();
+            }
+            ToJobmanager::KillWorker { worker } => {
+                let answer = FromJobmanager::WorkerEnded { worker, status: 0 };
+                channel.send(id, &answer, &[]).unwrap();
+            }
+            _ => {}
+        }
+    }
+}
+
+fn scan(stage: &Stage, channel: &Channel, id: u32, only: &str) {
+    lock(&stage.scans).push(only.to_owned());
+    for folder in lock(&stage.folders).iter() {
+        if !only.is_empty() && folder.name != only {
+            continue;
+        }
+        let found = FromJobmanager::ServiceFound {
+            name: folder.name.into(),
+            folder: format!("/srv/{}", folder.name),
+            access: folder.access.map(Into::into),
+            manifest: folder.manifest.map(Into::into),
+            description: Some(folder.description.into()),
+            problem: None,
+            digest: Blob(vec![0; 32]),
+        };
+        channel.send(id, &found, &[]).unwrap();
+    }
+    channel.send(id, &FromJobmanager::DiscoverDone { problems: vec![] }, &[]).unwrap();
+}
+
+/// A worker that adds, asks who it is, tells its generation, or waits.
+fn worker(stage: &Stage, stream: UnixStream, generation: i64) {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let mut writer = stream.try_clone().unwrap();
+    let mut say = move |message: &FromWorker| {
+        let mut line = Vec::new();
+        message.write_line(&mut line).unwrap();
+        writer.write_all(&line).is_ok()
+    };
+    say(&FromWorker::Ready { methods: vec![] });
+    let mut lines = BufReader::new(stream).split(b'\n');
+    while let Some(Ok(line)) = lines.next() {
+        let AtWorker::Call { id, token, name, args, .. } = AtWorker::parse(&line).unwrap() else {
+            return;
+        };
+        let value = match name.as_str() {
+            "add" => Value::Int(args.iter().filter_map(Value::as_int).sum()),
+            "gen" => Value::Int(generation),
+            "wait" => {
+                while !lock(&stage.hold).is_empty() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Value::Int(generation)
+            }
+            _ => {
+                let request = Request::SystemUser { seconds: 5.0 };
+                let ask = Ok(Ask { token, request });
+                say(&FromWorker::Ask { id: "w1".into(), ask });
+                match AtWorker::parse(&lines.next().unwrap().unwrap()).unwrap() {
+                    AtWorker::Answer { outcome: Ok(value), .. } => value,
+                    other => panic!("{other:?}"),
+                }
+            }
+        };
+        if !say(&FromWorker::Answer { id, outcome: Outcome::Value(value) }) {
+            return;
+        }
+    }
+}
