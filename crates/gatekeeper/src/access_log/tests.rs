@@ -1,0 +1,102 @@
+use super::{AccessLog, BUFFER_BYTES_MAX, Gathered, Line, user_field};
+
+const ID: &str = "0123456789abcdef0123456789abcdef";
+
+fn line<'a>(target: &'a str, agent: &'a str) -> Line<'a> {
+    Line {
+        address: "192.0.2.7".parse().unwrap(),
+        user: "-",
+        method: "GET",
+        target,
+        version: "HTTP/1.1",
+        status: 200,
+        bytes: 12,
+        referer: b"",
+        agent: agent.as_bytes(),
+        request_id: "00000000000000aa",
+        micros: 31,
+    }
+}
+
+fn written(line: &Line<'_>) -> String {
+    let mut gathered = Gathered::default();
+    gathered.push(line, 784_111_777);
+    String::from_utf8(gathered.bytes).unwrap()
+}
+
+#[test]
+fn combined_format_then_id_and_micros() {
+    assert_eq!(
+        written(&line("/clarens/", "curl/8")),
+        "192.0.2.7 - - [06/Nov/1994:08:49:37 +0000] \"GET /clarens/ HTTP/1.1\" 200 12 \"-\" \
+         \"curl/8\" 00000000000000aa 31\n"
+    );
+}
+
+#[test]
+fn session_ids_are_cut_wherever_they_stand() {
+    let targets = [
+        format!("/sandboxes/{ID}/out.txt"),
+        format!("/sandboxes/{ID}?follow"),
+        format!("/sandboxes/{ID}"),
+        format!("/sandboxes//{ID}/x"),
+        format!("/x?session={ID}"),
+        format!("/sandboxes/{}%61/x", &ID[..31]),
+        format!("/sandboxes/{}", ID.to_uppercase()),
+        format!("/sandboxes/{ID}{ID}/x"),
+    ];
+    let straddling = format!("/{}/{ID}", "x".repeat(480));
+    for target in targets.iter().chain([&straddling]) {
+        let mut line = line(target, ID);
+        let referer = format!("http://h/sandboxes/{ID}/");
+        line.referer = referer.as_bytes();
+        let text = written(&line).to_lowercase();
+        assert!(!text.contains(&ID[..9]), "{text}");
+    }
+    assert!(written(&line(&targets[0], "")).contains("GET /sandboxes/01234567/out.txt HTTP"));
+    assert!(written(&line(&targets[1], "")).contains("GET /sandboxes/01234567?follow HTTP"));
+}
+
+#[test]
+fn a_line_stays_a_line_whatever_the_caller_says() {
+    let text = written(&line("/a\"b", "x\n127.0.0.1 - - \u{1b}[31m\\ \u{9b}"));
+    assert_eq!(text.lines().count(), 1);
+    assert!(text.contains("/a\\x22b"));
+    assert!(text.contains("x\\x0A127.0.0.1 - - \\x1B[31m\\x5C \\xC2\\x9B"), "{text}");
+    assert!(written(&line("/", &"a".repeat(5_000))).len() < 800);
+}
+
+#[test]
+fn a_subject_is_one_field() {
+    assert_eq!(
+        user_field("/O=NESSSI Test/CN=Ann \"x\" %"),
+        "/O=NESSSI%20Test/CN=Ann%20%22x%22%20%25"
+    );
+    assert_eq!(user_field(""), "-");
+}
+
+#[test]
+fn lines_beyond_the_bound_are_counted_and_not_kept() {
+    let mut gathered = Gathered { bytes: vec![0; BUFFER_BYTES_MAX - 1], ..Gathered::default() };
+    gathered.push(&line("/", ""), 0);
+    let full = gathered.bytes.len();
+    assert!(full > BUFFER_BYTES_MAX);
+    gathered.push(&line("/", ""), 0);
+    assert_eq!((gathered.bytes.len(), gathered.dropped), (full, 1));
+}
+
+#[test]
+fn lines_reach_the_file_and_a_moved_file_is_opened_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let log = AccessLog::open(path.clone()).unwrap();
+    log.record(&line("/one", ""));
+    log.flush();
+    let moved = folder.path().join("access.log.1");
+    std::fs::rename(&path, &moved).unwrap();
+    log.record(&line("/two", ""));
+    log.flush();
+    assert!(std::fs::read_to_string(&moved).unwrap().contains("/one"));
+    let now = std::fs::read_to_string(&path).unwrap();
+    assert!(now.contains("/two") && !now.contains("/one"));
+}

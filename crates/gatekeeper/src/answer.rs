@@ -1,0 +1,167 @@
+//! What every answer has in common: a request id, a line in the access log, and that it ends the
+//! connection when the server drains.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::{CONNECTION, REFERER, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version};
+
+use crate::access_log::{AccessLog, Line};
+use crate::body::{ReplyBody, Source};
+use crate::drive::Drain;
+use crate::pulse::{Pulse, UnderWay};
+
+/// The header that carries the request's id.
+const REQUEST_ID: HeaderName = HeaderName::from_static("nesssi-request-id");
+
+/// A visit is one connection, as far as its requests' answers and log lines need it.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    pub(crate) address: IpAddr,
+    /// The caller's subject as one field of the access log.
+    pub(crate) user: String,
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) log: AccessLog,
+    pub(crate) drain: Arc<Drain>,
+}
+
+/// A request that is under way: what its line in the access log will need.
+///
+/// Not `Debug`: the target may hold a session id.
+pub(crate) struct Asking {
+    visit: Arc<Visit>,
+    _under_way: UnderWay,
+    began: Instant,
+    method: Method,
+    target: Uri,
+    version: Version,
+    referer: Option<HeaderValue>,
+    agent: Option<HeaderValue>,
+    request_id: String,
+}
+
+impl Asking {
+    /// The head of a request is read.
+    pub(crate) fn begin(
+        visit: &Arc<Visit>,
+        request_id: String,
+        parts: &http::request::Parts,
+    ) -> Self {
+        let header = |headers: &HeaderMap, name| headers.get(name).cloned();
+        Self {
+            _under_way: visit.pulse.begin(),
+            visit: Arc::clone(visit),
+            began: Instant::now(),
+            method: parts.method.clone(),
+            target: parts.uri.clone(),
+            version: parts.version,
+            referer: header(&parts.headers, REFERER),
+            agent: header(&parts.headers, USER_AGENT),
+            request_id,
+        }
+    }
+
+    pub(crate) fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// The answer, on its way.
+    pub(crate) fn answer(self, reply: Reply) -> Response<ReplyBody> {
+        let Reply { status, mut headers, body, last } = reply;
+        if let Ok(id) = HeaderValue::from_str(&self.request_id) {
+            headers.insert(REQUEST_ID, id);
+        }
+        let is_http1 = self.version < Version::HTTP_2;
+        if is_http1 && (last || self.visit.drain.has_begun()) {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let sent = Sent { asking: self, status, bytes: 0 };
+        let mut response = Response::new(ReplyBody::new(body, sent));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+/// What a route makes of a request.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Source,
+    /// Whether the connection is to end with it.
+    pub(crate) last: bool,
+}
+
+impl Reply {
+    pub(crate) fn new(status: StatusCode, body: Source) -> Self {
+        Self { status, headers: HeaderMap::with_capacity(8), body, last: false }
+    }
+
+    #[must_use]
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// With a header whose value was made here; one that no header can hold is left out.
+    #[must_use]
+    pub(crate) fn with_text(self, name: HeaderName, value: &str) -> Self {
+        match HeaderValue::from_str(value) {
+            Ok(value) => self.with(name, value),
+            Err(_) => self,
+        }
+    }
+
+    #[must_use]
+    pub(crate) fn last(mut self) -> Self {
+        self.last = true;
+        self
+    }
+}
+
+/// An answer on its way. When it is dropped, it is logged and the request is over.
+pub(crate) struct Sent {
+    asking: Asking,
+    status: StatusCode,
+    bytes: u64,
+}
+
+impl Sent {
+    pub(crate) fn count(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        let Asking { visit, began, method, target, version, referer, agent, request_id, .. } =
+            &self.asking;
+        let target = target.path_and_query().map_or("*", |target| target.as_str());
+        visit.log.record(&Line {
+            address: visit.address,
+            user: &visit.user,
+            method: method.as_str(),
+            target,
+            version: version_name(*version),
+            status: self.status.as_u16(),
+            bytes: self.bytes,
+            referer: referer.as_ref().map_or(b"", HeaderValue::as_bytes),
+            agent: agent.as_ref().map_or(b"", HeaderValue::as_bytes),
+            request_id,
+            micros: began.elapsed().as_micros(),
+        });
+    }
+}
+
+fn version_name(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "HTTP/0.9",
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_11 => "HTTP/1.1",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/3.0",
+    }
+}

@@ -1,0 +1,60 @@
+//! `nesssi-gatekeeper --check`: whether a gatekeeper could serve by a configuration, as the user it
+//! is run as. Nothing is bound and nothing is changed.
+
+use std::path::Path;
+
+use nesssi_config::Config;
+use rustix::fs::{Access, access};
+
+use crate::clock::now_unix;
+use crate::tls;
+
+/// Every problem that the configuration at `path` would give a gatekeeper, one line each.
+#[must_use]
+pub fn check(path: &Path) -> Vec<String> {
+    let shown = path.display();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => return vec![format!("{shown}: {error}")],
+    };
+    match nesssi_config::parse(&text, &shown.to_string()) {
+        Ok(config) => check_config(&config),
+        Err(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn check_config(config: &Config) -> Vec<String> {
+    let server = &config.server;
+    let mut problems = Vec::new();
+    let trust = server.trust_directory.display();
+    match tls::trust_directory(&server.trust_directory, now_unix()) {
+        Ok((directory, found)) => {
+            problems.extend(found.iter().map(|problem| format!("{trust}: {problem}")));
+            if directory.is_empty() {
+                problems.push(format!("{trust}: no CA certificate in it: nobody is trusted"));
+            }
+        }
+        Err(error) => problems.push(format!("{trust}: {error}")),
+    }
+    problems.extend(check_certificate(&server.certificate));
+    problems.extend(check_writable(&server.log_directory));
+    let own = server.state_directory.join("gatekeeper");
+    if own.exists() {
+        problems.extend(check_writable(&own));
+    }
+    problems
+}
+
+/// The certificate is the monitor's to open; if this user may read it, it is looked at.
+fn check_certificate(path: &Path) -> Option<String> {
+    let pem = std::fs::read(path).ok()?;
+    tls::certificates(&pem).err().map(|error| format!("{}: {error}", path.display()))
+}
+
+fn check_writable(folder: &Path) -> Option<String> {
+    let allowed = access(folder, Access::WRITE_OK | Access::EXEC_OK);
+    allowed.err().map(|error| format!("{}: {error}", folder.display()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,326 @@
+//! The API host: calls come as `POST /clarens/`; a browser that looks there sees a page.
+
+mod page;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    HeaderMap, HeaderName, ORIGIN, REFERRER_POLICY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+};
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Body;
+use nesssi_config::Config;
+use nesssi_container::Caller;
+use nesssi_rpc::xmlrpc::{self, Bounds};
+use nesssi_rpc::{Call, Dialect, Fault, FaultCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::answer::Reply;
+use crate::body::Source;
+use crate::house::House;
+
+/// The header that names the sandbox of the session that a call made.
+const SESSION_URL: HeaderName = HeaderName::from_static("nesssi-session-url");
+const XML: HeaderValue = HeaderValue::from_static("text/xml; charset=utf-8");
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+
+/// Bodies over this many bytes are parsed on a blocking thread and share [`BODIES_KIB_MAX`].
+const LARGE_BODY_BYTES: usize = 64 * 1024;
+/// What all large bodies together may hold in memory, in KiB, if one of the greatest length fits.
+const BODIES_KIB_MAX: usize = 256 * 1024;
+/// What is left of a refused body is read away for so long and so far, for the caller to hear the
+/// refusal: a connection closed with unread bytes is reset, and the answer may be lost.
+const LINGER_SECONDS_MAX: u64 = 10;
+const LINGER_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// The routes of the API host.
+#[derive(Debug)]
+pub(crate) struct Clarens<H> {
+    house: H,
+    body_bytes_max: usize,
+    body_patience: Duration,
+    bounds: Bounds,
+    origin: String,
+    bodies: Arc<Semaphore>,
+    bodies_kib: u32,
+}
+
+/// Why a body was not read.
+#[derive(Debug, PartialEq, Eq)]
+enum BodyError {
+    /// So many bytes were announced, or more than the limit came.
+    TooLong(Option<u64>),
+    /// Not in time.
+    Slow,
+    /// The caller went away or does not speak HTTP.
+    Broken,
+    /// Too many large bodies at one time.
+    Crowded,
+}
+
+impl<H: House> Clarens<H> {
+    pub(crate) fn new(house: H, config: &Config) -> Self {
+        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let body_bytes_max = count(config.bounds.body_bytes_max);
+        let bodies_kib = BODIES_KIB_MAX.max(body_bytes_max / 1024 + 1).min(Semaphore::MAX_PERMITS);
+        Self {
+            house,
+            body_bytes_max,
+            body_patience: Duration::from_secs(u64::from(config.bounds.body_seconds_max)),
+            bounds: Bounds {
+                depth_max: count(u64::from(config.bounds.xml_depth_max)),
+                elements_max: count(u64::from(config.bounds.xml_elements_max)),
+                ..Bounds::default()
+            },
+            origin: origin_of(&config.server.base_url),
+            bodies: Arc::new(Semaphore::new(bodies_kib)),
+            bodies_kib: u32::try_from(bodies_kib).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Answers one request.
+    pub(crate) async fn answer<B>(&self, caller: Caller, parts: &Parts, body: B) -> Reply
+    where
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: Send,
+    {
+        if !matches!(parts.uri.path(), "/clarens/" | "/clarens") {
+            return plain(StatusCode::NOT_FOUND, "not found: calls go to /clarens/\n").last();
+        }
+        match parts.method {
+            Method::POST => self.post(caller, parts, body).await,
+            Method::GET | Method::HEAD => self.page(&caller, parts.method == Method::HEAD).await,
+            _ => plain(StatusCode::METHOD_NOT_ALLOWED, "only GET, HEAD and POST\n")
+                .with(ALLOW, HeaderValue::from_static("GET, HEAD, POST"))
+                .last(),
+        }
+    }
+
+    async fn post<B>(&self, caller: Caller, parts: &Parts, mut body: B) -> Reply
+    where
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: Send,
+    {
+        if let Some(refusal) = self.refusal(&parts.headers) {
+            tokio::spawn(read_away(body));
+            return refusal.last();
+        }
+        let reply = match self.read(&parts.headers, &mut body).await {
+            Ok((bytes, _held)) => {
+                return ended_after_chunks(&parts.headers, self.call(&caller, bytes).await);
+            }
+            Err(BodyError::TooLong(length)) => fault(&self.too_long(length)),
+            Err(BodyError::Crowded) => {
+                fault(&Fault::new(FaultCode::Unavailable, "too many large requests: try again"))
+            }
+            Err(BodyError::Slow) => {
+                plain(StatusCode::REQUEST_TIMEOUT, "the request's body did not come in time\n")
+            }
+            Err(BodyError::Broken) => {
+                plain(StatusCode::BAD_REQUEST, "the request's body did not come\n")
+            }
+        };
+        tokio::spawn(read_away(body));
+        reply.last()
+    }
+
+    /// What is refused by its headers alone.
+    fn refusal(&self, headers: &HeaderMap) -> Option<Reply> {
+        let origin = headers.get_all(ORIGIN).iter();
+        if !origin.into_iter().all(|origin| origin.as_bytes() == self.origin.as_bytes()) {
+            let text = "calls from pages of other origins are refused";
+            let reply = fault(&Fault::new(FaultCode::Refused, text));
+            return Some(Reply { status: StatusCode::FORBIDDEN, ..reply });
+        }
+        if !is_xml(headers) {
+            let text = "calls are text/xml or application/xml\n";
+            return Some(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+        }
+        let encodings = headers.get_all(CONTENT_ENCODING);
+        if !encodings.iter().all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            let text = "compressed requests are not taken\n";
+            return Some(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+        }
+        None
+    }
+
+    /// The whole body, and the place it holds among the large ones.
+    async fn read<B>(
+        &self,
+        headers: &HeaderMap,
+        body: &mut B,
+    ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), BodyError>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        let length = length.and_then(|text| text.parse::<u64>().ok());
+        let expected = match length {
+            Some(length) => usize::try_from(length).ok().filter(|l| *l <= self.body_bytes_max),
+            None => Some(self.body_bytes_max),
+        };
+        let Some(expected) = expected else { return Err(BodyError::TooLong(length)) };
+        let held =
+            if expected > LARGE_BODY_BYTES { Some(self.place(expected).await?) } else { None };
+        let reading = collect(body, self.body_bytes_max);
+        let read = tokio::time::timeout(self.body_patience, reading).await;
+        Ok((read.unwrap_or(Err(BodyError::Slow))?, held))
+    }
+
+    /// A place for a large body, as soon as there is one.
+    async fn place(&self, bytes: usize) -> Result<OwnedSemaphorePermit, BodyError> {
+        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(self.bodies_kib);
+        let place = Arc::clone(&self.bodies).acquire_many_owned(kib);
+        match tokio::time::timeout(self.body_patience, place).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) | Err(_) => Err(BodyError::Crowded),
+        }
+    }
+
+    async fn call(&self, caller: &Caller, body: Bytes) -> Reply {
+        let call = match self.parse(body).await {
+            Ok(call) => call,
+            Err(wrong) => return fault(&wrong),
+        };
+        let answer = self.house.call(caller, call).await;
+        let reply = xml(xmlrpc::encode_reply(&answer.reply));
+        match answer.session {
+            Some(url) => reply.with_text(SESSION_URL, &url),
+            None => reply,
+        }
+    }
+
+    async fn parse(&self, body: Bytes) -> Result<Call, Fault> {
+        let bounds = self.bounds;
+        if body.len() <= LARGE_BODY_BYTES {
+            return xmlrpc::decode_call(&body, &bounds);
+        }
+        let parsing = tokio::task::spawn_blocking(move || xmlrpc::decode_call(&body, &bounds));
+        parsing.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "parsing a call failed");
+            Err(Fault::new(FaultCode::Internal, "internal error"))
+        })
+    }
+
+    fn too_long(&self, length: Option<u64>) -> Fault {
+        let limit = self.body_bytes_max;
+        let text = match length {
+            Some(length) => format!("a request of {length} bytes, the limit is {limit}"),
+            None => format!("a request of more than {limit} bytes, which is the limit"),
+        };
+        Fault::new(FaultCode::OverLimit, text)
+    }
+
+    async fn page(&self, caller: &Caller, head: bool) -> Reply {
+        let (status, text) = match page::list_call() {
+            Some(call) => page::html(&self.house.call(caller, call).await.reply),
+            None => (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
+        };
+        let length = u64::try_from(text.len()).unwrap_or(0);
+        let body = if head { Source::EMPTY } else { Source::of(text) };
+        let policy = HeaderValue::from_static(
+            "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; \
+             frame-ancestors 'none'",
+        );
+        Reply::new(status, body)
+            .with(CONTENT_TYPE, HTML)
+            .with(CONTENT_LENGTH, length.into())
+            .with(CONTENT_SECURITY_POLICY, policy)
+            .with(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
+            .with(REFERRER_POLICY, HeaderValue::from_static("no-referrer"))
+            .with(CACHE_CONTROL, HeaderValue::from_static("no-store"))
+    }
+}
+
+/// All of a body, or an error as soon as it is longer than `bytes_max`.
+async fn collect<B>(body: &mut B, bytes_max: usize) -> Result<Bytes, BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut gathered = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| BodyError::Broken)?;
+        let Ok(bytes) = frame.into_data() else { continue };
+        if bytes.len() > bytes_max - gathered.len() {
+            return Err(BodyError::TooLong(None));
+        }
+        if gathered.is_empty() && body.is_end_stream() {
+            return Ok(bytes);
+        }
+        gathered.extend_from_slice(&bytes);
+    }
+    Ok(gathered.freeze())
+}
+
+/// Reads what is left of a refused body, within bounds.
+async fn read_away<B: Body<Data = Bytes> + Unpin>(mut body: B) {
+    let reading = async {
+        let mut left = LINGER_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            left = left.saturating_sub(u64::try_from(length).unwrap_or(u64::MAX));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _in_time = tokio::time::timeout(Duration::from_secs(LINGER_SECONDS_MAX), reading).await;
+}
+
+/// A request in chunks ends its connection: whoever stands between us and the caller and saw its
+/// end elsewhere finds no second request answered (RFC 9112, section 11.2).
+fn ended_after_chunks(headers: &HeaderMap, reply: Reply) -> Reply {
+    if headers.contains_key(TRANSFER_ENCODING) { reply.last() } else { reply }
+}
+
+fn is_xml(headers: &HeaderMap) -> bool {
+    let mut kinds = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(kind), None) = (kinds.next(), kinds.next()) else { return false };
+    let essence = kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    let essence = essence.trim_ascii();
+    essence.eq_ignore_ascii_case(b"text/xml") || essence.eq_ignore_ascii_case(b"application/xml")
+}
+
+/// Scheme, host and port of an address: what a browser sends as `Origin` from our own pages.
+fn origin_of(base_url: &str) -> String {
+    let authority = base_url.find("://").map_or(0, |at| at + 3);
+    let tail = base_url.get(authority..).unwrap_or_default();
+    let end = tail.find('/').map_or(base_url.len(), |at| authority + at);
+    let origin = base_url.get(..end).unwrap_or(base_url).to_ascii_lowercase();
+    origin.strip_suffix(":443").map_or(origin.clone(), str::to_owned)
+}
+
+fn fault(fault: &Fault) -> Reply {
+    xml(xmlrpc::encode_reply(&Err(fault.clone())))
+}
+
+fn xml(bytes: Vec<u8>) -> Reply {
+    Reply::new(StatusCode::OK, Source::of(bytes)).with(CONTENT_TYPE, XML)
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Reply {
+    Reply::new(status, Source::of(text)).with(CONTENT_TYPE, PLAIN)
+}
+
+/// Who calls, as the container wants it.
+pub(crate) fn caller(
+    peer: &Arc<nesssi_identity::Peer>,
+    address: std::net::IpAddr,
+    request_id: &str,
+) -> Caller {
+    Caller {
+        peer: Arc::clone(peer),
+        address,
+        request_id: request_id.to_owned(),
+        dialect: Dialect::XmlRpc,
+    }
+}
+
+#[cfg(test)]
+mod tests;

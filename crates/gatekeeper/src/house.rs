@@ -1,0 +1,56 @@
+//! What the gatekeeper asks of the container, as a trait: so that the network side can be tried
+//! against a stand-in. Everything is dispatched statically; nothing is decided here.
+
+use nesssi_container::{Answer, Caller, Change, Container, FileFault, Following, Found};
+use nesssi_rpc::Call;
+
+/// What answers calls and opens files.
+pub(crate) trait House: Clone + Send + Sync + 'static {
+    /// A watch on a growing file.
+    type Growth: Growth;
+
+    /// Answers a call.
+    fn call(&self, caller: &Caller, call: Call) -> impl Future<Output = Answer> + Send;
+
+    /// Opens a file or directory of a session for reading.
+    fn open(
+        &self,
+        session: &str,
+        path: &str,
+    ) -> impl Future<Output = Result<Found, FileFault>> + Send;
+
+    /// Watches a file of a session.
+    fn follow(
+        &self,
+        session: &str,
+        path: &str,
+    ) -> impl Future<Output = Result<Self::Growth, FileFault>> + Send;
+}
+
+/// A watch on a growing file.
+pub(crate) trait Growth: Send + 'static {
+    /// The next change.
+    fn changed(&mut self) -> impl Future<Output = Change> + Send;
+}
+
+impl House for Container {
+    type Growth = Following;
+
+    async fn call(&self, caller: &Caller, call: Call) -> Answer {
+        Self::call(self, caller, call).await
+    }
+
+    async fn open(&self, session: &str, path: &str) -> Result<Found, FileFault> {
+        Self::open(self, session, path).await
+    }
+
+    async fn follow(&self, session: &str, path: &str) -> Result<Following, FileFault> {
+        Self::follow(self, session, path).await
+    }
+}
+
+impl Growth for Following {
+    async fn changed(&mut self) -> Change {
+        Self::changed(self).await
+    }
+}

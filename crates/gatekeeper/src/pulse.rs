@@ -1,0 +1,211 @@
+//! A pulse is the life sign of one connection: what it is doing and since when. From it follows
+//! when the connection is overdue, whatever a slow or silent caller does.
+//!
+//! | the connection | may do so for |
+//! |---|---|
+//! | waits for a request | `idle_seconds_max` |
+//! | has sent a part of a request's head | `header_seconds_max` |
+//! | does not take what is written to it | `body_seconds_max` |
+//! | has requests under way | as their own deadlines say |
+//!
+//! Keeping it costs the usual request no timer: one timer a connection is set to the earliest
+//! deadline, and when it fires too early it is set again.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use nesssi_config::Bounds;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// How long each phase of a connection may last.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    pub(crate) handshake: Duration,
+    pub(crate) header: Duration,
+    pub(crate) body: Duration,
+    pub(crate) idle: Duration,
+}
+
+impl Patience {
+    pub(crate) fn of(bounds: &Bounds) -> Self {
+        let seconds = |number: u32| Duration::from_secs(u64::from(number));
+        Self {
+            handshake: seconds(bounds.handshake_seconds_max),
+            header: seconds(bounds.header_seconds_max),
+            body: seconds(bounds.body_seconds_max),
+            idle: seconds(bounds.idle_seconds_max),
+        }
+    }
+}
+
+/// The life sign of one connection, shared by its stream, its requests and its watch.
+///
+/// Moments are milliseconds after the beginning, plus one; zero is "not now".
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    began: Instant,
+    patience: Patience,
+    /// Whether bytes between requests belong to a request's head (HTTP/1).
+    heads_are_bare: bool,
+    under_way: AtomicU32,
+    idle_since: AtomicU64,
+    head_since: AtomicU64,
+    stuck_since: AtomicU64,
+}
+
+impl Pulse {
+    pub(crate) fn new(patience: Patience, heads_are_bare: bool) -> Arc<Self> {
+        Arc::new(Self {
+            began: Instant::now(),
+            patience,
+            heads_are_bare,
+            under_way: AtomicU32::new(0),
+            idle_since: AtomicU64::new(1),
+            head_since: AtomicU64::new(0),
+            stuck_since: AtomicU64::new(0),
+        })
+    }
+
+    /// A request's head is read; it is under way until the guard is dropped.
+    pub(crate) fn begin(self: &Arc<Self>) -> UnderWay {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        self.head_since.store(0, Ordering::Relaxed);
+        UnderWay { pulse: Arc::clone(self) }
+    }
+
+    /// Whether no request is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether it merely waits: no request under way, none begun, nothing to be written.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let zero = |moment: &AtomicU64| moment.load(Ordering::Relaxed) == 0;
+        self.is_idle() && zero(&self.head_since) && zero(&self.stuck_since)
+    }
+
+    /// Since when no request is under way.
+    pub(crate) fn idle_from(&self) -> Option<Instant> {
+        let idle = Duration::from_millis(self.idle_since.load(Ordering::Relaxed));
+        self.is_idle().then(|| self.began + idle)
+    }
+
+    /// When this connection is overdue, as it stands now; `None` while its requests see to themselves.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let since = |moment: &AtomicU64| moment.load(Ordering::Relaxed);
+        let (stuck, head, idle) =
+            (since(&self.stuck_since), since(&self.head_since), since(&self.idle_since));
+        let (from, patience) = match () {
+            () if stuck > 0 => (stuck, self.patience.body),
+            () if !self.is_idle() => return None,
+            () if head > 0 => (head, self.patience.header),
+            () => (idle, self.patience.idle),
+        };
+        Some(self.began + Duration::from_millis(from) + patience)
+    }
+
+    fn read_some(&self) {
+        let between = self.heads_are_bare && self.is_idle();
+        if between && self.head_since.load(Ordering::Relaxed) == 0 {
+            self.head_since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    fn write_ended(&self, stuck: bool) {
+        let was = self.stuck_since.load(Ordering::Relaxed) > 0;
+        if stuck != was {
+            self.stuck_since.store(if stuck { self.now() } else { 0 }, Ordering::Relaxed);
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
+    }
+}
+
+/// One request under way; dropped when its answer is written or given up.
+#[derive(Debug)]
+pub(crate) struct UnderWay {
+    pulse: Arc<Pulse>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let now = self.pulse.now();
+        self.pulse.idle_since.store(now, Ordering::Relaxed);
+        self.pulse.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A stream that keeps a pulse.
+#[derive(Debug)]
+pub(crate) struct Metered<S> {
+    stream: S,
+    pulse: Arc<Pulse>,
+}
+
+impl<S> Metered<S> {
+    pub(crate) fn new(stream: S, pulse: Arc<Pulse>) -> Self {
+        Self { stream, pulse }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let outcome = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        if buffer.filled().len() > before {
+            self.pulse.read_some();
+        }
+        Poll::Ready(outcome)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.pulse.write_ended(outcome.is_pending());
+        outcome
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.pulse.write_ended(outcome.is_pending());
+        outcome
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.stream).poll_flush(cx);
+        self.pulse.write_ended(outcome.is_pending());
+        outcome
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.pulse.write_ended(outcome.is_pending());
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests;

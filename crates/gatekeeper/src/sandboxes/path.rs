@@ -1,0 +1,92 @@
+//! What a request on the sandbox host asks for: `/sandboxes/<session>/<path>`.
+
+/// Longest path of a request, percent-encoded.
+const TARGET_BYTES_MAX: usize = 8 * 1024;
+const SESSION_DIGITS: usize = 32;
+
+/// A session and a path in its sandbox, well formed: 32 lowercase hex digits, and names that are
+/// UTF-8, not empty, not hidden and without `/` or NUL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) session: String,
+    /// Names joined by `/`; empty for the sandbox itself.
+    pub(crate) path: String,
+    /// Whether the request's path ends in `/`, as a directory's does.
+    pub(crate) slash: bool,
+}
+
+impl Asked {
+    /// Reads the path of a request target, decoding `%HH` once. `None` is what no sandbox can hold:
+    /// it is answered as what is absent.
+    pub(crate) fn parse(target: &str) -> Option<Self> {
+        if target.len() > TARGET_BYTES_MAX {
+            return None;
+        }
+        let rest = target.strip_prefix("/sandboxes/")?;
+        let (session, path) = match rest.split_once('/') {
+            Some((session, path)) => (session, Some(path)),
+            None => (rest, None),
+        };
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if session.len() != SESSION_DIGITS || !session.bytes().all(is_digit) {
+            return None;
+        }
+        let slash = path.is_some_and(|path| path.is_empty() || path.ends_with('/'));
+        let names = path.unwrap_or_default();
+        let names = names.strip_suffix('/').unwrap_or(names);
+        let path = if names.is_empty() && path != Some("/") {
+            String::new()
+        } else {
+            let decoded: Option<Vec<String>> = names.split('/').map(name).collect();
+            decoded?.join("/")
+        };
+        Some(Self { session: session.to_owned(), path, slash })
+    }
+
+    /// The last name, or the session for the sandbox itself.
+    pub(crate) fn last_name(&self) -> &str {
+        match self.path.rsplit('/').next() {
+            None | Some("") => &self.session,
+            Some(name) => name,
+        }
+    }
+}
+
+/// One name, decoded.
+fn name(encoded: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => hex(rest.next()?)? << 4 | hex(rest.next()?)?,
+            plain => plain,
+        });
+    }
+    let name = String::from_utf8(bytes).ok()?;
+    let servable = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0']);
+    servable.then_some(name)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+/// `name` as one segment of a URL's path: everything but RFC 3986's unreserved characters encoded.
+pub(crate) fn encode_name(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            for nibble in [byte >> 4, byte & 0xF] {
+                let digit = char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+                out.push(digit.to_ascii_uppercase());
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

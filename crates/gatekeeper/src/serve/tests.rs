@@ -1,0 +1,6 @@
+//! The whole network side over real sockets and real TLS, against a stand-in for the container.
+
+mod api;
+mod deadlines;
+mod files;
+mod world;

@@ -1,0 +1,160 @@
+use std::time::{Duration, Instant};
+
+use rustls::version::TLS13;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::world::{World, ask, call, head, post, rest};
+use crate::serve::Drained;
+
+const SLOW: &str = "handshake_seconds_max = 1\nheader_seconds_max = 1\nbody_seconds_max = 1\n\
+                    idle_seconds_max = 60";
+
+/// Asserts that what ended since `began` ended by the one-second deadline and not by luck.
+#[track_caller]
+fn in_time(began: Instant) {
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(8), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_come_is_cut_off() {
+    let world = World::with(SLOW);
+    let began = Instant::now();
+    let mut stream = TcpStream::connect(world.https).await.unwrap();
+    stream.write_all(b"\x16\x03\x01").await.unwrap();
+    rest(&mut stream).await;
+    in_time(began);
+}
+
+#[tokio::test]
+async fn a_head_that_drips_is_cut_off() {
+    let world = World::with(SLOW);
+    for first in [true, false] {
+        let mut stream = world.anonymous().await;
+        if !first {
+            ask(&mut stream, &post("", &call("echo.echo", vec![]))).await;
+        }
+        let began = Instant::now();
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let dripping = tokio::spawn(async move {
+            for byte in b"POST /clarens/ HTTP/1.1\r\nX-Slow: aaaaaaaaaaaaaaaaaaaaaaaaa".iter() {
+                if writer.write_all(&[*byte]).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        assert!(rest(&mut reader).await.is_empty());
+        in_time(began);
+        dripping.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_answered_and_cut_off() {
+    let world = World::with(SLOW);
+    let mut stream = world.anonymous().await;
+    let began = Instant::now();
+    let request = post("", &"x".repeat(5_000));
+    let response = ask(&mut stream, &request[..request.len() - 10]).await;
+    in_time(began);
+    assert_eq!((response.status, response.header("connection")), (408, Some("close")));
+}
+
+#[tokio::test]
+async fn a_caller_who_does_not_read_is_cut_off() {
+    let world = World::with(SLOW);
+    std::fs::write(world.sandbox("large"), vec![7; 64 << 20]).unwrap();
+    let mut stream = world.plain().await;
+    let target =
+        format!("GET /sandboxes/{}/large HTTP/1.1\r\nHost: h\r\n\r\n", super::world::SESSION);
+    stream.write_all(target.as_bytes()).await.unwrap();
+    let response = head(&mut stream).await;
+    assert_eq!(response.status, 200);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(rest(&mut stream).await.len() < 64 << 20);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_ended_cleanly() {
+    let world = World::with("idle_seconds_max = 1");
+    let mut stream = world.anonymous().await;
+    ask(&mut stream, &post("", &call("echo.echo", vec![]))).await;
+    let began = Instant::now();
+    let mut byte = [0];
+    assert_eq!(stream.read(&mut byte).await.unwrap(), 0);
+    in_time(began);
+}
+
+#[tokio::test]
+async fn a_call_may_take_longer_than_idleness() {
+    let world = World::with("idle_seconds_max = 1\nheader_seconds_max = 1");
+    let mut stream = world.anonymous().await;
+    let response = ask(&mut stream, &post("", &call("slow.wait", vec![]))).await;
+    assert!(response.reply().is_ok());
+}
+
+#[tokio::test]
+async fn a_connection_does_not_outlive_its_credential() {
+    let world = World::new();
+    let brief = world.person("Brief", 2);
+    let mut stream = world.connect(&world.client(Some(&brief), &TLS13, b"http/1.1")).await;
+    let began = Instant::now();
+    ask(&mut stream, &post("", &call("echo.echo", vec![]))).await;
+    rest(&mut stream).await;
+    in_time(began);
+}
+
+#[tokio::test]
+async fn connections_of_an_address_are_bounded() {
+    let world = World::with("connections_per_address_max = 2");
+    let one = world.anonymous().await;
+    let _two = world.anonymous().await;
+    let mut three = TcpStream::connect(world.https).await.unwrap();
+    assert!(rest(&mut three).await.is_empty());
+    drop(one);
+    // The place is free as soon as the server has seen the end of the first.
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(world.http).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        if rest(&mut stream).await.starts_with(b"HTTP/1.0 404") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("no place became free");
+}
+
+#[tokio::test]
+async fn a_drain_loses_no_request() {
+    let world = World::new();
+    let mut busy = world.anonymous().await;
+    let mut kept = world.anonymous().await;
+    let mut idle = world.anonymous().await;
+    for stream in [&mut kept, &mut idle] {
+        ask(stream, &post("", &call("echo.echo", vec![]))).await;
+    }
+    busy.write_all(post("", &call("slow.wait", vec![])).as_bytes()).await.unwrap();
+    let answering = async {
+        let slow = head(&mut busy).await;
+        (slow.status, slow.header("connection").map(str::to_owned))
+    };
+    let asking = async {
+        // Begun, and not yet over: a connection that is still open is answered and told to go.
+        while !world.server.shared.drain.has_begun() {
+            tokio::task::yield_now().await;
+        }
+        let again = ask(&mut kept, &post("", &call("echo.echo", vec![]))).await;
+        assert_eq!((again.status, again.header("connection")), (200, Some("close")));
+        let mut late = TcpStream::connect(world.https).await;
+        if let Ok(late) = &mut late {
+            assert!(rest(late).await.is_empty());
+        }
+        assert!(rest(&mut idle).await.is_empty());
+    };
+    let (drained, slow, ()) =
+        tokio::join!(world.server.drain(Duration::from_secs(20)), answering, asking);
+    assert_eq!(slow, (200, Some("close".to_owned())));
+    assert_eq!(drained, Drained::Gone);
+}
