@@ -223,7 +223,9 @@ fn a_full_disk_under_the_sandbox_root_is_told_and_nothing_is_left_behind() {
     let root = world.path().join("sandboxes");
     fs::create_dir_all(&root).unwrap();
     let mounted = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=2m,mode=0755", "tmpfs"])
+        .args(["-t", "tmpfs", "-o"])
+        .arg(format!("size=2m,mode=0711,uid={}", world.accounts.gatekeeper))
+        .arg("tmpfs")
         .arg(&root)
         .status()
         .unwrap();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -125,12 +125,6 @@ impl World {
         let config = place.path().join("nesssi.toml");
         let text = config_text(&builder, &accounts, &host, https, http);
         fs::write(&config, text).unwrap();
-        if is_root() {
-            for folder in ["state", "log", "run"] {
-                fs::set_permissions(place.folder(folder), fs::Permissions::from_mode(0o755))
-                    .unwrap();
-            }
-        }
         Self {
             server: None,
             grid,

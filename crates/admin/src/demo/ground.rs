@@ -51,7 +51,8 @@ impl Ground {
     }
 
     fn stage(&self, source: &Path) -> Result<(), Failure> {
-        for name in ["bin", "grid", "people", "state", "log", "run"] {
+        // The server makes its own folders: state, log, run, sandboxes.
+        for name in ["bin", "grid", "people"] {
             make_folder(&self.folder.join(name), 0o755)?;
         }
         for program in PROGRAMS {
