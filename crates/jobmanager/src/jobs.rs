@@ -173,16 +173,30 @@ impl Manager {
         // What the shepherd told is its own word. Beside one that was killed, a record on the disk
         // is the job's invention.
         let record = job.told_record().or(on_disk.filter(|_| orderly || !job.own));
+        let identity = job.identity.clone();
         match std::mem::replace(&mut job.phase, Phase::Refused) {
             Phase::Refused => drop(self.jobs.remove(session)),
             Phase::Running if orderly => self.report_end(session, &record.unwrap_or_default()),
             Phase::Running => self.end_rest(session, Some(record.unwrap_or_default())),
+            Phase::Starting(peer, id) if self.is_guarded(session) => {
+                // It was killed before it could say so: the payload may have run.
+                let shepherd = identity;
+                self.send(peer, id, &FromJobmanager::Started { shepherd }, Vec::new());
+                self.end_rest(session, Some(record.unwrap_or_default()));
+            }
             Phase::Starting(peer, id) => {
                 let failure = Failure::new(Errno::SRCH, "the shepherd died before it began");
                 self.send(peer, id, &failure.message(), Vec::new());
                 self.end_rest(session, None);
             }
-            ending @ Phase::Ending(..) => job.phase = ending,
+            // Its end was noted before, and its handle is polled no more.
+            Phase::Ending(sweep, record) => self.end_again(session, sweep, record),
+        }
+    }
+
+    fn end_again(&mut self, session: &SessionId, sweep: Sweep, record: Option<String>) {
+        if let Some(job) = self.jobs.get_mut(session) {
+            job.phase = Phase::Ending(sweep, record);
         }
     }
 
@@ -288,9 +302,14 @@ impl Manager {
             let session = session.reveal().to_owned();
             return plain(FromJobmanager::Ended { session, record });
         }
+        plain(FromJobmanager::Gone { guarded: self.is_guarded(session) })
+    }
+
+    /// Whether the start guard stands in the session's sandbox.
+    fn is_guarded(&self, session: &SessionId) -> bool {
         let sandbox = self.account.sandbox(session);
         let private = sandbox.and_then(|sandbox| PrivateDir::open(&sandbox));
-        plain(FromJobmanager::Gone { guarded: private.is_ok_and(|private| private.is_guarded()) })
+        private.is_ok_and(|private| private.is_guarded())
     }
 
     /// What the sandbox says of the job's end, if it can be read as a record.

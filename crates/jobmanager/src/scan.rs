@@ -99,14 +99,14 @@ pub(crate) fn helper(
     let mut folders = walk.folders;
     folders.retain(|folder| order.only.is_empty() || folder.name == order.only);
     let mut waiting = folders.into_iter();
-    let mut asked: Vec<Box<Describing>> = Vec::new();
+    let mut asked: Vec<Describing> = Vec::new();
     let mut number = 0;
     loop {
         while asked.len() < WORKERS_MAX {
             let Some(folder) = waiting.next() else { break };
             number += 1;
             match look(order, files_max, folder, number) {
-                Looked::Asked(describing) => asked.push(describing),
+                Looked::Asked(describing) => asked.push(*describing),
                 Looked::Done(found) => drop(tell(peer, request, *found)),
             }
         }

@@ -77,7 +77,7 @@ fn start(question: &Question<'_>, found: &Found) -> Result<(Child, OwnedFd, Fami
 }
 
 /// Waits until one of them has answered, ended or run out of time; takes those out.
-pub(super) fn wait(asked: &mut Vec<Box<Describing>>) -> Vec<Found> {
+pub(super) fn wait(asked: &mut Vec<Describing>) -> Vec<Found> {
     let now = Instant::now();
     let first = asked.iter().map(|describing| describing.until).min().unwrap_or(now);
     let timeout = Timespec::try_from(first.saturating_duration_since(now)).ok();
@@ -133,7 +133,7 @@ impl Describing {
     }
 
     /// Ends the worker with its descendants, and makes of its answer what can be made.
-    fn finish(mut self: Box<Self>, outcome: Outcome) -> Found {
+    fn finish(mut self, outcome: Outcome) -> Found {
         let closed = matches!(outcome, Outcome::Closed);
         let ending = if closed { self.ending() } else { None };
         sweep::end_now(&self.family);

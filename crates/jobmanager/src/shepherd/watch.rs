@@ -161,10 +161,7 @@ impl<'a> Watch<'a> {
             }
             Err(error) => {
                 Report::Started(None).send(report);
-                self.text = match error {
-                    SpawnError::Child(text) => text,
-                    other => other.to_string(),
-                };
+                self.text = words(&error);
                 EndReason::StartFailed
             }
         };
@@ -372,6 +369,12 @@ impl<'a> Watch<'a> {
         }
         EXIT_UNRECORDED
     }
+}
+
+/// What failed, without where: whoever reads it knows of no child.
+fn words(error: &SpawnError) -> String {
+    let text = error.to_string();
+    text.trim_start_matches("in the child: ").to_owned()
 }
 
 /// The living descendants of this process.
