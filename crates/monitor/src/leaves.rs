@@ -93,6 +93,14 @@ impl Leaves {
         &self.path
     }
 
+    /// Removes this instance's cgroup, if no leaf is left in it.
+    ///
+    /// # Errors
+    /// The system's: `ResourceBusy` while jobs go on.
+    pub fn close(&self) -> io::Result<()> {
+        fs::remove_dir(&self.path)
+    }
+
     /// Makes a leaf.
     ///
     /// # Errors

@@ -195,6 +195,10 @@ impl Monitor {
             }
             self.hold_deadlines(now);
         }
+        if let Ok(leaves) = &self.leaves {
+            // Jobs that go on keep it.
+            leaves.close().unwrap_or_default();
+        }
         log::info("nesssid ended").write();
         Ok(())
     }

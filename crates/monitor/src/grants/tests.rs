@@ -6,7 +6,7 @@ fn judgement(account: &str) -> Judgement {
     Judgement {
         account: AccountName::parse(account).unwrap(),
         level: LevelName::parse("strong").unwrap(),
-        limits: Limits::from_bytes(&[0; 48]).unwrap_or_else(|| sample_limits()),
+        limits: Limits::from_bytes(&[0; 48]).unwrap_or_else(sample_limits),
         rule: "a test's".into(),
     }
 }

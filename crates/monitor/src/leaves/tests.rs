@@ -76,7 +76,7 @@ fn a_process_enters_by_the_door_and_the_leaf_is_killed_whole() {
     let name = LeafName::parse("j0123456789abcdef").unwrap();
     let handles = leaves.make(&name).unwrap();
     assert_eq!(leaves.make(&name).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-    assert_eq!(leaves.list().unwrap(), [name.clone()]);
+    assert_eq!(leaves.list().unwrap(), std::slice::from_ref(&name));
 
     let (keeper, outside) = door::Doorkeeper::new().unwrap();
     let helper = std::thread::scope(|scope| {

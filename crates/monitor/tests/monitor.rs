@@ -1,0 +1,559 @@
+//! `nesssid` as a process, with a stand-in for gatekeeper and jobmanager that the test drives.
+//!
+//! What it shows as root: that privileges are dropped, which descriptors and environment a child has,
+//! which accounts are refused, that a slow name service delays nobody else. What needs root is skipped, loudly, without it.
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "tests may"
+)]
+
+#[macro_use]
+mod world;
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+
+use nesssi_privsep::messages::{ChannelKind, FromMonitor, LeafOwner, Refusal, ToMonitor};
+use world::{SESSION, World, accounts, is_root, status_line, until};
+
+#[test]
+fn the_gatekeeper_runs_as_its_user_with_what_it_needs_and_nothing_else() {
+    let mut world = World::start();
+    let gatekeeper = world.gatekeeper();
+    let FromMonitor::Welcome { config_text, root, user, boot_id, generation, .. } =
+        gatekeeper.welcome.clone()
+    else {
+        panic!("{:?}", gatekeeper.welcome)
+    };
+    assert_eq!(config_text, fs::read_to_string(world.config()).unwrap());
+    assert_eq!(root, is_root());
+    assert_eq!(generation, 1);
+    assert_eq!(user, world::whoami());
+    assert_eq!(boot_id.len(), 36);
+    assert_eq!(gatekeeper.welcome_descriptors.len(), 4);
+
+    assert_eq!(gatekeeper.arguments, "nesssi-gatekeeper");
+    assert_eq!(gatekeeper.environment, "PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8");
+    assert_eq!(numbers(&gatekeeper.descriptors), [0, 1, 2, 3], "{}", gatekeeper.descriptors);
+    assert!(gatekeeper.descriptors.starts_with("0=/dev/null 1=/dev/null "));
+    let status = |key| status_line(gatekeeper.pid, key);
+    if is_root() {
+        let account = &accounts().gatekeeper;
+        assert_eq!(status("Uid"), [account.uid; 4]);
+        assert_eq!(status("Gid"), [account.gid; 4]);
+        assert_eq!(status("Groups"), [account.gid]);
+    }
+    for capabilities in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        if is_root() {
+            assert_eq!(world::status_text(gatekeeper.pid, capabilities), "0000000000000000");
+        }
+    }
+    assert_eq!(status("NoNewPrivs"), [1]);
+    assert_eq!(world::status_text(gatekeeper.pid, "SigBlk"), "0000000000000000");
+}
+
+#[test]
+fn a_jobmanager_is_its_account_and_holds_two_descriptors() {
+    let mut world = World::start();
+    let gatekeeper = world.gatekeeper();
+    gatekeeper.send(1, &ToMonitor::Ready {});
+    let name = accounts().alice.name.clone();
+    let started = gatekeeper.start_as(world::ALICE);
+    let FromMonitor::Jobmanager { account, pid } = &started.message else {
+        panic!("{:?}", started.message)
+    };
+    assert_eq!(started.descriptors.len(), 1);
+    assert_eq!(account.name, name);
+    let jobmanager = world.jobmanager(&name);
+    assert_eq!(jobmanager.pid, *pid);
+    assert_eq!(
+        jobmanager.arguments,
+        format!("nesssi-jobmanager --account {name} --sandboxes {}", account.sandboxes)
+    );
+    assert_eq!(jobmanager.environment, "PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8");
+    assert_eq!(numbers(&jobmanager.descriptors), [0, 1, 2, 3, 4], "{}", jobmanager.descriptors);
+    assert!(jobmanager.descriptors.ends_with(&format!(" 4={}", account.sandboxes)));
+
+    let facts = fs::metadata(&account.sandboxes).unwrap();
+    assert_eq!(
+        (facts.uid(), facts.gid(), facts.mode() & 0o7777),
+        (account.uid, account.gid, 0o700)
+    );
+    assert_eq!(status_line(*pid, "Uid"), [account.uid; 4]);
+    assert_eq!(status_line(*pid, "Gid"), [account.gid; 4]);
+    if is_root() {
+        let mut groups = accounts().alice.groups.clone();
+        groups.sort_unstable();
+        assert_eq!(status_line(*pid, "Groups"), groups);
+        assert!(groups.len() > 1, "the test account is in a second group: {groups:?}");
+        for capabilities in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+            assert_eq!(world::status_text(*pid, capabilities), "0000000000000000");
+        }
+    }
+
+    // The channel that was handed over leads from one to the other.
+    let (kind, channel) = jobmanager.served();
+    assert_eq!(kind, ChannelKind::Start {});
+    let ours = nesssi_privsep::Channel::from_fd(started.descriptors.into_iter().next().unwrap());
+    ours.send(7, &"hello".to_owned(), &[]).unwrap();
+    assert_eq!(channel.receive::<String>().unwrap().message, "hello");
+
+    // A second one comes from the same process.
+    let again = gatekeeper.start_as(world::ALICE);
+    assert!(matches!(again.message, FromMonitor::Jobmanager { pid: same, .. } if same == *pid));
+}
+
+#[test]
+fn a_seal_tends_and_cannot_be_forged() {
+    let mut world = World::start();
+    let gatekeeper = world.gatekeeper();
+    gatekeeper.send(1, &ToMonitor::Ready {});
+    let (grant, refused) = gatekeeper.with_grant(world::ALICE, |grant| ToMonitor::Admit {
+        grant: grant.id,
+        session: SESSION.into(),
+    });
+    let refused = refused.message;
+    let bad = matches!(refused, FromMonitor::Refused { refusal: Refusal::BadRequest { .. } });
+    assert!(bad, "Admit before Start: {refused:?}");
+    let seal = gatekeeper.admit(world::ALICE, SESSION);
+    assert_eq!((&seal.account, &seal.level), (&grant.account, &grant.level));
+
+    let tend = |seal: &nesssi_privsep::messages::Seal, session: &str| ToMonitor::Tend {
+        session: session.into(),
+        seal: seal.clone(),
+    };
+    assert!(matches!(gatekeeper.ask(&tend(&seal, SESSION)), FromMonitor::Jobmanager { .. }));
+    let other = SESSION.replace('0', "1");
+    let mut root = seal.clone();
+    (root.account, root.uid) = ("root".into(), 0);
+    let mut weak = seal.clone();
+    weak.level = "other".into();
+    for (forged, session) in [(&seal, other.as_str()), (&root, SESSION), (&weak, SESSION)] {
+        let answer = gatekeeper.ask(&tend(forged, session));
+        let bad = matches!(answer, FromMonitor::Refused { refusal: Refusal::BadSeal { .. } });
+        assert!(bad, "{answer:?}");
+    }
+
+    // Its copies of the listeners would keep the ports.
+    drop(gatekeeper);
+    // It holds over a new start of the monitor, and the caller need not be mapped any more.
+    world.stop();
+    world.write_gridmap("");
+    world.launch(&[]);
+    let gatekeeper = world.gatekeeper();
+    assert!(matches!(gatekeeper.ask(&tend(&seal, SESSION)), FromMonitor::Jobmanager { .. }));
+    let (kind, _) = world.jobmanager(&seal.account).served();
+    assert_eq!(kind, ChannelKind::Tend {});
+}
+
+#[test]
+fn a_new_gridmap_voids_grants_within_a_second_or_two() {
+    let mut world = World::start();
+    let gatekeeper = world.gatekeeper();
+    gatekeeper.send(1, &ToMonitor::Ready {});
+    let grant = gatekeeper.judge(world::ALICE);
+    world.write_gridmap("");
+    let begun = Instant::now();
+    let generation = loop {
+        if let FromMonitor::Generation { generation } = gatekeeper.unasked() {
+            // Accounts that other tests make are generations too.
+            let now = gatekeeper.judge(world::ALICE);
+            if now.account != grant.account || now.level != grant.level {
+                assert!(now.generation >= generation);
+                break generation;
+            }
+        }
+    };
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(generation > grant.generation);
+    for stale in [
+        ToMonitor::Start { grant: grant.id },
+        ToMonitor::Admit { grant: grant.id, session: SESSION.into() },
+        ToMonitor::LeafMake { owner: LeafOwner::Grant { grant: grant.id }, name: "w1".into() },
+        ToMonitor::Start { grant: 0 },
+    ] {
+        let answer = gatekeeper.ask(&stale);
+        assert!(
+            matches!(answer, FromMonitor::Refused { refusal: Refusal::StaleGrant {} }),
+            "{answer:?}"
+        );
+    }
+
+    // A gridmap with an error changes nothing, and the log says where.
+    world.write_gridmap("\"/O=Grid/CN=Alice\" nobody-at-all\nwrong\n");
+    until("the mistake is logged", || world.log().contains(":2:"));
+    assert!(world.log().contains("the last good one stays"), "{}", world.log());
+}
+
+#[test]
+fn accounts_that_may_not_be_used_are_refused_each_with_its_reason() {
+    needs_root!();
+    let mut world = World::start();
+    let gatekeeper = world.gatekeeper();
+    gatekeeper.send(1, &ToMonitor::Ready {});
+    for (person, reason) in [
+        ("low", "under the floor"),
+        ("gate", "is the user that the gatekeeper runs as"),
+        ("wheel", "in group 0"),
+        ("ghost", "is unknown"),
+        ("locked", "is locked"),
+        ("expired", "expired on day"),
+    ] {
+        let answer = gatekeeper.start_as(&format!("/O=Grid/CN={person}")).message;
+        let FromMonitor::Refused { refusal: Refusal::BadAccount { text } } = &answer else {
+            panic!("{person}: {answer:?}")
+        };
+        assert!(text.contains(reason), "{person}: {text}");
+    }
+    // What a locked account has left can be tended: the seal was made when it was not.
+    let answer = gatekeeper.start_as("/O=Grid/CN=Bob").message;
+    assert!(matches!(answer, FromMonitor::Jobmanager { .. }), "{answer:?}");
+}
+
+#[test]
+fn a_slow_name_service_delays_nobody_else() {
+    needs_root!();
+    let Some(shim) = world::slow_name_service() else { return };
+    let mut world = World::prepare();
+    world.launch(&[("LD_PRELOAD", shim.path().join("slow.so").to_str().unwrap())]);
+    let gatekeeper = world.gatekeeper();
+    gatekeeper.send(1, &ToMonitor::Ready {});
+    let begun = Instant::now();
+    let slow = gatekeeper.judge("/O=Grid/CN=slow");
+    // Two that ask for the same account share one look-up.
+    gatekeeper.send(901, &ToMonitor::Start { grant: slow.id });
+    gatekeeper.send(902, &ToMonitor::Start { grant: slow.id });
+    let quick = gatekeeper.start_as("/O=Grid/CN=Bob").message;
+    assert!(matches!(quick, FromMonitor::Jobmanager { .. }), "{quick:?}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let lookups = world::children_of(world.pid())
+        .into_iter()
+        .filter(|pid| world::status_text(*pid, "Name") == "nesssid-lookup")
+        .count();
+    assert_eq!(lookups, 1);
+    for id in [901, 902] {
+        let answer = gatekeeper.answer_to(id).message;
+        let FromMonitor::Refused { refusal } = &answer else { panic!("{answer:?}") };
+        // Somebody else's test may make an account, which voids the grant.
+        let late =
+            matches!(refusal, Refusal::System { text } if text.contains("name service took"));
+        assert!(late || *refusal == (Refusal::StaleGrant {}), "{refusal:?}");
+    }
+    let passed = begun.elapsed();
+    assert!((Duration::from_secs(9)..Duration::from_secs(16)).contains(&passed), "{passed:?}");
+    until("the look-up is gone", || {
+        world::children_of(world.pid())
+            .into_iter()
+            .all(|pid| world::status_text(pid, "Name") != "nesssid-lookup")
+    });
+}
+
+#[test]
+fn only_its_own_account_enters_a_leaf() {
+    needs_root!();
+    let mut world = World::start();
+    let gatekeeper = world.gatekeeper();
+    let FromMonitor::Welcome { leaves: true, .. } = gatekeeper.welcome else {
+        println!("SKIPPED: needs cgroup v2");
+        return;
+    };
+    gatekeeper.send(1, &ToMonitor::Ready {});
+    let seal = gatekeeper.admit(world::ALICE, SESSION);
+    gatekeeper.start_as("/O=Grid/CN=Bob");
+    let (alice, bob) = (accounts().alice.name.clone(), accounts().bob.name.clone());
+    let make = |name: &str| ToMonitor::LeafMake {
+        owner: LeafOwner::Session { session: SESSION.into(), seal: seal.clone() },
+        name: name.into(),
+    };
+
+    let first = gatekeeper.ask_with_descriptors(&make("jfirst"));
+    assert_eq!((&first.message, first.descriptors.len()), (&FromMonitor::Leaf {}, 4));
+    let answer = world.jobmanager(&bob).through_door(first.descriptors[0].as_fd());
+    assert!(answer.starts_with("refused"), "{answer}");
+    let answer = world.jobmanager(&alice).through_door(first.descriptors[0].as_fd());
+    assert!(answer.starts_with("refused"), "a door is of one use: {answer}");
+
+    let second = gatekeeper.ask_with_descriptors(&make("jsecond"));
+    let answer = world.jobmanager(&alice).through_door(second.descriptors[0].as_fd());
+    assert!(answer.starts_with("entered") && answer.contains("/jsecond\n"), "{answer}");
+    let again = gatekeeper.ask(&make("jsecond"));
+    assert!(matches!(again, FromMonitor::Refused { refusal: Refusal::System { .. } }), "{again:?}");
+    for bad in ["x", "j/../..", "J1", ""] {
+        let answer = gatekeeper.ask(&make(bad));
+        assert!(matches!(answer, FromMonitor::Refused { refusal: Refusal::BadRequest { .. } }));
+    }
+
+    let names = vec!["jfirst".into(), "jsecond".into(), "jnone".into()];
+    let FromMonitor::LeafUsage { usage } = gatekeeper.ask(&ToMonitor::LeafRead { names }) else {
+        panic!("usage")
+    };
+    let populated: Vec<_> =
+        usage.iter().map(|facts| facts.as_ref().map(|facts| facts.populated)).collect();
+    assert_eq!(populated, [Some(false), Some(true), None]);
+    assert_eq!(
+        gatekeeper.ask(&ToMonitor::LeafList {}),
+        FromMonitor::LeafNames { names: vec!["jfirst".into(), "jsecond".into()] }
+    );
+    for name in ["jfirst", "jsecond"] {
+        until("the leaf is gone", || {
+            let FromMonitor::LeafUsage { usage } =
+                gatekeeper.ask(&ToMonitor::LeafKill { name: name.into() })
+            else {
+                panic!("usage")
+            };
+            usage[0].is_none()
+        });
+    }
+}
+
+#[test]
+fn workers_leaves_end_with_their_gatekeeper_and_jobs_leaves_do_not() {
+    needs_root!();
+    let mut world = World::start();
+    let gatekeeper = world.gatekeeper();
+    let FromMonitor::Welcome { leaves: true, .. } = gatekeeper.welcome else {
+        println!("SKIPPED: needs cgroup v2");
+        return;
+    };
+    gatekeeper.send(1, &ToMonitor::Ready {});
+    let seal = gatekeeper.admit(world::ALICE, SESSION);
+    for name in ["jkept", "wgone"] {
+        let owner = LeafOwner::Session { session: SESSION.into(), seal: seal.clone() };
+        let answer = gatekeeper.ask(&ToMonitor::LeafMake { owner, name: name.into() });
+        assert_eq!(answer, FromMonitor::Leaf {});
+    }
+    gatekeeper.exit(1);
+    let gatekeeper = world.gatekeeper();
+    until("only the job's leaf is left", || {
+        gatekeeper.ask(&ToMonitor::LeafList {})
+            == FromMonitor::LeafNames { names: vec!["jkept".into()] }
+    });
+    gatekeeper.ask(&ToMonitor::LeafKill { name: "jkept".into() });
+}
+
+#[test]
+fn a_gatekeeper_that_sends_garbage_or_dies_is_replaced() {
+    let mut world = World::start();
+    let mut gatekeeper = world.gatekeeper();
+    for garbage in [&b"\x01"[..], b"\x02\0\0\0\0\x01", b"\x01\0\0\0\0\xff", &[1; 5000]] {
+        gatekeeper.send_raw(garbage);
+        until("it is gone", || !world::lives(gatekeeper.pid));
+        gatekeeper = world.gatekeeper();
+    }
+    let log = world.log();
+    assert_eq!(log.matches("it sends what is no request").count(), 4, "{log}");
+    gatekeeper.exit(3);
+    let gatekeeper = world.gatekeeper();
+    assert!(world.log().contains("by=\"exit code 3\""), "{}", world.log());
+    // One that closes its channel and stays is not kept.
+    gatekeeper.close_channel();
+    world.gatekeeper();
+    until("it is gone", || !world::lives(gatekeeper.pid));
+}
+
+#[test]
+fn requests_at_the_wrong_time_are_refused() {
+    let mut world = World::start();
+    let gatekeeper = world.gatekeeper();
+    let refused = |answer: FromMonitor| {
+        matches!(answer, FromMonitor::Refused { refusal: Refusal::BadRequest { .. } })
+    };
+    assert!(refused(gatekeeper.ask(&ToMonitor::Released {})));
+    gatekeeper.send(1, &ToMonitor::Ready {});
+    assert!(refused(gatekeeper.ask(&ToMonitor::Ready {})));
+    assert!(refused(gatekeeper.ask(&ToMonitor::Admit { grant: 1, session: "../x".into() })));
+}
+
+#[test]
+fn a_jobmanager_that_ends_is_replaced_when_it_is_wanted_and_not_too_often() {
+    let mut world = World::start();
+    let gatekeeper = world.gatekeeper();
+    gatekeeper.send(1, &ToMonitor::Ready {});
+    let name = accounts().alice.name.clone();
+    gatekeeper.start_as(world::ALICE);
+    let first = world.jobmanager(&name);
+    first.exit(0);
+    until("it is gone", || !world::lives(first.pid));
+    let answer = gatekeeper.start_as(world::ALICE).message;
+    let FromMonitor::Jobmanager { pid, .. } = answer else { panic!("{answer:?}") };
+    assert_ne!(pid, first.pid);
+    // Those that die are waited for longer and longer.
+    let mut busy = false;
+    for _ in 0..6 {
+        let jobmanager = world.jobmanager(&name);
+        jobmanager.exit(1);
+        until("it is gone", || !world::lives(jobmanager.pid));
+        until("another is started", || match gatekeeper.start_as(world::ALICE).message {
+            FromMonitor::Jobmanager { pid, .. } => pid != jobmanager.pid,
+            FromMonitor::Refused { refusal: Refusal::Busy { .. } } => {
+                busy = true;
+                false
+            }
+            FromMonitor::Refused { refusal: Refusal::System { .. } } => false,
+            other => panic!("{other:?}"),
+        });
+    }
+    assert!(busy);
+}
+
+#[test]
+fn the_control_socket_restarts_services_and_the_gatekeeper() {
+    let mut world = World::start();
+    let gatekeeper = world.gatekeeper();
+    assert_eq!(world.control(1, "sleepy"), (1, "no gatekeeper serves just now".into()));
+    gatekeeper.send(1, &ToMonitor::Ready {});
+    until("it serves", || world.log().contains("the gatekeeper serves"));
+
+    let asked = world.control_begin(1, "astro.sleepy");
+    let FromMonitor::RestartService { ticket, name } = gatekeeper.unasked() else { panic!() };
+    assert_eq!(name, "astro.sleepy");
+    let done = ToMonitor::ControlDone { ticket, ok: true, text: "2 workers retire".into() };
+    gatekeeper.send(2, &done);
+    assert_eq!(world::control_end(&asked), (0, "2 workers retire".into()));
+
+    let asked = world.control_begin(3, "");
+    let FromMonitor::Status { ticket } = gatekeeper.unasked() else { panic!() };
+    gatekeeper.send(3, &ToMonitor::ControlDone { ticket, ok: true, text: "all well".into() });
+    let (code, text) = world::control_end(&asked);
+    assert!(code == 0 && text.starts_with("monitor: pid ") && text.ends_with("all well"), "{text}");
+
+    assert_eq!(world.control(1, "../etc").0, 1);
+    assert_eq!(world.control(9, "").0, 1);
+    let uid = rustix::process::getuid().as_raw();
+    assert!(world.log().contains(&format!("uid={uid}")), "{}", world.log());
+
+    // Replacing: the old one gives up the lease, the new one serves, the old one may take its time.
+    let asked = world.control_begin(2, "");
+    let FromMonitor::Drain { seconds_max } = gatekeeper.unasked() else { panic!() };
+    assert_eq!(seconds_max, 4);
+    assert_eq!(world.control(2, ""), (1, "the gatekeeper is being replaced already".into()));
+    gatekeeper.send(4, &ToMonitor::Released {});
+    let successor = world.gatekeeper();
+    assert_ne!(successor.pid, gatekeeper.pid);
+    assert!(world::lives(gatekeeper.pid), "it drains");
+    let still = gatekeeper.ask(&ToMonitor::LeafList {});
+    assert!(matches!(still, FromMonitor::LeafNames { .. }), "it may still ask: {still:?}");
+    successor.send(1, &ToMonitor::Ready {});
+    let (code, text) = world::control_end(&asked);
+    assert!(code == 0 && text.contains(&successor.pid.to_string()), "{text}");
+    until("the old one is killed when its time is over", || !world::lives(gatekeeper.pid));
+    assert!(world::lives(successor.pid));
+    let mode = fs::metadata(world.control_path()).unwrap().mode() & 0o777;
+    assert_eq!(mode, 0o660);
+}
+
+#[test]
+fn sighup_replaces_the_gatekeeper_and_sigterm_ends_all() {
+    let mut world = World::start();
+    let gatekeeper = world.gatekeeper();
+    gatekeeper.send(1, &ToMonitor::Ready {});
+    gatekeeper.start_as(world::ALICE);
+    let jobmanager = world.jobmanager(&accounts().alice.name.clone());
+    world.signal(rustix::process::Signal::HUP);
+    let FromMonitor::Drain { .. } = gatekeeper.unasked() else { panic!() };
+    gatekeeper.send(2, &ToMonitor::Released {});
+    gatekeeper.exit(0);
+    let gatekeeper = world.gatekeeper();
+    gatekeeper.send(1, &ToMonitor::Ready {});
+    until("it serves", || world.log().matches("the gatekeeper serves").count() == 2);
+
+    world.signal(rustix::process::Signal::TERM);
+    let FromMonitor::Drain { .. } = gatekeeper.unasked() else { panic!() };
+    assert_eq!(world.control(2, ""), (1, "nesssid is ending".into()));
+    gatekeeper.send(2, &ToMonitor::Released {});
+    gatekeeper.exit(0);
+    assert!(world.wait().success());
+    assert!(!world::lives(jobmanager.pid));
+    assert!(!world.control_path().exists());
+}
+
+#[test]
+fn sigterm_does_not_wait_for_ever() {
+    let mut world = World::start();
+    let gatekeeper = world.gatekeeper();
+    let begun = Instant::now();
+    world.signal(rustix::process::Signal::TERM);
+    assert!(world.wait().success());
+    let passed = begun.elapsed();
+    assert!((Duration::from_secs(3)..Duration::from_secs(9)).contains(&passed), "{passed:?}");
+    assert!(!world::lives(gatekeeper.pid));
+}
+
+#[test]
+fn a_second_monitor_and_a_port_in_use_are_refused_clearly() {
+    let mut world = World::start();
+    world.gatekeeper();
+    let (code, text) = world.run_to_end(&[]);
+    assert!(code == 1 && text.contains("another nesssid runs with"), "{text}");
+    world.stop();
+    let taken = std::net::TcpListener::bind(world.https()).unwrap();
+    let (code, text) = world.run_to_end(&[]);
+    assert_eq!(code, 1);
+    let expected = format!("[server] listen_https: cannot listen on {}", world.https());
+    assert!(text.contains(&expected) && text.contains("in use"), "{text}");
+    drop(taken);
+}
+
+#[test]
+fn discovery_is_done_as_the_services_account() {
+    let mut world = World::start();
+    let gatekeeper = world.gatekeeper();
+    let answer = gatekeeper.ask(&ToMonitor::Discover {});
+    let FromMonitor::Jobmanager { account, .. } = answer else { panic!("{answer:?}") };
+    assert_eq!(account.name, accounts().services.name);
+    let (kind, _) = world.jobmanager(&account.name).served();
+    assert_eq!(kind, ChannelKind::Discover {});
+}
+
+#[test]
+fn without_root_there_is_one_account_and_the_refusal_says_so() {
+    if is_root() {
+        println!("SKIPPED: needs an ordinary user");
+        return;
+    }
+    let mut world = World::start();
+    let gatekeeper = world.gatekeeper();
+    gatekeeper.send(1, &ToMonitor::Ready {});
+    let claim = world::claim("/O=Grid/CN=Bob");
+    let answer = gatekeeper.ask(&ToMonitor::Judge { claim, address: [127, 0, 0, 1].into() });
+    let FromMonitor::Refused { refusal: Refusal::NoLevel { text } } = answer else {
+        panic!("{answer:?}")
+    };
+    assert!(text.contains("not started as root"), "{text}");
+}
+
+#[test]
+fn check_says_every_problem_and_binds_nothing() {
+    let mut world = World::prepare();
+    world.break_config();
+    let (code, text) = world.run_to_end(&["--check"]);
+    assert_eq!(code, 1);
+    for problem in ["nesssi.toml:", "unknown_key"] {
+        assert!(text.contains(problem), "{problem}: {text}");
+    }
+    let mut world = World::prepare();
+    world.write_gridmap("\"/O=Grid/CN=X\" nesssi-test-nobody-at-all\n");
+    fs::remove_file(world.certificate()).unwrap();
+    // The ports are taken, and that does not matter.
+    let _taken = std::net::TcpListener::bind(world.https()).unwrap();
+    let (code, text) = world.run_to_end(&["--check"]);
+    assert_eq!(code, 1);
+    for problem in ["[server] certificate", "gridmap", "nesssi-test-nobody-at-all"] {
+        assert!(text.contains(problem), "{problem}: {text}");
+    }
+    assert!(!world.directory().join("state").exists(), "nothing is made");
+}
+
+fn numbers(descriptors: &str) -> Vec<i32> {
+    descriptors.split(' ').map(|one| one.split_once('=').unwrap().0.parse().unwrap()).collect()
+}
