@@ -185,6 +185,13 @@ fn a_missing_python_breaks_services_and_not_the_server() {
 }
 
 #[test]
+fn a_gridmap_that_maps_to_root_is_not_taken_up_at_all() {
+    let world = World::builder().gridmap("\"/O=NESSSI Test/CN=Alice\" root\n").build();
+    let (good, text) = nesssid(&world, &[]);
+    assert!(!good && text.contains("gridmap:1:") && text.contains("root"), "{text}");
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let world = World::builder().build();
     let _holder = TcpListener::bind(world.https).unwrap();

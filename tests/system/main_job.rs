@@ -106,24 +106,44 @@ fn a_shell_string_is_refused_where_the_manifest_does_not_allow_it() {
     assert_eq!(fault.code.number(), 403, "{fault}");
 }
 
+/// Modes of a new sandbox, its stdout, and a file that the job itself makes.
+fn modes(world: &World, who: &Credential, account: &str) -> [u32; 3] {
+    let code = "from nesssi import run_job\n\
+                def go(req, method_name, args):\n    return run_job(req, method_name, [1], ['/usr/bin/touch', 'made'])\n\
+                methods_list = {'go': go}\n";
+    if !world.path().join("services/toucher").exists() {
+        world.service("toucher", code, None);
+        let restarted = Command::new(world.program("nesssi"))
+            .args(["service", "restart", "toucher", "--config"])
+            .arg(&world.config)
+            .status();
+        assert!(restarted.unwrap().success());
+    }
+    let session = world.session(Some(who), "toucher.go", vec![]);
+    let _ = world.ended(Some(who), &session);
+    let sandbox = world.path().join("sandboxes").join(account).join(&session);
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+    [mode(&sandbox), mode(&sandbox.join("stdout")), mode(&sandbox.join("made"))]
+}
+
 #[test]
 fn the_sandbox_has_the_accounts_umask() {
-    let world =
-        World::builder().key("sandboxes", "umask = \"077\"").with_shipped_services().start();
-    let params = vec![Value::Int(0), Value::Int(1), Value::Int(1)];
-    let session = world.session(None, "sleepy.sleepyAdd", params);
-    let _ = world.ended(None, &session);
-    let sandbox = world.path().join("sandboxes").join(&world.accounts.anonymous).join(&session);
-    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
-    // GECOS and login.defs go before the key; Debian's login.defs says 022.
+    let world = World::builder().key("sandboxes", "umask = 0o027").start();
+    // GECOS and login.defs go before the key.
     let defs = fs::read_to_string("/etc/login.defs").unwrap_or_default();
     let umask = defs
         .lines()
         .find_map(|line| line.trim().strip_prefix("UMASK"))
         .and_then(|text| u32::from_str_radix(text.trim(), 8).ok())
-        .unwrap_or(0o077);
-    assert_eq!(mode(&sandbox), 0o777 & !umask);
-    assert_eq!(mode(&sandbox.join("stdout")), 0o666 & !umask);
+        .unwrap_or(0o027);
+    let usual = [0o777 & !umask, 0o666 & !umask, 0o666 & !umask];
+    assert_eq!(modes(&world, &world.alice, &world.accounts.strong), usual);
+    if is_root() {
+        // Bob's GECOS field says umask=077.
+        assert_eq!(modes(&world, &world.bob, &world.accounts.other), [0o700, 0o600, 0o600]);
+    } else {
+        skipped("an account with a umask of its own needs root");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub fn is_root() -> bool {
 pub struct Accounts {
     /// What the strong caller is mapped to.
     pub strong: String,
-    /// A second mapped account.
+    /// A second mapped account, whose GECOS field says `umask=077`.
     pub other: String,
     /// The community account of the level weak.
     pub weak: String,
@@ -45,16 +45,17 @@ impl Accounts {
             };
         }
         let _lock = lock();
-        let make = |role: &str| {
+        let make_with = |role: &str, gecos: &str| {
             let name = format!("nesssi-test-{role}");
             if !exists(&name) {
-                add(&name);
+                add(&name, gecos);
             }
             name
         };
+        let make = |role: &str| make_with(role, "NESSSI test account");
         Self {
             strong: make("alice"),
-            other: make("bob"),
+            other: make_with("bob", "Bob,umask=077"),
             weak: make("weak"),
             anonymous: make("anon"),
             services: make("svc"),
@@ -76,12 +77,12 @@ fn exists(name: &str) -> bool {
     status.expect("id runs").success()
 }
 
-fn add(name: &str) {
+fn add(name: &str, gecos: &str) {
     // Not a system account: uids from 1000, as people's are, with no password set.
     let status = Command::new("/usr/sbin/useradd")
         .args(["--create-home", "--home-dir"])
         .arg(format!("/var/lib/{name}"))
-        .args(["--shell", "/bin/sh", "--user-group", name])
+        .args(["--shell", "/bin/sh", "--user-group", "--comment", gecos, name])
         .stdout(Stdio::null())
         .status();
     assert!(status.expect("useradd runs").success(), "useradd {name}");

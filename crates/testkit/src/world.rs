@@ -302,6 +302,10 @@ python_path = \"python\"
         if !own.lines().any(|line| line.starts_with("cpu_seconds")) {
             text.push_str(&format!("cpu_seconds = {cpu_seconds}\n"));
         }
+        if !own.lines().any(|line| line.starts_with("calls_per_minute")) {
+            // Tests ask again and again until something is so.
+            text.push_str("calls_per_minute = 1000000\n");
+        }
         text.push_str(&own);
     }
     text
