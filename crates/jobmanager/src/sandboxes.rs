@@ -2,7 +2,7 @@
 
 use nesssi_privsep::messages::{Entry, FromJobmanager};
 use nesssi_privsep::wire::Blob;
-use nesssi_session::{Listing, SandboxPath, SessionId};
+use nesssi_session::{Listing, SandboxError, SandboxPath, SessionId};
 
 use crate::manager::Manager;
 use crate::requests::{Answer, Failure, plain};
@@ -19,7 +19,12 @@ const ENTRY_BYTES: usize = 4 + 1 + 8 + 8;
 impl Manager {
     pub(crate) fn prepare(&mut self, session: &SessionId, umask_default: u32) -> Answer {
         let umask = self.umask(umask_default);
-        self.account.create(session, umask)?;
+        // Asked again after a restart, or for a session that was prepared before its job: the sandbox
+        // that stands there is the account's own, or this fails.
+        match self.account.create(session, umask) {
+            Err(SandboxError::Exists) => self.account.sandbox(session)?,
+            made => made?,
+        };
         let path = self.sandboxes.join(session.reveal()).to_string_lossy().into_owned();
         plain(FromJobmanager::Prepared { path })
     }

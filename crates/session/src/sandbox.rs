@@ -197,7 +197,10 @@ impl Sandbox {
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL;
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
         let mode = Mode::from_raw_mode(0o666 & !umask);
-        Ok(rustix::fs::openat(self, name, flags, mode)?)
+        let file = rustix::fs::openat(self, name, flags, mode)?;
+        // The umask of this process is stricter than the account's may be.
+        rustix::fs::fchmod(&file, mode)?;
+        Ok(file)
     }
 
     /// Opens the directory that a walk has found, or nothing if it is no such directory any more.
