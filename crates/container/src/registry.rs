@@ -367,7 +367,9 @@ pub(crate) fn environment(
 ) -> Vec<(String, String)> {
     let command = std::env::current_exe().ok();
     let nesssi = command.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).join("nesssi");
-    let error_log = config.server.log_directory.join("services").join(format!("{service}.log"));
+    let logs = config.server.log_directory.join("services");
+    let error_log =
+        if service.is_empty() { logs } else { logs.join(format!("{service}.log")) };
     let pairs = [
         ("CLARENS", text_of(&config.services.directory)),
         ("CLARENS_SANDBOXES", text_of(&config.sandboxes.root)),
