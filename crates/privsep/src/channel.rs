@@ -209,3 +209,6 @@ pub fn decode<T: Field>(record: &[u8]) -> Result<(u32, T), ChannelError> {
     from.finish()?;
     Ok((id, message))
 }
+
+#[cfg(test)]
+mod tests;

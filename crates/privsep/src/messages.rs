@@ -558,3 +558,6 @@ variants! {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,3 +49,6 @@ impl AsFd for SignalFd {
         self.descriptor.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -283,9 +283,12 @@ impl<'a> Spawn<'a> {
         let (mut reader, writer) = std::io::pipe().map_err(pipe)?;
         let pid = sys::fork(|| {
             let mut writer = writer.as_fd();
-            let error = self.run(Some(&mut writer));
+            let text = match self.run(Some(&mut writer)) {
+                SpawnError::Child(text) => text,
+                error => error.to_string(),
+            };
             // Nobody to tell if the parent is gone.
-            rustix::io::write(writer, error.to_string().as_bytes()).unwrap_or_default();
+            rustix::io::write(writer, text.as_bytes()).unwrap_or_default();
             EXIT_BEFORE_EXEC
         })
         .map_err(|source| SpawnError::System { what: "fork", source })?;

@@ -268,3 +268,6 @@ macro_rules! variants {
     };
 }
 pub(crate) use variants;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! Tests of the messages' codec: what is written is read, and nothing else is.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::channel::{ChannelError, decode, encode};
+
+fn blob() -> impl Strategy<Value = Blob> {
+    proptest::collection::vec(any::<u8>(), 0..64).prop_map(Blob)
+}
+
+fn seal() -> impl Strategy<Value = Seal> {
+    (".{0,40}", any::<u32>(), ".{0,40}", blob(), blob())
+        .prop_map(|(account, uid, level, limits, mac)| Seal { account, uid, level, limits, mac })
+}
+
+fn owner() -> impl Strategy<Value = LeafOwner> {
+    prop_oneof![
+        any::<u64>().prop_map(|grant| LeafOwner::Grant { grant }),
+        (".{0,40}", seal()).prop_map(|(session, seal)| LeafOwner::Session { session, seal }),
+    ]
+}
+
+fn to_monitor() -> impl Strategy<Value = ToMonitor> {
+    let names = proptest::collection::vec(".{0,40}", 0..10);
+    let claim = (proptest::option::of(blob()), proptest::option::of(blob()))
+        .prop_map(|(subject, issuer)| Claim { subject, issuer });
+    prop_oneof![
+        Just(ToMonitor::Ready {}),
+        (claim, any::<IpAddr>()).prop_map(|(claim, address)| ToMonitor::Judge { claim, address }),
+        any::<u64>().prop_map(|grant| ToMonitor::Start { grant }),
+        (any::<u64>(), ".{0,40}").prop_map(|(grant, session)| ToMonitor::Admit { grant, session }),
+        (".{0,40}", seal()).prop_map(|(session, seal)| ToMonitor::Tend { session, seal }),
+        Just(ToMonitor::Discover {}),
+        (owner(), ".{0,40}").prop_map(|(owner, name)| ToMonitor::LeafMake { owner, name }),
+        names.prop_map(|names| ToMonitor::LeafRead { names }),
+        ".{0,40}".prop_map(|name| ToMonitor::LeafKill { name }),
+        Just(ToMonitor::LeafList {}),
+        (any::<u32>(), any::<bool>(), ".{0,40}")
+            .prop_map(|(ticket, ok, text)| ToMonitor::ControlDone { ticket, ok, text }),
+        Just(ToMonitor::Released {}),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_request_comes_back_and_no_part_of_it_does(id: u32, message in to_monitor()) {
+        let record = encode(id, &message).unwrap();
+        prop_assert_eq!(decode::<ToMonitor>(&record).unwrap(), (id, message));
+        for cut in 0..record.len() {
+            prop_assert!(decode::<ToMonitor>(&record[..cut]).is_err(), "cut at {}", cut);
+        }
+        let longer = [&record[..], &[0]].concat();
+        prop_assert!(matches!(decode::<ToMonitor>(&longer), Err(ChannelError::Wire(_))));
+    }
+
+    #[test]
+    fn no_bytes_make_a_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        // With a good head, so that the body is reached.
+        let record = [&[1, 0, 0, 0, 0], &bytes[..]].concat();
+        drop(decode::<ToMonitor>(&record));
+        drop(decode::<FromMonitor>(&record));
+        drop(decode::<ToJobmanagerControl>(&record));
+        drop(decode::<ToJobmanager>(&record));
+        drop(decode::<FromJobmanager>(&record));
+        drop(decode::<ToMonitor>(&bytes));
+    }
+
+    #[test]
+    fn a_changed_byte_never_gives_the_same_message(message in to_monitor(), at: prop::sample::Index, bit in 0_u8..8) {
+        let record = encode(7, &message).unwrap();
+        let mut changed = record.clone();
+        changed[at.index(record.len())] ^= 1 << bit;
+        if let Ok(read) = decode::<ToMonitor>(&changed) {
+            prop_assert_ne!(read, (7, message));
+        }
+    }
+}
+
+#[test]
+fn a_job_s_longest_argument_fits_into_a_record() {
+    let message = ToJobmanager::StartJob {
+        session: "0".repeat(32),
+        tag: "0".repeat(16),
+        argv: vec![Blob(vec![b'x'; 128 * 1024])],
+        environment: vec![("A".into(), "b".into())],
+        cpu_seconds_max: 1,
+        wall_seconds_max: 1,
+        sandbox_bytes_max: 0,
+        umask_default: 0o077,
+    };
+    let record = encode(1, &message).unwrap();
+    assert_eq!(decode::<ToJobmanager>(&record).unwrap().1, message);
+}
