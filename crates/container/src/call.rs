@@ -39,8 +39,8 @@ pub(crate) async fn dispatch(inner: &Arc<Inner>, caller: &Caller, call: Call) ->
         return Answer::of(Err(Fault::refused(text)));
     }
     let grant = judge(inner, caller).await;
-    let method = call.method.clone();
-    let decided = decide(inner, caller, &grant, call).await;
+    let Call { method, params } = call;
+    let decided = decide(inner, caller, &grant, &method, params).await;
     record(inner, caller, &grant, &method, &decided);
     decided.answer
 }
@@ -81,7 +81,8 @@ async fn decide(
     inner: &Arc<Inner>,
     caller: &Caller,
     grant: &Result<Arc<Grant>, Fault>,
-    call: Call,
+    method: &MethodName,
+    params: Vec<Value>,
 ) -> Decided {
     let (most, level) = match grant {
         Ok(grant) => (grant.limits.calls_per_minute, grant.level.as_str()),
@@ -90,10 +91,10 @@ async fn decide(
     if let Err(fault) = inner.services.callers.count(caller, most, level) {
         return Decided::fault(fault);
     }
-    match builtin::find(call.method.as_str()) {
-        Some(builtin) => Decided::of(run(inner, caller, grant, builtin, call.params).await),
+    match builtin::find(method.as_str()) {
+        Some(builtin) => Decided::of(run(inner, caller, grant, builtin, params).await),
         // Boxed, so that the many built-in calls do not carry its room.
-        None => Box::pin(call_service(inner, caller, grant, call)).await,
+        None => Box::pin(call_service(inner, caller, grant, method, params)).await,
     }
 }
 
@@ -115,25 +116,28 @@ async fn call_service(
     inner: &Arc<Inner>,
     caller: &Caller,
     grant: &Result<Arc<Grant>, Fault>,
-    call: Call,
+    full_name: &MethodName,
+    params: Vec<Value>,
 ) -> Decided {
     let found = {
         let services = inner.services.current();
-        services.find(&call.method).map(|(service, _)| Arc::clone(service))
+        services.find(full_name).map(|(service, _)| Arc::clone(service))
     };
     let Some(service) = found else {
-        return Decided::fault(no_such_method(&call.method));
+        return Decided::fault(no_such_method(full_name));
     };
-    let (_, method) = call.method.split();
+    let (_, method) = full_name.split();
     let rule = match permitted(&service, method, caller) {
         Ok(rule) => rule,
         Err((fault, rule)) => {
             return Decided { rule, ..Decided::fault(fault) };
         }
     };
-    let decided = match admitted(inner, &service, grant, &call) {
-        Ok((grant, Callee::Own)) => into_worker(inner, caller, &service, grant, call).await,
-        Ok((_, Callee::Monitor)) => Decided::of(Answer::of(monitor(inner, call.params).await)),
+    let decided = match admitted(inner, &service, grant, full_name, params.len()) {
+        Ok((grant, Callee::Own)) => {
+            into_worker(inner, caller, &service, grant, full_name, params).await
+        }
+        Ok((_, Callee::Monitor)) => Decided::of(Answer::of(monitor(inner, params).await)),
         Err(fault) => Decided::fault(fault),
     };
     Decided { rule: Some(rule), ..decided }
@@ -174,16 +178,17 @@ fn admitted<'a>(
     inner: &Inner,
     service: &Service,
     grant: &'a Result<Arc<Grant>, Fault>,
-    call: &Call,
+    full_name: &MethodName,
+    count: usize,
 ) -> Result<(&'a Arc<Grant>, Callee), Fault> {
-    let (_, name) = call.method.split();
+    let (_, name) = full_name.split();
     let callee = match service.methods.get(name) {
         Some(method) => {
-            check_count(method, call.params.len())?;
+            check_count(method, count)?;
             Callee::Own
         }
         None if name == MONITOR => Callee::Monitor,
-        None => return Err(no_such_method(&call.method)),
+        None => return Err(no_such_method(full_name)),
     };
     let grant = grant.as_ref().map_err(Clone::clone)?;
     if !service.serves_level(grant.level.as_str()) {
@@ -238,7 +243,8 @@ async fn into_worker(
     caller: &Caller,
     service: &Arc<Service>,
     grant: &Arc<Grant>,
-    call: Call,
+    method: &MethodName,
+    params: Vec<Value>,
 ) -> Decided {
     let who = CallerGrant {
         subject: caller.subject().cloned(),
@@ -247,8 +253,7 @@ async fn into_worker(
         grant: Arc::clone(grant),
         request_id: caller.request_id.clone(),
     };
-    let Call { method, params } = call;
-    let call = ServiceCall { method, params, dialect: caller.dialect };
+    let call = ServiceCall { method, params: &params, dialect: caller.dialect };
     let called = workers::call(inner, service, who, call).await;
     inner.services.callers.charge(caller, called.cpu_usec);
     let Called { reply, session, cpu_usec } = called;

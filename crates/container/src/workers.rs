@@ -91,9 +91,9 @@ pub(crate) struct Started {
 
 /// One call into a service.
 #[derive(Debug)]
-pub(crate) struct ServiceCall {
-    pub(crate) method: MethodName,
-    pub(crate) params: Vec<Value>,
+pub(crate) struct ServiceCall<'a> {
+    pub(crate) method: &'a MethodName,
+    pub(crate) params: &'a [Value],
     pub(crate) dialect: Dialect,
 }
 
@@ -374,7 +374,7 @@ pub(crate) async fn call<H: Host>(
     host: &Arc<H>,
     service: &Arc<Service>,
     mut who: CallerGrant,
-    call: ServiceCall,
+    call: ServiceCall<'_>,
 ) -> Called {
     let Some(behind) = &service.access else {
         return Called::refused(broken(service));

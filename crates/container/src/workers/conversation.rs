@@ -68,7 +68,7 @@ impl<H: Host> Conversation<H> {
     pub(super) fn begin(
         kept: Kept<H>,
         mut worker: Worker,
-        call: &ServiceCall,
+        call: &ServiceCall<'_>,
         token: Token,
     ) -> Result<Self, Fault> {
         worker.begin();
@@ -81,7 +81,7 @@ impl<H: Host> Conversation<H> {
             token,
             method: call.method.as_str(),
             name,
-            args: &call.params,
+            args: call.params,
             caller: &CallerFacts {
                 clarens_dn: subject.into(),
                 account: who.grant.account.as_str().into(),

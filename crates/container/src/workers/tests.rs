@@ -340,7 +340,7 @@ async fn called_by(
     params: Vec<Value>,
 ) -> Called {
     let method = MethodName::parse(&format!("{}.{method}", service.name)).unwrap();
-    let order = ServiceCall { method, params, dialect: Dialect::XmlRpc };
+    let order = ServiceCall { method: &method, params: &params, dialect: Dialect::XmlRpc };
     tokio::time::timeout(PATIENCE * 3, call(host, service, who, order)).await.unwrap()
 }
 
