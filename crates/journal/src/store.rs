@@ -5,6 +5,7 @@ use std::path::Path;
 use nesssi_job::{Command, JobState, Tag};
 use nesssi_policy::Limits;
 use nesssi_session::SessionId;
+use rusqlite::types::FromSql;
 use rusqlite::{Connection, Row, TransactionBehavior, named_params, params};
 
 use crate::{Change, JobEnd, JobRow, JournalError, SessionRow, SessionState, Shepherd};
@@ -113,7 +114,7 @@ impl Store {
         )?;
         let mut statement = self.connection.prepare(
             "SELECT s.number, s.id, s.subject, s.issuer, s.address, s.account, s.level, s.limits,
-                s.service, s.method, s.created_ms, s.expires_ms, s.seal, s.state AS session_state,
+                s.service, s.method, s.created_ms, s.expires_ms, s.seal, s.state,
                 s.trouble, j.tag, j.batch, j.state, j.command_kind, j.command, j.cpu_seconds_max,
                 j.wall_seconds_max, j.sandbox_bytes_max, j.leaf, j.shepherd_pid, j.shepherd_ticks,
                 j.shepherd_boot, j.queued_ms, j.started_ms, j.ended_ms, j.exit_code, j.signal,
@@ -124,7 +125,10 @@ impl Store {
         let mut rows = statement.query([])?;
         let mut sessions = Vec::new();
         while let Some(row) = rows.next()? {
-            sessions.push((read_session(row)?, read_job(row)?));
+            let mut columns = Columns { row, next: 0 };
+            let session = read_session(&mut columns)?;
+            let job = read_job(&mut columns, session.number)?;
+            sessions.push((session, job));
         }
         Ok(Loaded { sessions, next_number: unsigned(next), lease: unsigned(self.lease) })
     }
@@ -285,74 +289,92 @@ fn ended(connection: &Connection, session: u64, end: &JobEnd) -> Result<(), Jour
         ])?)
 }
 
-fn read_session(row: &Row<'_>) -> Result<SessionRow, JournalError> {
-    let id: String = row.get("id")?;
-    let state: String = row.get("session_state")?;
-    let limits: Vec<u8> = row.get("limits")?;
+/// Takes a row's columns one after the other, in the order of the query: looking each up by name
+/// takes longer than all the rest of loading.
+struct Columns<'a, 'r> {
+    row: &'a Row<'r>,
+    next: usize,
+}
+
+impl Columns<'_, '_> {
+    fn take<T: FromSql>(&mut self) -> Result<T, JournalError> {
+        let column = self.next;
+        self.next += 1;
+        Ok(self.row.get(column)?)
+    }
+
+    fn number(&mut self) -> Result<u64, JournalError> {
+        Ok(unsigned(self.take()?))
+    }
+}
+
+fn read_session(from: &mut Columns<'_, '_>) -> Result<SessionRow, JournalError> {
     Ok(SessionRow {
-        number: unsigned(row.get("number")?),
-        id: SessionId::parse(&id).map_err(|_| damaged("a session's id"))?,
-        subject: row.get("subject")?,
-        issuer: row.get("issuer")?,
-        address: row.get("address")?,
-        account: row.get("account")?,
-        level: row.get("level")?,
-        limits: Limits::from_bytes(&limits).ok_or_else(|| damaged("a session's limits"))?,
-        service: row.get("service")?,
-        method: row.get("method")?,
-        created_ms: unsigned(row.get("created_ms")?),
-        expires_ms: unsigned(row.get("expires_ms")?),
-        seal: row.get("seal")?,
-        state: SessionState::parse(&state).ok_or_else(|| damaged("a session's state"))?,
-        trouble: row.get("trouble")?,
+        number: from.number()?,
+        id: SessionId::parse(&from.take::<String>()?).map_err(|_| damaged("a session's id"))?,
+        subject: from.take()?,
+        issuer: from.take()?,
+        address: from.take()?,
+        account: from.take()?,
+        level: from.take()?,
+        limits: Limits::from_bytes(&from.take::<Vec<u8>>()?)
+            .ok_or_else(|| damaged("a session's limits"))?,
+        service: from.take()?,
+        method: from.take()?,
+        created_ms: from.number()?,
+        expires_ms: from.number()?,
+        seal: from.take()?,
+        state: SessionState::parse(&from.take::<String>()?)
+            .ok_or_else(|| damaged("a session's state"))?,
+        trouble: from.take()?,
     })
 }
 
-fn read_job(row: &Row<'_>) -> Result<Option<JobRow>, JournalError> {
-    let Some(tag) = row.get::<_, Option<String>>("tag")? else { return Ok(None) };
-    let state: String = row.get("state")?;
-    let state: JobState = state.parse().map_err(|_| damaged("a job's state"))?;
-    let kind: Option<String> = row.get("command_kind")?;
+/// `session` is the number of the session in the same row.
+fn read_job(from: &mut Columns<'_, '_>, session: u64) -> Result<Option<JobRow>, JournalError> {
+    let Some(tag) = from.take::<Option<String>>()? else { return Ok(None) };
+    let batch = from.take()?;
+    let state: JobState = from.take::<String>()?.parse().map_err(|_| damaged("a job's state"))?;
+    let (kind, command): (Option<String>, Option<Vec<u8>>) = (from.take()?, from.take()?);
     let command = match kind {
-        Some(kind) => Some(read_command(&kind, row.get("command")?)?),
+        Some(kind) => Some(read_command(&kind, command.unwrap_or_default())?),
         None => None,
     };
     Ok(Some(JobRow {
-        session: unsigned(row.get("number")?),
+        session,
         tag: Tag::parse(&tag).map_err(|_| damaged("a job's tag"))?,
-        batch: row.get("batch")?,
+        batch,
         state,
         command,
-        cpu_seconds_max: unsigned(row.get("cpu_seconds_max")?),
-        wall_seconds_max: unsigned(row.get("wall_seconds_max")?),
-        sandbox_bytes_max: unsigned(row.get("sandbox_bytes_max")?),
-        leaf: row.get("leaf")?,
-        shepherd: read_shepherd(row)?,
-        queued_ms: unsigned(row.get("queued_ms")?),
-        started_ms: row.get::<_, Option<i64>>("started_ms")?.map(unsigned),
-        end: read_end(row, state)?,
+        cpu_seconds_max: from.number()?,
+        wall_seconds_max: from.number()?,
+        sandbox_bytes_max: from.number()?,
+        leaf: from.take()?,
+        shepherd: read_shepherd(from)?,
+        queued_ms: from.number()?,
+        started_ms: from.take::<Option<i64>>()?.map(unsigned),
+        end: read_end(from, state)?,
     }))
 }
 
-fn read_shepherd(row: &Row<'_>) -> Result<Option<Shepherd>, JournalError> {
-    let Some(pid) = row.get::<_, Option<u32>>("shepherd_pid")? else { return Ok(None) };
-    Ok(Some(Shepherd {
-        pid,
-        start_ticks: unsigned(row.get("shepherd_ticks")?),
-        boot_id: row.get("shepherd_boot")?,
-    }))
+fn read_shepherd(from: &mut Columns<'_, '_>) -> Result<Option<Shepherd>, JournalError> {
+    let (pid, ticks, boot): (Option<u32>, Option<i64>, Option<String>) =
+        (from.take()?, from.take()?, from.take()?);
+    let Some(pid) = pid else { return Ok(None) };
+    let whole = ticks.zip(boot).ok_or_else(|| damaged("a job's shepherd"))?;
+    Ok(Some(Shepherd { pid, start_ticks: unsigned(whole.0), boot_id: whole.1 }))
 }
 
-fn read_end(row: &Row<'_>, state: JobState) -> Result<Option<JobEnd>, JournalError> {
-    let Some(ended_ms) = row.get::<_, Option<i64>>("ended_ms")? else { return Ok(None) };
+fn read_end(from: &mut Columns<'_, '_>, state: JobState) -> Result<Option<JobEnd>, JournalError> {
+    let Some(ended_ms) = from.take::<Option<i64>>()? else { return Ok(None) };
     Ok(Some(JobEnd {
         state,
-        exit_code: row.get("exit_code")?,
-        signal: row.get("signal")?,
-        cpu_usec: unsigned(row.get("cpu_usec")?),
-        wall_usec: unsigned(row.get("wall_usec")?),
         ended_ms: unsigned(ended_ms),
-        reason: row.get("reason")?,
+        exit_code: from.take()?,
+        signal: from.take()?,
+        cpu_usec: from.number()?,
+        wall_usec: from.number()?,
+        reason: from.take()?,
     }))
 }
 
