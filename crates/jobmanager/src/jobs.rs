@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nesssi_job::{Command, EndRecord, RECORD_BYTES_MAX, Tag};
 use nesssi_privsep::messages::{FromJobmanager, ShepherdId, ToJobmanager};
@@ -18,6 +18,10 @@ use crate::requests::{Answer, Failure, plain};
 use crate::shepherd::{self, Order, Report};
 use crate::sweep::{Family, Sweep};
 
+/// How long a shepherd may take to report that it has started its job, or not: longer than it
+/// waits for the monitor. A job that stops its shepherd before that is no job.
+const START_WAIT: Duration = Duration::from_secs(20);
+
 /// A job whose shepherd this process holds.
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -30,6 +34,8 @@ pub(crate) struct Job {
     report: Option<OwnedFd>,
     leaf: Option<Leaf>,
     family: Family,
+    /// When the shepherd is killed if it has not reported.
+    report_by: Instant,
     phase: Phase,
 }
 
@@ -62,7 +68,8 @@ impl Job {
     pub(crate) fn next(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Ending(sweep, _) => Some(sweep.next()),
-            Phase::Starting(..) | Phase::Running | Phase::Refused => None,
+            Phase::Starting(..) => Some(self.report_by),
+            Phase::Running | Phase::Refused => None,
         }
     }
 }
@@ -121,6 +128,7 @@ impl Manager {
             report: Some(report),
             leaf: leaf.map(|(_, leaf)| leaf),
             family: Family { head: None, marker: shepherd::marker(&order.tag) },
+            report_by: Instant::now() + START_WAIT,
             phase: Phase::Starting(peer, id),
         };
         self.jobs.insert(session, job);
@@ -222,6 +230,11 @@ impl Manager {
         let now = Instant::now();
         let mut ended = Vec::new();
         for (session, job) in &mut self.jobs {
+            if matches!(job.phase, Phase::Starting(..)) && job.report_by <= now {
+                job.report_by = now + START_WAIT;
+                // Its end is met like any other.
+                job.shepherd.signal(Signal::KILL).unwrap_or_default();
+            }
             if let Phase::Ending(sweep, record) = &mut job.phase
                 && sweep.next() <= now
                 && sweep.step()
@@ -259,6 +272,7 @@ impl Manager {
                 report: None,
                 leaf: None,
                 family,
+                report_by: Instant::now(),
                 phase: Phase::Running,
             };
             self.jobs.insert(session, job);
@@ -287,7 +301,9 @@ impl Manager {
             .jobs
             .get(session)
             .ok_or_else(|| Failure::new(Errno::SRCH, "no job of this session is known"))?;
-        job.shepherd.signal(Signal::TERM).map_err(|error| Failure {
+        // A job may have stopped its shepherd, which then goes on to the end.
+        let term = job.shepherd.signal(Signal::TERM);
+        term.and_then(|()| job.shepherd.signal(Signal::CONT)).map_err(|error| Failure {
             errno: error.raw_os_error().unwrap_or(0),
             text: "pidfd_send_signal".into(),
         })?;

@@ -41,6 +41,10 @@ pub(super) struct Describing {
 
 /// Starts the throwaway worker of a service.
 pub(super) fn ask(question: &Question<'_>, mut found: Found) -> Looked {
+    if question.manifest.command.is_some() && !question.manifest.methods.is_empty() {
+        // Its manifest describes it.
+        return Looked::Done(Box::new(found));
+    }
     match start(question, &found) {
         Ok((child, socket, family)) => {
             let until = Instant::now() + question.order.describe_max;

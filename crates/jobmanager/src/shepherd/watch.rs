@@ -121,6 +121,8 @@ struct Watch<'a> {
     started: Instant,
     started_ms: u64,
     payload: i32,
+    /// Whether the last reaping has left nobody to look at.
+    childless: bool,
     exit_code: Option<i32>,
     signal: Option<i32>,
     cpu_usec: u64,
@@ -143,6 +145,7 @@ impl<'a> Watch<'a> {
             started: Instant::now(),
             started_ms: clock::now_ms(),
             payload: 0,
+            childless: false,
             exit_code: None,
             signal: None,
             cpu_usec: 0,
@@ -204,6 +207,8 @@ impl<'a> Watch<'a> {
     fn watch(&mut self, payload: &Child) -> EndReason {
         let mut interval = LOOK_FIRST;
         let mut bytes_next = Instant::now() + BYTES_LOOK;
+        // Many jobs are over before the first look, and cost none.
+        self.sleep(payload, interval);
         loop {
             self.reap();
             if self.exit_code.is_some() || self.signal.is_some() {
@@ -245,17 +250,18 @@ impl<'a> Watch<'a> {
 
     /// Waits for all that have died; answers whether children are left.
     fn reap(&mut self) -> bool {
-        loop {
+        self.childless = loop {
             match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) if pid.as_raw_pid() == self.payload => {
                     self.exit_code = status.exit_status();
                     self.signal = status.terminating_signal();
                 }
                 Ok(Some(_)) | Err(Errno::INTR) => {}
-                Ok(None) => return true,
-                Err(_) => return false,
+                Ok(None) => break false,
+                Err(_) => break true,
             }
-        }
+        };
+        !self.childless
     }
 
     /// How to call an end of the payload itself: the system's own CPU limit is ours, too.
@@ -281,8 +287,8 @@ impl<'a> Watch<'a> {
             Some(leaf) => leaf.cpu_usec().unwrap_or(0),
             None => {
                 let waited = Process::own().map_or(0, |own| own.children_usec);
-                let all = waited_for_or_not();
-                waited + all.iter().map(|process| process.cpu_usec).sum::<u64>()
+                let left = if self.childless { Vec::new() } else { waited_for_or_not() };
+                waited + left.iter().map(|process| process.cpu_usec).sum::<u64>()
             }
         };
         self.cpu_usec = self.cpu_usec.max(now);

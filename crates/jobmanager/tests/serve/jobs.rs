@@ -185,6 +185,21 @@ fn a_cancelled_job_has_time_to_tidy_up() {
 }
 
 #[test]
+fn a_job_that_stops_its_shepherd_is_cancelled_all_the_same() {
+    let world = World::new();
+    let jobmanager = world.start();
+    let peer = jobmanager.starter();
+    let (session, _) = peer.start(Ask::sh(
+        "while ! test -e go; do sleep 0.01; done; kill -STOP $PPID; echo $$ > pid; sleep 1000",
+    ));
+    fs::write(world.path(&session).join("go"), "").unwrap();
+    let pid = world.number(&session, "pid");
+    cancel(&peer, &session);
+    assert_eq!(peer.end(&session).reason, EndReason::Cancelled);
+    assert!(!lives(pid));
+}
+
+#[test]
 fn a_job_outlives_its_jobmanager_and_is_adopted() {
     let world = World::new();
     let jobmanager = world.start();

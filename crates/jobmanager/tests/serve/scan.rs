@@ -232,7 +232,14 @@ fn a_manifests_command_describes_itself() {
     fs::write(path.join("service.toml"), manifest).unwrap();
     fs::write(path.join("run"), "#!/bin/sh\necho \"{\\\"said\\\": \\\"$1 $2\\\"}\" >&3\n").unwrap();
     fs::set_permissions(path.join("run"), fs::Permissions::from_mode(0o755)).unwrap();
+    let written = tree.root.join("written");
+    fs::create_dir(&written).unwrap();
+    fs::write(written.join(".clarens_access"), "").unwrap();
+    let manifest = "command = [\"/no/such\"]\n[[method]]\nname = \"m\"\n";
+    fs::write(written.join("service.toml"), manifest).unwrap();
     let (found, _) = tree.scan("");
+    assert_eq!(found["written"].description, None, "its manifest describes it");
+    assert_eq!(found["written"].problem, None);
     assert_eq!(found["other"].description.as_deref(), Some("{\"said\":\"describe other\"}"));
     assert_eq!(found["other"].access.as_deref(), Some(""));
 }
