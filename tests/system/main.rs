@@ -19,6 +19,7 @@ mod dependencies;
 mod files;
 mod jobs;
 mod main_job;
+mod pages;
 mod refusals;
 mod secrets;
 mod services;
