@@ -214,6 +214,27 @@ impl World {
     }
 }
 
+impl Drop for World {
+    /// Jobs outlive a server, so those that a test left are ended here.
+    fn drop(&mut self) {
+        drop(self.server.take());
+        end_processes_in(self.place.path());
+    }
+}
+
+/// Kills every process that works in a folder of this World.
+fn end_processes_in(folder: &Path) {
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let works_in = fs::read_link(entry.path().join("cwd"));
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
+        if works_in.is_ok_and(|place| place.starts_with(folder))
+            && let Some(pid) = rustix::process::Pid::from_raw(pid)
+        {
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+        }
+    }
+}
+
 /// Whether something on `address` answers a request line.
 fn answers(address: SocketAddr) -> bool {
     let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) else {
