@@ -124,7 +124,12 @@ impl Gatekeeper {
     }
 
     async fn until_state(&self, session: &str, state: JobState) {
-        wait(|| self.state(session) == state.as_str(), &format!("{session} is {state}")).await;
+        let since = Instant::now();
+        while self.state(session) != state.as_str() {
+            let now = self.jobs.status_value(session).unwrap();
+            assert!(since.elapsed() < PATIENCE, "{state} was waited for in vain: {now:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// The end of a gatekeeper by `kill -9`, as far as others can see.
@@ -438,7 +443,8 @@ fn reboot(machine: &Machine, session: &str) {
     let (journal, loaded) = Journal::open(&path).unwrap();
     let row = loaded.sessions.iter().find(|(row, _)| row.id.reveal() == session).unwrap();
     let shepherd = Shepherd { pid: 1, start_ticks: 1, boot_id: format!("not {BOOT_ID}") };
-    let started = Change::Started { session: row.0.number, leaf: true, shepherd, started_ms: 1 };
+    let started_ms = crate::clock::now_ms();
+    let started = Change::Started { session: row.0.number, leaf: true, shepherd, started_ms };
     journal.write_and_wait(vec![started]).unwrap();
     journal.close();
     machine.standin.state().sandboxes.get_mut(session).unwrap().shepherd = None;
