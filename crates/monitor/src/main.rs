@@ -10,13 +10,13 @@
 //!
 //! SECURITY
 //!
-//! Runs as root, or as an ordinary user who is then the only account there is. One thread, no
-//! network protocol, no plugin. Children have an empty environment and the descriptors meant for them.
+//! Runs as root, or as an ordinary user who is then the only account there is. One thread, no network
+//! protocol, no plugin. Children have an empty environment and only the descriptors meant for them.
 //!
 //! DIAGNOSTICS
 //!
-//! Log lines on standard error, its own and its children's. Exit code 0: ended as told. 1: it could
-//! not start, or `--check` found a problem. 2: it was called wrongly.
+//! Log lines on standard error, its own and its children's. Exit code 0: ended as told. 1: could not
+//! start, or `--check` found a problem. 2: called wrongly.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -45,11 +45,10 @@ fn run(config: &std::path::Path) -> ExitCode {
         }
     };
     setup.warnings.iter().for_each(|warning| log::warn(warning).write());
-    if let Err(error) = Monitor::new(setup).and_then(Monitor::run) {
-        log::error(error).write();
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+    let ended = Monitor::new(setup).and_then(Monitor::run);
+    ended
+        .inspect_err(|error| log::error(error).write())
+        .map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
 
 fn tell(problems: &[String]) -> ExitCode {
@@ -57,7 +56,6 @@ fn tell(problems: &[String]) -> ExitCode {
 }
 
 fn say(text: &str, code: u8) -> ExitCode {
-    // If nobody reads it, the exit code still says it.
     writeln!(std::io::stderr(), "{text}").unwrap_or_default();
     ExitCode::from(code)
 }

@@ -389,7 +389,7 @@ fn a_jobmanager_that_ends_is_replaced_when_it_is_wanted_and_not_too_often() {
     assert_ne!(pid, first.pid);
     // Those that die are waited for longer and longer.
     let mut busy = false;
-    for _ in 0..6 {
+    for _ in 0..4 {
         let jobmanager = world.jobmanager(&name);
         jobmanager.exit(1);
         until("it is gone", || !world::lives(jobmanager.pid));
@@ -524,7 +524,7 @@ fn without_root_there_is_one_account_and_the_refusal_says_so() {
     let mut world = World::start();
     let gatekeeper = world.gatekeeper();
     gatekeeper.send(1, &ToMonitor::Ready {});
-    let claim = world::claim("/O=Grid/CN=Bob");
+    let claim = world::claim("/O=Grid/CN=ghost");
     let answer = gatekeeper.ask(&ToMonitor::Judge { claim, address: [127, 0, 0, 1].into() });
     let FromMonitor::Refused { refusal: Refusal::NoLevel { text } } = answer else {
         panic!("{answer:?}")

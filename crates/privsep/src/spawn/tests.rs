@@ -129,7 +129,8 @@ fn a_child_is_signalled_by_its_pidfd_and_reaped_once() {
 fn the_death_signal_reaches_a_child_whose_parent_dies() {
     let (reader, writer) = std::io::pipe().unwrap();
     let parent = fork(&[writer.as_fd()], || {
-        let started = Spawn::new(shell("sleep 100")).death_signal(Signal::KILL).spawn();
+        let started =
+            Spawn::new(Command::new("/bin/sleep").arg("100")).death_signal(Signal::KILL).spawn();
         let Ok(child) = started else { return 1 };
         let text = child.pid_number().to_string();
         rustix::io::write(&writer, text.as_bytes()).unwrap_or_default();
