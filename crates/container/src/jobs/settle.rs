@@ -25,6 +25,9 @@ const AGAIN_MIN: Duration = Duration::from_millis(200);
 /// The longest wait between two tries.
 const AGAIN_MAX: Duration = Duration::from_secs(30);
 
+/// What a jobmanager answers that is asked for the record of a job that runs.
+const BUSY: i32 = rustix::io::Errno::BUSY.raw_os_error();
+
 /// How often the start of a job is begun before it is given up.
 const STARTS_MAX: u32 = 3;
 
@@ -284,6 +287,10 @@ async fn ask(core: &Core, from: &Jobmanager, known: &Known) -> Result<JobFound, 
         None => match from.read_record(session).await {
             // It was started, and its shepherd is not in the journal: the guard may name it.
             Ok(JobFound::Gone { guarded: true }) => {
+                from.adopt(session, &known.tag, unknown_shepherd(core)).await
+            }
+            // The jobmanager that started it still watches it.
+            Err(AskError::Failed { errno, .. }) if errno == BUSY => {
                 from.adopt(session, &known.tag, unknown_shepherd(core)).await
             }
             other => other,

@@ -470,6 +470,27 @@ async fn queued_jobs_are_started_after_a_restart_and_only_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_death_between_the_start_and_its_record_finds_the_job_running() {
+    let machine = Machine::new();
+    let first = machine.gatekeeper().await;
+    let session = first.submit(&first.alice().await).await.unwrap();
+    first.jobs.give_up().await;
+    // The disk as it was when the jobmanager was asked to start it.
+    let journal = machine.standin.state().journal.clone();
+    let copy = machine.standin.state().copies.remove(0);
+    std::fs::remove_dir_all(journal.parent().unwrap()).unwrap();
+    std::fs::create_dir(journal.parent().unwrap()).unwrap();
+    for name in ["journal.sqlite", "journal.sqlite-wal"] {
+        std::fs::copy(copy.path().join(name), journal.with_file_name(name)).unwrap();
+    }
+    let second = machine.gatekeeper().await;
+    second.until_state(&session, JobState::Running).await;
+    machine.standin.end(&session, &record("exited", Some(0), None, 0));
+    second.until_state(&session, JobState::Done).await;
+    assert_eq!(machine.standin.state().sandboxes[&session].starts, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_that_cannot_be_had_is_said_and_tried_again() {
     let machine = Machine::new();
     let first = machine.gatekeeper().await;

@@ -50,6 +50,8 @@ pub(super) struct State {
     /// Whether a cancel ends the job.
     pub(super) stubborn: bool,
     jobmanagers: Vec<(String, Arc<Channel>)>,
+    /// Sessions whose shepherd the living jobmanager started itself.
+    watched: BTreeSet<String>,
     pids: HashMap<String, u32>,
     next_pid: u32,
     /// Where the journal lies: it is copied at each start, as it would be found after a crash.
@@ -81,6 +83,7 @@ impl Standin {
             start_before_death: false,
             stubborn: false,
             jobmanagers: Vec::new(),
+            watched: BTreeSet::new(),
             pids: HashMap::new(),
             next_pid: 1000,
             journal,
@@ -285,6 +288,7 @@ impl Standin {
                 if dies {
                     return None;
                 }
+                state.watched.insert(session);
                 FromJobmanager::Started { shepherd }
             }
             ToJobmanager::Adopt { session, shepherd, .. } => {
@@ -299,6 +303,9 @@ impl Standin {
             ToJobmanager::ReadRecord { session } => {
                 state.asked.push("read_record".to_owned());
                 let sandbox = state.sandboxes.get(&session).cloned().unwrap_or_default();
+                if sandbox.shepherd.is_some() && state.watched.contains(&session) {
+                    return Some(failed(rustix::io::Errno::BUSY.raw_os_error()));
+                }
                 left(session, sandbox)
             }
             ToJobmanager::CancelJob { session } => {
@@ -349,6 +356,7 @@ impl Standin {
     pub(super) fn kill_jobmanager(&self, account: &str) {
         let mut state = self.state();
         state.pids.remove(account);
+        state.watched.clear();
         state.jobmanagers.retain(|(name, channel)| {
             if name == account {
                 rustix::net::shutdown(channel, rustix::net::Shutdown::Both).unwrap_or_default();
