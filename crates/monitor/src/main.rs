@@ -21,10 +21,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use nesssi_monitor::monitor::Monitor;
 use nesssi_monitor::options::{Options, USAGE};
-use nesssi_monitor::setup::Setup;
-use nesssi_monitor::{check, log};
+use nesssi_monitor::{check, log, monitor::Monitor, setup::Setup};
 
 fn main() -> ExitCode {
     match Options::parse(std::env::args_os().skip(1)) {
