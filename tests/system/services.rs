@@ -245,3 +245,32 @@ fn the_gatekeeper_is_replaced_by_restart_and_a_service_made_by_new_works() {
     let (_, text) = world.file(before.as_str().unwrap(), "stdout");
     assert_eq!(text.trim(), "8.0");
 }
+
+#[test]
+fn services_logs_are_for_the_developers_group() {
+    use std::os::unix::fs::MetadataExt;
+    // The group of an account that the World has: any group does.
+    let gid = |name: &str| -> u32 {
+        let out = Command::new("/usr/bin/id").args(["-g", name]).output().unwrap();
+        String::from_utf8(out.stdout).unwrap().trim().parse().unwrap()
+    };
+    let account = nesssi_testkit::Accounts::ensure().services;
+    let group = Command::new("/usr/bin/id").args(["-gn", &account]).output().unwrap();
+    let group = String::from_utf8(group.stdout).unwrap().trim().to_owned();
+    let mut world = World::builder().key("server", &format!("control_group = \"{group}\"")).build();
+    world.service(
+        "s",
+        "def f(req, method_name, args):\n    print('noise')\nmethods_list = {'f': f}\n",
+        None,
+    );
+    world.start_server();
+    world.call(None, "s.f", vec![]).unwrap();
+    let log = world.path().join("log/services/s.log");
+    wait_until("the log is written", 10, || {
+        fs::read_to_string(&log).ok().filter(|t| t.contains("noise"))
+    });
+    let facts = fs::metadata(&log).unwrap();
+    assert_eq!((facts.gid(), facts.mode() & 0o777), (gid(&account), 0o640));
+    let folder = fs::metadata(log.parent().unwrap()).unwrap();
+    assert_eq!((folder.gid(), folder.mode() & 0o7777), (gid(&account), 0o2750));
+}

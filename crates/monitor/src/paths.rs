@@ -143,6 +143,27 @@ pub fn account_directory(root: &OwnedFd, name: &str, owner: Owner) -> Result<Own
     }
 }
 
+/// A directory in one that the same user owns, with a group and mode that are set anew each time.
+///
+/// Nothing is followed: a link under that name is refused, and what is changed is what was opened.
+///
+/// # Errors
+/// [`PathProblem`], also where something of another user stands under that name.
+pub fn shared_directory(above: &OwnedFd, name: &str, owner: Owner) -> Result<(), PathProblem> {
+    let shown = Path::new(name);
+    let directory = match open_directory(above, shown) {
+        Err(rustix::io::Errno::NOENT) => {
+            let directory = make(above, shown, shown, 0o700)?;
+            fchown(&directory, Some(Uid::from_raw(owner.uid)), None).map_err(at(shown))?;
+            directory
+        }
+        answer => answer.map_err(at(shown))?,
+    };
+    check_owner(&directory, Owner { mode: 0o777, ..owner }, shown)?;
+    fchown(&directory, None, Some(Gid::from_raw(owner.gid))).map_err(at(shown))?;
+    fchmod(&directory, Mode::from_raw_mode(owner.mode)).map_err(at(shown))
+}
+
 fn is_empty(directory: &OwnedFd) -> rustix::io::Result<bool> {
     for entry in rustix::fs::Dir::read_from(directory)? {
         let entry = entry?;

@@ -118,6 +118,8 @@ pub struct Directories {
     pub monitor: OwnedFd,
     /// The root of sandboxes.
     pub sandboxes: OwnedFd,
+    /// The directory of logs.
+    pub logs: OwnedFd,
 }
 
 impl Directories {
@@ -147,7 +149,9 @@ impl Directories {
         let logs = open("[server] log_directory", &config.server.log_directory, gatekeeper(0o755));
         let sandboxes = open("[sandboxes] root", &config.sandboxes.root, gatekeeper(0o711));
         match (monitor, journal.flatten(), logs, sandboxes) {
-            (Some(monitor), Some(_), Some(_), Some(sandboxes)) => Ok(Self { monitor, sandboxes }),
+            (Some(monitor), Some(_), Some(logs), Some(sandboxes)) => {
+                Ok(Self { monitor, sandboxes, logs })
+            }
             _ => Err(problems),
         }
     }
@@ -214,6 +218,7 @@ impl Setup {
         let http = listen("[server] listen_http", config.server.listen_http);
         let (https, http) = both(https, http)?;
         let control = control(&config, &who).map_err(one)?;
+        share_service_logs(&directories.logs, &config, &who).map_err(one)?;
         let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
             .map_err(|error| one(Problem::Other(format!("the boot id: {error}"))))?
             .trim()
@@ -360,6 +365,28 @@ fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, Problem
     Ok(listener)
 }
 
+/// Services' logs are for the developers' group to read: files made in their directory get its group.
+fn share_service_logs(logs: &OwnedFd, config: &Config, who: &Identity) -> Result<(), Problem> {
+    let (gid, mode) = match developers(config)? {
+        Some(gid) => (gid, 0o2750),
+        None => (who.gatekeeper.gid(), 0o700),
+    };
+    let owner = Owner { uid: who.gatekeeper.uid(), gid, mode };
+    paths::shared_directory(logs, "services", owner)
+        .map_err(|source| Problem::Path { key: "[server] log_directory", source })
+}
+
+/// The developers' group, if one is configured.
+fn developers(config: &Config) -> Result<Option<u32>, Problem> {
+    let Some(name) = &config.server.control_group else { return Ok(None) };
+    let found = account::group_id(name)
+        .map_err(|error| Problem::Other(format!("[server] control_group: {name}: {error}")))?;
+    match found {
+        Some(gid) => Ok(Some(gid)),
+        None => Err(Problem::Other(format!("[server] control_group: no group {name}"))),
+    }
+}
+
 fn control(config: &Config, who: &Identity) -> Result<ControlSocket, Problem> {
     let path = &config.server.control_socket;
     let failed = |source| Problem::File {
@@ -367,15 +394,7 @@ fn control(config: &Config, who: &Identity) -> Result<ControlSocket, Problem> {
         path: path.display().to_string(),
         source,
     };
-    let group = match &config.server.control_group {
-        None => None,
-        Some(name) => match account::group_id(name).map_err(failed)? {
-            Some(gid) => Some(gid),
-            None => {
-                return Err(Problem::Other(format!("[server] control_group: no group {name}")));
-            }
-        },
-    };
+    let group = developers(config)?;
     let problem = |source| Problem::Path { key: "[server] control_socket", source };
     match path.parent() {
         Some(parent) if !parent.exists() => {

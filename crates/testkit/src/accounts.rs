@@ -86,7 +86,7 @@ fn add(name: &str, gecos: &str) {
         .stdout(Stdio::null())
         .status();
     assert!(status.expect("useradd runs").success(), "useradd {name}");
-    // "*" is no password, and not locked: a locked account ("!") is refused by NESSSI.
+    // "*" is no password, and not locked: an account that was locked is refused by NESSSI.
     let status = Command::new("/usr/sbin/usermod").args(["--password", "*", name]).status();
     assert!(status.expect("usermod runs").success(), "usermod {name}");
 }

@@ -72,8 +72,6 @@ impl Accounts {
             let mut words = arguments.to_vec();
             words.extend(["--user-group", "--comment", MARK, name]);
             run("useradd", &words)?;
-            // "*" is no password and not locked; a locked account starts no jobs.
-            run("usermod", &["--password", "*", name])?;
         }
         run("groupadd", &[GROUP])?;
         run("usermod", &["--append", "--groups", GROUP, "nesssi-demo-svc"])?;
