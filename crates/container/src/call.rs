@@ -119,12 +119,9 @@ async fn call_service(
     full_name: &MethodName,
     params: Vec<Value>,
 ) -> Decided {
-    let found = {
-        let services = inner.services.current();
-        services.find(full_name).map(|(service, _)| Arc::clone(service))
-    };
-    let Some(service) = found else {
-        return Decided::fault(no_such_method(full_name));
+    let service = match inner.services.find(full_name).await {
+        Ok(service) => service,
+        Err(fault) => return Decided::fault(fault),
     };
     let (_, method) = full_name.split();
     let rule = match permitted(&service, method, caller) {
@@ -234,7 +231,7 @@ fn check_count(method: &Method, count: usize) -> Result<(), Fault> {
     )))
 }
 
-fn no_such_method(method: &MethodName) -> Fault {
+pub(crate) fn no_such_method(method: &MethodName) -> Fault {
     Fault::new(FaultCode::NoSuchMethod, format!("no such method: {method}"))
 }
 

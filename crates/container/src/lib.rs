@@ -127,9 +127,10 @@ pub(crate) struct Inner {
 }
 
 impl Container {
-    /// Opens the journal, finds the services and takes up the jobs that are there.
+    /// Opens the journal, takes up the jobs that are there, and begins to find the services.
     ///
-    /// Answers as soon as calls can be accepted; what is still being reconciled says so in `as_of`.
+    /// Answers as soon as calls can be accepted; what is still being reconciled says so in `as_of`,
+    /// and who calls a service that is not found yet waits a little.
     ///
     /// # Errors
     /// [`StartError`] where the journal or the audit log cannot be used, or the monitor is gone.
@@ -151,7 +152,6 @@ impl Container {
         })
         .await?;
         let audit = audit::Audit::start(&config)?;
-        let services = registry::Services::start(&config, &welcome, &monitor).await?;
         let monitor_events = monitor.events();
         let inner = Arc::new(Inner {
             config,
@@ -159,7 +159,7 @@ impl Container {
             monitor,
             grants,
             jobs,
-            services,
+            services: registry::Services::default(),
             audit,
             in_flight: InFlight::default(),
             ending: ending::EndingSignal::default(),
@@ -168,6 +168,7 @@ impl Container {
             tokio::spawn(obey_monitor(Arc::clone(&inner), events));
         }
         tokio::spawn(hear_jobmanagers(Arc::clone(&inner), jobmanager_events));
+        registry::begin(&inner);
         Ok(Self { inner })
     }
 
@@ -213,6 +214,7 @@ impl Container {
 
     /// Takes no new call, finishes those under way, gives up polling and tells the monitor so.
     pub async fn drain(&self) {
+        self.inner.services.give_up_finding();
         self.inner.in_flight.close().await;
         self.inner.services.drain().await;
         self.inner.jobs.give_up().await;

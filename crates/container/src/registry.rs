@@ -4,6 +4,8 @@
 //! began with; new calls get the new one. A generation that is broken never takes the place of one
 //! that answers.
 
+mod finding;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,20 +16,19 @@ use nesssi_policy::Access;
 use nesssi_privsep::messages::{AccountFacts, ToJobmanager};
 use nesssi_service::{BrokenReason, Description, DescriptionError, Manifest, ServiceName};
 
+use crate::Inner;
 use crate::call::Callers;
-use crate::link::{AskError, Monitor, ScanFound, Welcome};
+use crate::link::{AskError, ScanFound};
 use crate::workers::{DeskSettings, Desks, Living};
-use crate::{Inner, StartError};
+use finding::Finding;
+
+pub(crate) use finding::begin;
 
 /// The method that every service answers: its own, or the container's.
 pub(crate) const MONITOR: &str = "monitor";
 
-/// How long the scan of the whole tree may take, on top of what one service may.
-const SCAN_SECONDS_MAX: u64 = 120;
-
-/// How often discovery is tried when the container starts, and the pause between.
-const DISCOVERY_TRIES_MAX: u32 = 3;
-const DISCOVERY_PAUSE_MS: u64 = 500;
+/// How long a scan may say nothing, on top of what one service may take to describe itself.
+const SCAN_SILENCE_SECONDS_MAX: u64 = 120;
 
 /// A service with what stands behind it here.
 pub(crate) type Service = nesssi_service::Service<Behind>;
@@ -43,7 +44,7 @@ pub(crate) struct Behind {
 }
 
 /// The registry in force.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Services {
     current: ArcSwap<Registry>,
     /// Every worker that lives, of all services and generations.
@@ -52,35 +53,11 @@ pub(crate) struct Services {
     pub(crate) callers: Callers,
     /// One restart at a time.
     restarting: tokio::sync::Mutex<()>,
+    /// How far the first scan is.
+    finding: Finding,
 }
 
 impl Services {
-    /// Finds the services. What cannot be found is logged, and found by a later restart: a server
-    /// with no service still answers for the jobs it has.
-    ///
-    /// # Errors
-    /// None today.
-    pub(crate) async fn start(
-        config: &Arc<Config>,
-        welcome: &Welcome,
-        monitor: &Monitor,
-    ) -> Result<Self, StartError> {
-        let mut registry = Registry::default();
-        for service in discover_patiently(config, welcome, monitor).await {
-            registry.insert(Arc::new(service));
-        }
-        Ok(Self::of(registry))
-    }
-
-    pub(crate) fn of(registry: Registry) -> Self {
-        Self {
-            current: ArcSwap::from_pointee(registry),
-            living: Living::default(),
-            callers: Callers::default(),
-            restarting: tokio::sync::Mutex::default(),
-        }
-    }
-
     /// The registry in force now. It must not be held while waiting: clone what is needed.
     pub(crate) fn current(&self) -> arc_swap::Guard<Arc<Registry>> {
         self.current.load()
@@ -103,6 +80,7 @@ impl Services {
             registry.insert(Arc::clone(service));
             registry
         });
+        self.finding.tell();
         before.get(service.name.as_str()).cloned()
     }
 
@@ -135,11 +113,17 @@ async fn try_restart(inner: &Arc<Inner>, name: &str) -> Result<String, String> {
     let name = ServiceName::parse(name).map_err(|error| error.to_string())?;
     let services = &inner.services;
     let _one_at_a_time = services.restarting.lock().await;
-    let found = discover(&inner.config, &inner.welcome, &inner.monitor, name.as_str())
-        .await
-        .map_err(|error| format!("{name} could not be read: {error}"))?;
+    let mut found = None;
+    discover(inner, name.as_str(), |one| {
+        if one.name == name.as_str() {
+            found = Some(one);
+        }
+    })
+    .await
+    .map_err(|error| format!("{name} could not be read: {error}"))?;
+    services.finding.leave_alone(&name);
     let known = services.current().get(name.as_str()).cloned();
-    let Some(found) = found.into_iter().find(|found| found.name == name.as_str()) else {
+    let Some(found) = found else {
         return match services.remove(name.as_str()) {
             Some(gone) => {
                 retire(gone);
@@ -190,47 +174,17 @@ pub(crate) fn status_text(inner: &Inner) -> String {
         .collect();
     let told = if broken.is_empty() { String::new() } else { format!(": {}", broken.join(", ")) };
     format!(
-        "services: {all}, broken: {}{told}\nworkers: {}",
+        "services: {all}{}, broken: {}{told}\nworkers: {}",
+        if inner.services.are_all_found() { "" } else { " (still being found)" },
         broken.len(),
         inner.services.living.count()
     )
 }
 
-async fn discover_patiently(config: &Config, welcome: &Welcome, monitor: &Monitor) -> Vec<Service> {
-    for turn in 1..=DISCOVERY_TRIES_MAX {
-        match discover(config, welcome, monitor, "").await {
-            Ok(found) => return read_all(config, found),
-            Err(error) => tracing::error!(%error, turn, "the services could not be discovered"),
-        }
-        tokio::time::sleep(Duration::from_millis(DISCOVERY_PAUSE_MS)).await;
-    }
-    Vec::new()
-}
-
-fn read_all(config: &Config, found: Vec<ScanFound>) -> Vec<Service> {
-    let mut services = Vec::new();
-    for found in found {
-        let name = &found.name;
-        match read(config, &found, 1) {
-            Ok(service) => {
-                if let nesssi_service::ServiceState::Broken(why) = &service.state {
-                    tracing::warn!(service = name, %why, "a service is broken");
-                }
-                services.push(service);
-            }
-            Err(error) => tracing::warn!(folder = name, %error, "a folder is no service"),
-        }
-    }
-    services
-}
-
-async fn discover(
-    config: &Config,
-    welcome: &Welcome,
-    monitor: &Monitor,
-    only: &str,
-) -> Result<Vec<ScanFound>, AskError> {
-    let jobmanager = monitor.discover().await?;
+/// Has the services account read the services, or `only` one; each goes to `take` as it is found.
+async fn discover(inner: &Inner, only: &str, take: impl FnMut(ScanFound)) -> Result<(), AskError> {
+    let config = &inner.config;
+    let jobmanager = inner.monitor.discover().await?;
     let mut describe_argv = worker_argv(config);
     describe_argv.push("describe".to_owned());
     let describe_ms_max = config.services.describe_seconds_max.saturating_mul(1000);
@@ -241,13 +195,12 @@ async fn discover(
         only: only.to_owned(),
         describe_ms_max,
     };
-    let patience =
-        Duration::from_secs(SCAN_SECONDS_MAX) + Duration::from_millis(describe_ms_max.into());
-    let (found, problems) = jobmanager.scan(&scan, patience).await?;
-    for problem in problems {
-        tracing::warn!(problem, root = welcome.root, "in the tree of services");
+    let silence_max = Duration::from_secs(SCAN_SILENCE_SECONDS_MAX)
+        + Duration::from_millis(describe_ms_max.into());
+    for problem in jobmanager.scan(&scan, silence_max, take).await? {
+        tracing::warn!(problem, root = inner.welcome.root, "in the tree of services");
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Turns what was found in a folder into a service, sound or broken.
@@ -368,8 +321,7 @@ pub(crate) fn environment(
     let command = std::env::current_exe().ok();
     let nesssi = command.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).join("nesssi");
     let logs = config.server.log_directory.join("services");
-    let error_log =
-        if service.is_empty() { logs } else { logs.join(format!("{service}.log")) };
+    let error_log = if service.is_empty() { logs } else { logs.join(format!("{service}.log")) };
     let pairs = [
         ("CLARENS", text_of(&config.services.directory)),
         ("CLARENS_SANDBOXES", text_of(&config.sandboxes.root)),

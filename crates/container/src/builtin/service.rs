@@ -4,6 +4,7 @@ use nesssi_rpc::{Reply, Value};
 use nesssi_service::ServiceState;
 
 use super::{Builtin, Context, Run, exactly};
+use crate::Answer;
 use crate::registry::{self, MONITOR};
 
 pub(crate) const METHODS: &[Builtin] = &[Builtin {
@@ -12,7 +13,12 @@ pub(crate) const METHODS: &[Builtin] = &[Builtin {
            (why it is not ok, else \"\"), methods, contact, purpose, version, levels (those \
            served, empty for all), size_parameter and policy.",
     signatures: &[&["array"]],
-    run: Run::Now(list),
+    run: Run::Later(|context, params| {
+        Box::pin(async move {
+            context.inner.services.all_found().await;
+            Answer::of(list(&context, params))
+        })
+    }),
 }];
 
 fn list(context: &Context<'_>, params: Vec<Value>) -> Reply {

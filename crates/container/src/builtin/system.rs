@@ -5,6 +5,7 @@ use nesssi_rpc::{Fault, FaultCode, MethodName, Reply, Value};
 use nesssi_service::{Method, Signature};
 
 use super::{Builtin, Context, Run, exactly, text};
+use crate::Answer;
 use crate::registry::{self, MONITOR};
 
 pub(crate) const METHODS: &[Builtin] = &[
@@ -12,13 +13,20 @@ pub(crate) const METHODS: &[Builtin] = &[
         name: "system.listMethods",
         help: "The names of all methods that the caller may call, sorted.",
         signatures: &[&["array"]],
-        run: Run::Now(list_methods),
+        run: Run::Later(|context, params| {
+            Box::pin(async move {
+                context.inner.services.all_found().await;
+                Answer::of(list_methods(&context, params))
+            })
+        }),
     },
     Builtin {
         name: "system.methodHelp",
         help: "What a method does, in words: methodHelp(name).",
         signatures: &[&["string", "string"]],
-        run: Run::Now(method_help),
+        run: Run::Later(|context, params| {
+            Box::pin(async move { Answer::of(method_help(&context, params).await) })
+        }),
     },
     Builtin {
         name: "system.methodSignature",
@@ -26,7 +34,9 @@ pub(crate) const METHODS: &[Builtin] = &[
                names, the type of the result first in each; the string \"undef\" where they are \
                not known.",
         signatures: &[&["array", "string"], &["string", "string"]],
-        run: Run::Now(method_signature),
+        run: Run::Later(|context, params| {
+            Box::pin(async move { Answer::of(method_signature(&context, params).await) })
+        }),
     },
     Builtin {
         name: "system.version",
@@ -76,8 +86,9 @@ enum Found {
 const MONITOR_HELP: &str = "The state of a job and its files, as text: monitor(session_id).";
 
 /// # Errors
-/// -32601 alike for what does not exist and what the caller may not call.
-fn look_up(context: &Context<'_>, params: Vec<Value>) -> Result<Found, Fault> {
+/// -32601 alike for what does not exist and what the caller may not call; 503 while it may still be
+/// found.
+async fn look_up(context: &Context<'_>, params: Vec<Value>) -> Result<Found, Fault> {
     let [name] = exactly(params)?;
     let name = text(name, "the method's name")?;
     let unknown = || Fault::new(FaultCode::NoSuchMethod, "no such method");
@@ -85,9 +96,12 @@ fn look_up(context: &Context<'_>, params: Vec<Value>) -> Result<Found, Fault> {
         return Ok(Found::Builtin(builtin));
     }
     let name = MethodName::parse(&name).map_err(|_| unknown())?;
-    let services = context.inner.services.current();
-    let (service, method) = services.find(&name).ok_or_else(unknown)?;
-    if !service.is_ok() || !may_call(context, service, method) {
+    let service = context.inner.services.find(&name).await.map_err(|fault| match fault.code {
+        FaultCode::NoSuchMethod => unknown(),
+        _ => fault,
+    })?;
+    let (_, method) = name.split();
+    if !service.is_ok() || !may_call(context, &service, method) {
         return Err(unknown());
     }
     match service.methods.get(method) {
@@ -97,20 +111,20 @@ fn look_up(context: &Context<'_>, params: Vec<Value>) -> Result<Found, Fault> {
     }
 }
 
-fn method_help(context: &Context<'_>, params: Vec<Value>) -> Reply {
-    Ok(match look_up(context, params)? {
+async fn method_help(context: &Context<'_>, params: Vec<Value>) -> Reply {
+    Ok(match look_up(context, params).await? {
         Found::Builtin(builtin) => builtin.help.into(),
         Found::Method(method) => method.help.into(),
         Found::Monitor => MONITOR_HELP.into(),
     })
 }
 
-fn method_signature(context: &Context<'_>, params: Vec<Value>) -> Reply {
+async fn method_signature(context: &Context<'_>, params: Vec<Value>) -> Reply {
     let words = |words: &[&str]| words.iter().map(|word| Value::from(*word)).collect();
     let owned = |words: &Signature| {
         Value::Array(words.iter().map(|word| Value::from(word.as_str())).collect())
     };
-    let signatures: Vec<Value> = match look_up(context, params)? {
+    let signatures: Vec<Value> = match look_up(context, params).await? {
         Found::Builtin(builtin) => {
             builtin.signatures.iter().map(|one| Value::Array(words(one))).collect()
         }

@@ -1,3 +1,4 @@
+mod finding;
 mod world;
 
 use nesssi_rpc::Value;

@@ -10,7 +10,7 @@ use nesssi_privsep::messages::{AccountFacts, Entry, FromJobmanager, ShepherdId, 
 use nesssi_privsep::wire::Blob;
 use tokio::sync::{Notify, mpsc};
 
-use super::{AnswersTo, AskError, EVENTS_MAX, Leaf, Link, LinkError, lock};
+use super::{AskError, EVENTS_MAX, Leaf, Link, LinkError, lock};
 
 /// How long the removal of a sandbox may take before it is tried again later.
 const REMOVE_SECONDS_MAX: u64 = 300;
@@ -362,21 +362,46 @@ impl Jobmanager {
         }
     }
 
-    /// Walks the tree of services; what it found, and what could not be walked.
+    /// Walks the tree of services, and answers what could not be walked; each service goes to `take`
+    /// as it is found.
     ///
-    /// `scan` is a [`ToJobmanager::Scan`]; `patience` is for all of it.
+    /// `scan` is a [`ToJobmanager::Scan`].
     ///
     /// # Errors
-    /// [`AskError::Failed`]; [`LinkError::TimedOut`] when it takes longer than `patience`.
+    /// [`AskError::Failed`]; [`LinkError::TimedOut`] when nothing is said for longer than
+    /// `silence_max`.
     pub async fn scan(
         &self,
         scan: &ToJobmanager,
-        patience: Duration,
-    ) -> Result<(Vec<ScanFound>, Vec<String>), AskError> {
-        let answers = self.link.ask_many(scan).await?;
-        tokio::time::timeout(patience, collect_scan(answers))
-            .await
-            .map_err(|_elapsed| AskError::Link(LinkError::TimedOut))?
+        silence_max: Duration,
+        mut take: impl FnMut(ScanFound),
+    ) -> Result<Vec<String>, AskError> {
+        let mut answers = self.link.ask_many(scan).await?;
+        loop {
+            let answer = tokio::time::timeout(silence_max, answers.next()).await;
+            let answer = answer.map_err(|_elapsed| AskError::Link(LinkError::TimedOut))?;
+            match unfailed(answer.ok_or(AskError::Link(LinkError::Closed))?)?.message {
+                FromJobmanager::ServiceFound {
+                    name,
+                    folder,
+                    access,
+                    manifest,
+                    description,
+                    problem,
+                    digest,
+                } => take(ScanFound {
+                    name,
+                    folder,
+                    access,
+                    manifest,
+                    description,
+                    problem,
+                    digest: digest.0,
+                }),
+                FromJobmanager::DiscoverDone { problems } => return Ok(problems),
+                _ => return Err(AskError::Unfit),
+            }
+        }
     }
 }
 
@@ -443,36 +468,6 @@ async fn sort_events(
     for grew in lock(&watches).values() {
         grew.notify_one();
     }
-}
-
-async fn collect_scan(
-    mut answers: AnswersTo<FromJobmanager>,
-) -> Result<(Vec<ScanFound>, Vec<String>), AskError> {
-    let mut found = Vec::new();
-    while let Some(answer) = answers.next().await {
-        match unfailed(answer)?.message {
-            FromJobmanager::ServiceFound {
-                name,
-                folder,
-                access,
-                manifest,
-                description,
-                problem,
-                digest,
-            } => found.push(ScanFound {
-                name,
-                folder,
-                access,
-                manifest,
-                description,
-                problem,
-                digest: digest.0,
-            }),
-            FromJobmanager::DiscoverDone { problems } => return Ok((found, problems)),
-            _ => return Err(AskError::Unfit),
-        }
-    }
-    Err(AskError::Link(LinkError::Closed))
 }
 
 fn borrowed(leaf: Option<&Leaf>) -> Vec<BorrowedFd<'_>> {

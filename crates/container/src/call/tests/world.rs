@@ -55,6 +55,10 @@ pub(super) struct Stage {
     pub(super) folders: Mutex<Vec<Folder>>,
     pub(super) control: Mutex<Vec<(u32, bool, String)>>,
     pub(super) scans: Mutex<Vec<String>>,
+    /// The folder at which a scan of all of them stops while it is named here.
+    pub(super) stuck_at: Mutex<Option<&'static str>>,
+    /// How many scans are still to fail.
+    pub(super) failures: Mutex<u32>,
     pub(super) calls_per_minute: Mutex<u32>,
     pub(super) worker_generation: Mutex<i64>,
     /// Workers answer `wait` when this is empty.
@@ -69,11 +73,24 @@ pub(super) struct World {
 }
 
 impl World {
+    /// A container that has found all its services.
     pub(super) async fn new(folders: Vec<Folder>) -> Self {
+        let world = Self::finding(folders, None, 0).await;
+        world.container.inner.services.all_found().await;
+        world
+    }
+
+    /// A container that is still finding its services.
+    pub(super) async fn finding(
+        folders: Vec<Folder>,
+        stuck_at: Option<&'static str>,
+        failures: u32,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(directory.path().join("state/gatekeeper")).unwrap();
         let text = format!(
-            "[server]\nstate_directory = {:?}\nlog_directory = {:?}\n",
+            "[server]\nstate_directory = {:?}\nlog_directory = {:?}\n\
+             [services]\naccount = \"nesssi-services\"\n",
             directory.path().join("state"),
             directory.path().join("log"),
         );
@@ -83,6 +100,8 @@ impl World {
             folders: Mutex::new(folders),
             control: Mutex::default(),
             scans: Mutex::default(),
+            stuck_at: Mutex::new(stuck_at),
+            failures: Mutex::new(failures),
             calls_per_minute: Mutex::new(1000),
             worker_generation: Mutex::new(1),
             hold: Mutex::default(),
@@ -258,10 +277,23 @@ fn jobmanager(stage: &Arc<Stage>, channel: &Channel) {
 }
 
 fn scan(stage: &Stage, channel: &Channel, id: u32, only: &str) {
+    let folders = lock(&stage.folders).clone();
     lock(&stage.scans).push(only.to_owned());
-    for folder in lock(&stage.folders).iter() {
+    {
+        let mut failures = lock(&stage.failures);
+        if *failures > 0 {
+            *failures -= 1;
+            let failed = FromJobmanager::Failed { errno: 0, text: "by the test".into() };
+            channel.send(id, &failed, &[]).unwrap();
+            return;
+        }
+    }
+    for folder in folders {
         if !only.is_empty() && folder.name != only {
             continue;
+        }
+        while only.is_empty() && *lock(&stage.stuck_at) == Some(folder.name) {
+            std::thread::sleep(Duration::from_millis(1));
         }
         let found = FromJobmanager::ServiceFound {
             name: folder.name.into(),
