@@ -31,9 +31,8 @@ const SESSION_DIGITS: usize = 32;
 /// One answered request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Line<'a> {
-    pub(crate) address: IpAddr,
-    /// The caller's subject in the form of [`user_field`], or `-`.
-    pub(crate) user: &'a str,
+    /// What [`line_start`] made, once for the connection.
+    pub(crate) start: &'a str,
     pub(crate) method: &'a str,
     /// Path and query as they came.
     pub(crate) target: &'a str,
@@ -42,8 +41,8 @@ pub(crate) struct Line<'a> {
     pub(crate) bytes: u64,
     pub(crate) referer: &'a [u8],
     pub(crate) agent: &'a [u8],
-    pub(crate) request_id: &'a str,
-    pub(crate) micros: u128,
+    pub(crate) request_id: &'a [u8],
+    pub(crate) micros: u64,
 }
 
 /// Where lines go.
@@ -62,7 +61,7 @@ struct Shared {
 struct Gathered {
     bytes: Vec<u8>,
     dropped: u64,
-    second: i64,
+    /// The time of day, which the writer keeps right: a line may be as late as a line may wait.
     stamp: String,
     flushes_asked: u64,
     flushes_done: u64,
@@ -75,8 +74,8 @@ impl AccessLog {
     /// The system's, if the file cannot be opened or the thread not be started.
     pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
         let file = open(&path)?;
-        let shared =
-            Arc::new(Shared { gathered: Mutex::new(Gathered::default()), wake: Condvar::new() });
+        let gathered = Gathered { stamp: stamp(), ..Gathered::default() };
+        let shared = Arc::new(Shared { gathered: Mutex::new(gathered), wake: Condvar::new() });
         let writer = Writer { file, path, shared: Arc::clone(&shared) };
         std::thread::Builder::new().name("access-log".into()).spawn(move || writer.run())?;
         Ok(Self { shared })
@@ -86,7 +85,7 @@ impl AccessLog {
     pub(crate) fn record(&self, line: &Line<'_>) {
         let mut gathered = self.shared.lock();
         let before = gathered.bytes.len();
-        gathered.push(line, now_unix());
+        gathered.push(line);
         let after = gathered.bytes.len();
         drop(gathered);
         if before < WAKE_BYTES && after >= WAKE_BYTES {
@@ -113,30 +112,45 @@ impl Shared {
 }
 
 impl Gathered {
-    fn push(&mut self, line: &Line<'_>, now: i64) {
+    fn push(&mut self, line: &Line<'_>) {
         if self.bytes.len() >= BUFFER_BYTES_MAX {
             self.dropped += 1;
             return;
         }
-        if now != self.second || self.stamp.is_empty() {
-            self.second = now;
-            self.stamp = Civil::of(now).log();
-        }
         let Self { bytes, stamp, .. } = self;
-        let Line { address, user, method, version, status, request_id, micros, .. } = *line;
-        // Writing to a Vec cannot fail.
-        let _written = write!(bytes, "{address} - {user} [{stamp}] \"{method} ");
+        let mut text = |text: &str| bytes.extend_from_slice(text.as_bytes());
+        text(line.start);
+        text(stamp);
+        text("] \"");
+        text(line.method);
+        text(" ");
         push_target(bytes, line.target);
-        let _written = write!(bytes, " {version}\" {status} {} \"", line.bytes);
+        bytes.push(b' ');
+        bytes.extend_from_slice(line.version.as_bytes());
+        bytes.extend_from_slice(b"\" ");
+        push_number(bytes, u64::from(line.status));
+        bytes.push(b' ');
+        push_number(bytes, line.bytes);
+        bytes.extend_from_slice(b" \"");
         push_field(bytes, line.referer);
         bytes.extend_from_slice(b"\" \"");
         push_field(bytes, line.agent);
-        let _written = writeln!(bytes, "\" {request_id} {micros}");
+        bytes.extend_from_slice(b"\" ");
+        bytes.extend_from_slice(line.request_id);
+        bytes.push(b' ');
+        push_number(bytes, line.micros);
+        bytes.push(b'\n');
     }
 }
 
+/// What every line of a connection begins with: its address, and whose it is.
+pub(crate) fn line_start(address: IpAddr, subject: Option<&str>) -> String {
+    let user = subject.map_or_else(|| "-".to_owned(), user_field);
+    format!("{address} - {user} [")
+}
+
 /// A subject DN as one field without blanks: everything that would end a field is percent-encoded.
-pub(crate) fn user_field(subject: &str) -> String {
+fn user_field(subject: &str) -> String {
     let mut out = String::with_capacity(subject.len());
     for byte in subject.bytes().take(FIELD_BYTES_MAX) {
         match byte {
@@ -197,6 +211,24 @@ fn push_escaped(out: &mut Vec<u8>, field: &[u8]) {
     }
 }
 
+fn push_number(out: &mut Vec<u8>, mut number: u64) {
+    let first = out.len();
+    loop {
+        out.push(b'0' + u8::try_from(number % 10).unwrap_or(0));
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    if let Some(digits) = out.get_mut(first..) {
+        digits.reverse();
+    }
+}
+
+fn stamp() -> String {
+    Civil::of(now_unix()).log()
+}
+
 fn hex_digit(nibble: u8) -> char {
     char::from_digit(u32::from(nibble), 16).unwrap_or('0').to_ascii_uppercase()
 }
@@ -225,6 +257,7 @@ impl Writer {
             }
             std::mem::swap(&mut gathered.bytes, &mut spare);
             let dropped = std::mem::take(&mut gathered.dropped);
+            gathered.stamp = stamp();
             let flushes = gathered.flushes_asked;
             drop(gathered);
             self.write(&spare, dropped);

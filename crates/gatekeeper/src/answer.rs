@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::header::{CONNECTION, REFERER, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 
 use crate::access_log::{AccessLog, Line};
 use crate::body::{ReplyBody, Source};
@@ -20,60 +21,47 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("nesssi-request-id");
 #[derive(Debug)]
 pub(crate) struct Visit {
     pub(crate) address: IpAddr,
-    /// The caller's subject as one field of the access log.
-    pub(crate) user: String,
+    /// What its lines in the access log begin with.
+    pub(crate) line_start: String,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) log: AccessLog,
     pub(crate) drain: Arc<Drain>,
 }
 
-/// A request that is under way: what its line in the access log will need.
+/// A request that is under way.
 ///
 /// Not `Debug`: the target may hold a session id.
 pub(crate) struct Asking {
     visit: Arc<Visit>,
-    _under_way: UnderWay,
+    under_way: UnderWay,
     began: Instant,
-    method: Method,
-    target: Uri,
-    version: Version,
-    referer: Option<HeaderValue>,
-    agent: Option<HeaderValue>,
-    request_id: String,
+    parts: Parts,
+    request_id: HeaderValue,
 }
 
 impl Asking {
     /// The head of a request is read.
-    pub(crate) fn begin(
-        visit: &Arc<Visit>,
-        request_id: String,
-        parts: &http::request::Parts,
-    ) -> Self {
-        let header = |headers: &HeaderMap, name| headers.get(name).cloned();
+    pub(crate) fn begin(visit: &Arc<Visit>, request_id: &str, parts: Parts) -> Self {
+        let request_id = HeaderValue::from_str(request_id);
         Self {
-            _under_way: visit.pulse.begin(),
+            under_way: visit.pulse.begin(),
             visit: Arc::clone(visit),
             began: Instant::now(),
-            method: parts.method.clone(),
-            target: parts.uri.clone(),
-            version: parts.version,
-            referer: header(&parts.headers, REFERER),
-            agent: header(&parts.headers, USER_AGENT),
-            request_id,
+            parts,
+            request_id: request_id.unwrap_or_else(|_| HeaderValue::from_static("-")),
         }
     }
 
-    pub(crate) fn request_id(&self) -> &str {
-        &self.request_id
+    /// The head.
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     /// The answer, on its way.
     pub(crate) fn answer(self, reply: Reply) -> Response<ReplyBody> {
         let Reply { status, mut headers, body, last } = reply;
-        if let Ok(id) = HeaderValue::from_str(&self.request_id) {
-            headers.insert(REQUEST_ID, id);
-        }
-        let is_http1 = self.version < Version::HTTP_2;
+        headers.insert(REQUEST_ID, self.request_id.clone());
+        let is_http1 = self.parts.version < Version::HTTP_2;
         if is_http1 && (last || self.visit.drain.has_begun()) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -137,21 +125,22 @@ impl Sent {
 
 impl Drop for Sent {
     fn drop(&mut self) {
-        let Asking { visit, began, method, target, version, referer, agent, request_id, .. } =
-            &self.asking;
-        let target = target.path_and_query().map_or("*", |target| target.as_str());
+        let now = Instant::now();
+        let Asking { visit, under_way, began, parts, request_id } = &mut self.asking;
+        under_way.end(now);
+        let header = |name| parts.headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
+        let took = now.saturating_duration_since(*began).as_micros();
         visit.log.record(&Line {
-            address: visit.address,
-            user: &visit.user,
-            method: method.as_str(),
-            target,
-            version: version_name(*version),
+            start: &visit.line_start,
+            method: parts.method.as_str(),
+            target: parts.uri.path_and_query().map_or("*", |target| target.as_str()),
+            version: version_name(parts.version),
             status: self.status.as_u16(),
             bytes: self.bytes,
-            referer: referer.as_ref().map_or(b"", HeaderValue::as_bytes),
-            agent: agent.as_ref().map_or(b"", HeaderValue::as_bytes),
-            request_id,
-            micros: began.elapsed().as_micros(),
+            referer: header(REFERER),
+            agent: header(USER_AGENT),
+            request_id: request_id.as_bytes(),
+            micros: u64::try_from(took).unwrap_or(u64::MAX),
         });
     }
 }

@@ -2,7 +2,10 @@
 
 mod page;
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -168,9 +171,17 @@ impl<H: House> Clarens<H> {
         let Some(expected) = expected else { return Err(BodyError::TooLong(length)) };
         let held =
             if expected > LARGE_BODY_BYTES { Some(self.place(expected).await?) } else { None };
-        let reading = collect(body, self.body_bytes_max);
-        let read = tokio::time::timeout(self.body_patience, reading).await;
-        Ok((read.unwrap_or(Err(BodyError::Slow))?, held))
+        let mut reading = pin!(collect(body, self.body_bytes_max));
+        // A body that has come with its head needs no timer.
+        let at_once = poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await;
+        let read = match at_once {
+            Poll::Ready(read) => read,
+            Poll::Pending => {
+                let read = tokio::time::timeout(self.body_patience, reading).await;
+                read.unwrap_or(Err(BodyError::Slow))
+            }
+        };
+        Ok((read?, held))
     }
 
     /// A place for a large body, as soon as there is one.
@@ -312,14 +323,9 @@ fn plain(status: StatusCode, text: &'static str) -> Reply {
 pub(crate) fn caller(
     peer: &Arc<nesssi_identity::Peer>,
     address: std::net::IpAddr,
-    request_id: &str,
+    request_id: String,
 ) -> Caller {
-    Caller {
-        peer: Arc::clone(peer),
-        address,
-        request_id: request_id.to_owned(),
-        dialect: Dialect::XmlRpc,
-    }
+    Caller { peer: Arc::clone(peer), address, request_id, dialect: Dialect::XmlRpc }
 }
 
 #[cfg(test)]

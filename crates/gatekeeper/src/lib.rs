@@ -1,7 +1,7 @@
 //! The network process: TLS, HTTP, routes and pages.
 //!
 //! It translates between what callers speak and what the container understands, and decides
-//! nothing. [`serve`] is the whole life of a gatekeeper; [`check`] says beforehand what would go wrong.
+//! nothing. [`serve()`] is the whole life of a gatekeeper; [`check()`] says beforehand what would go wrong.
 //!
 //! A connection's way through the room: `serve` accepts it, `crowd` gives it a place, `tls` its
 //! secrecy and its peer, `drive` its end; `pulse` notices when it is slow. A request's way: `clarens`

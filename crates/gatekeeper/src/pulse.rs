@@ -42,9 +42,13 @@ impl Patience {
     }
 }
 
+/// A moment since which no deadline was asked for.
+const JUST_NOW: u64 = u64::MAX;
+
 /// The life sign of one connection, shared by its stream, its requests and its watch.
 ///
-/// Moments are milliseconds after the beginning, plus one; zero is "not now".
+/// Moments are milliseconds after the beginning, plus one; zero is "not now", [`JUST_NOW`] a moment
+/// that is looked up when somebody asks for it, since the clock of most requests is never asked.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     began: Instant,
@@ -74,7 +78,7 @@ impl Pulse {
     pub(crate) fn begin(self: &Arc<Self>) -> UnderWay {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         self.head_since.store(0, Ordering::Relaxed);
-        UnderWay { pulse: Arc::clone(self) }
+        UnderWay { pulse: Arc::clone(self), ended: None }
     }
 
     /// Whether no request is under way.
@@ -96,6 +100,9 @@ impl Pulse {
 
     /// When this connection is overdue, as it stands now; `None` while its requests see to themselves.
     pub(crate) fn due(&self) -> Option<Instant> {
+        if self.head_since.load(Ordering::Relaxed) == JUST_NOW {
+            self.head_since.store(self.moment(Instant::now()), Ordering::Relaxed);
+        }
         let since = |moment: &AtomicU64| moment.load(Ordering::Relaxed);
         let (stuck, head, idle) =
             (since(&self.stuck_since), since(&self.head_since), since(&self.idle_since));
@@ -111,19 +118,21 @@ impl Pulse {
     fn read_some(&self) {
         let between = self.heads_are_bare && self.is_idle();
         if between && self.head_since.load(Ordering::Relaxed) == 0 {
-            self.head_since.store(self.now(), Ordering::Relaxed);
+            self.head_since.store(JUST_NOW, Ordering::Relaxed);
         }
     }
 
     fn write_ended(&self, stuck: bool) {
         let was = self.stuck_since.load(Ordering::Relaxed) > 0;
         if stuck != was {
-            self.stuck_since.store(if stuck { self.now() } else { 0 }, Ordering::Relaxed);
+            let since = if stuck { self.moment(Instant::now()) } else { 0 };
+            self.stuck_since.store(since, Ordering::Relaxed);
         }
     }
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
+    fn moment(&self, at: Instant) -> u64 {
+        let after = at.saturating_duration_since(self.began).as_millis();
+        u64::try_from(after).unwrap_or(JUST_NOW - 2) + 1
     }
 }
 
@@ -131,12 +140,20 @@ impl Pulse {
 #[derive(Debug)]
 pub(crate) struct UnderWay {
     pulse: Arc<Pulse>,
+    ended: Option<Instant>,
+}
+
+impl UnderWay {
+    /// It is over, and the time is known.
+    pub(crate) fn end(&mut self, now: Instant) {
+        self.ended = Some(now);
+    }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let now = self.pulse.now();
-        self.pulse.idle_since.store(now, Ordering::Relaxed);
+        let ended = self.pulse.moment(self.ended.unwrap_or_else(Instant::now));
+        self.pulse.idle_since.store(ended, Ordering::Relaxed);
         self.pulse.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -1,5 +1,6 @@
 //! Serving: the two listeners, a task for each connection, and the drain.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::os::fd::OwnedFd;
@@ -17,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use crate::access_log::{AccessLog, user_field};
+use crate::access_log::{AccessLog, line_start};
 use crate::answer::{Asking, Visit};
 use crate::body::ReplyBody;
 use crate::clarens::{self, Clarens};
@@ -225,25 +226,24 @@ where
 {
     let Connected { address, peer, credential, http2 } = caller;
     let pulse = Pulse::new(shared.patience, !http2);
-    let user = match &*peer {
-        Peer::Certified(identity) => user_field(&identity.subject.to_oneline()),
-        Peer::Anonymous(_) | Peer::Refused(_) => "-".to_owned(),
+    let subject = match &*peer {
+        Peer::Certified(identity) => Some(identity.subject.to_oneline()),
+        Peer::Anonymous(_) | Peer::Refused(_) => None,
     };
-    let visit = Arc::new(Visit {
+    let visit = Visit {
         address,
-        user,
+        line_start: line_start(address, subject.as_deref()),
         pulse: Arc::clone(&pulse),
         log: shared.log.clone(),
         drain: Arc::clone(&shared.drain),
-    });
+    };
     let drain = Arc::clone(&shared.drain);
     let ends = Ends { pulse: &pulse, drain: &drain, credential, goaway: http2 };
     let stream = TokioIo::new(Metered::new(stream, Arc::clone(&pulse)));
+    let session = Arc::new(Conversation { shared, visit: Arc::new(visit), peer, host });
     let service = service_fn(move |request| {
-        let (shared, visit, peer) = (Arc::clone(&shared), Arc::clone(&visit), Arc::clone(&peer));
-        async move {
-            Ok::<_, std::convert::Infallible>(respond(host, &shared, &visit, &peer, request).await)
-        }
+        let session = Arc::clone(&session);
+        async move { Ok::<_, Infallible>(session.respond(request).await) }
     });
     let outcome = if http2 {
         drive(http2_builder().serve_connection(stream, service), ends).await
@@ -255,23 +255,29 @@ where
     }
 }
 
-async fn respond<H: House>(
+/// What all requests of one connection share.
+struct Conversation<H> {
+    shared: Arc<Shared<H>>,
+    visit: Arc<Visit>,
+    peer: Arc<Peer>,
     host: Host,
-    shared: &Shared<H>,
-    visit: &Arc<Visit>,
-    peer: &Arc<Peer>,
-    request: Request<Incoming>,
-) -> Response<ReplyBody> {
-    let (parts, body) = request.into_parts();
-    let asking = Asking::begin(visit, shared.request_ids.next(), &parts);
-    let reply = match host {
-        Host::Api => {
-            let caller = clarens::caller(peer, visit.address, asking.request_id());
-            shared.clarens.answer(caller, &parts, body).await
-        }
-        Host::Sandboxes => shared.sandboxes.answer(&parts).await,
-    };
-    asking.answer(reply)
+}
+
+impl<H: House> Conversation<H> {
+    async fn respond(&self, request: Request<Incoming>) -> Response<ReplyBody> {
+        let Self { shared, visit, peer, host } = self;
+        let (parts, body) = request.into_parts();
+        let request_id = shared.request_ids.next();
+        let asking = Asking::begin(visit, &request_id, parts);
+        let reply = match host {
+            Host::Api => {
+                let caller = clarens::caller(peer, visit.address, request_id);
+                shared.clarens.answer(caller, asking.parts(), body).await
+            }
+            Host::Sandboxes => shared.sandboxes.answer(asking.parts()).await,
+        };
+        asking.answer(reply)
+    }
 }
 
 fn http1_builder() -> http1::Builder {

@@ -1,11 +1,11 @@
-use super::{AccessLog, BUFFER_BYTES_MAX, Gathered, Line, user_field};
+use super::{AccessLog, BUFFER_BYTES_MAX, Gathered, Line, line_start};
+use crate::clock::Civil;
 
 const ID: &str = "0123456789abcdef0123456789abcdef";
 
 fn line<'a>(target: &'a str, agent: &'a str) -> Line<'a> {
     Line {
-        address: "192.0.2.7".parse().unwrap(),
-        user: "-",
+        start: "192.0.2.7 - - [",
         method: "GET",
         target,
         version: "HTTP/1.1",
@@ -13,14 +13,14 @@ fn line<'a>(target: &'a str, agent: &'a str) -> Line<'a> {
         bytes: 12,
         referer: b"",
         agent: agent.as_bytes(),
-        request_id: "00000000000000aa",
+        request_id: b"00000000000000aa",
         micros: 31,
     }
 }
 
 fn written(line: &Line<'_>) -> String {
-    let mut gathered = Gathered::default();
-    gathered.push(line, 784_111_777);
+    let mut gathered = Gathered { stamp: Civil::of(784_111_777).log(), ..Gathered::default() };
+    gathered.push(line);
     String::from_utf8(gathered.bytes).unwrap()
 }
 
@@ -68,20 +68,32 @@ fn a_line_stays_a_line_whatever_the_caller_says() {
 
 #[test]
 fn a_subject_is_one_field() {
+    let start = |subject| line_start("2001:db8::1".parse().unwrap(), subject);
+    assert_eq!(start(None), "2001:db8::1 - - [");
+    assert_eq!(start(Some("")), "2001:db8::1 - - [");
     assert_eq!(
-        user_field("/O=NESSSI Test/CN=Ann \"x\" %"),
-        "/O=NESSSI%20Test/CN=Ann%20%22x%22%20%25"
+        start(Some("/O=NESSSI Test/CN=Ann \"x\" %")),
+        "2001:db8::1 - /O=NESSSI%20Test/CN=Ann%20%22x%22%20%25 ["
     );
-    assert_eq!(user_field(""), "-");
+}
+
+#[test]
+fn numbers_are_decimal() {
+    for (status, bytes, micros) in [(0, 0, 9), (10, 1_234_567_890, 100), (999, u64::MAX, 0)] {
+        let line = Line { status, bytes, micros, ..line("/", "") };
+        let text = written(&line);
+        assert!(text.contains(&format!("HTTP/1.1\" {status} {bytes} \"-\"")), "{text}");
+        assert!(text.ends_with(&format!(" 00000000000000aa {micros}\n")), "{text}");
+    }
 }
 
 #[test]
 fn lines_beyond_the_bound_are_counted_and_not_kept() {
     let mut gathered = Gathered { bytes: vec![0; BUFFER_BYTES_MAX - 1], ..Gathered::default() };
-    gathered.push(&line("/", ""), 0);
+    gathered.push(&line("/", ""));
     let full = gathered.bytes.len();
     assert!(full > BUFFER_BYTES_MAX);
-    gathered.push(&line("/", ""), 0);
+    gathered.push(&line("/", ""));
     assert_eq!((gathered.bytes.len(), gathered.dropped), (full, 1));
 }
 
