@@ -109,6 +109,7 @@ impl Jobs {
         });
         settle::take_up(&core, loaded.sessions).await;
         core.repeat(watch::EVERY, watch::read_leaves);
+        core.repeat(watch::EVERY, watch::read_trees);
         core.repeat(expiry::EVERY, expiry::expire);
         core.repeat(expiry::FORGET_EVERY, expiry::forget);
         Ok(Self { core })

@@ -39,6 +39,11 @@ pub(crate) struct Job {
     phase: Phase,
 }
 
+/// The answer to one who starts a second job in a session: the first is to be adopted.
+fn already() -> Failure {
+    Failure::new(Errno::ALREADY, "a job was started in this session")
+}
+
 #[derive(Debug)]
 enum Phase {
     /// The shepherd has not reported yet; peer and request to be answered.
@@ -62,6 +67,13 @@ impl Job {
             Phase::Starting(..) => self.report.as_ref().map(|report| report.as_fd()),
             Phase::Running | Phase::Refused | Phase::Ending(..) => None,
         }
+    }
+
+    /// Its shepherd as it is now, while that watches.
+    pub(crate) fn shepherd_process(&self) -> Option<Process> {
+        let watches = matches!(self.phase, Phase::Running);
+        let process = Process::read(self.shepherd.pid().as_raw_pid()).filter(|_| watches)?;
+        (process.start_ticks == self.identity.start_ticks).then_some(process)
     }
 
     /// When its sweep wants the next step.
@@ -103,7 +115,7 @@ impl Manager {
         command.check().map_err(|error| invalid(error.to_string()))?;
         let Command::Argv(argv) = command else { return Err(invalid("no arguments".into())) };
         if self.jobs.contains_key(&session) {
-            return Err(Failure::new(Errno::EXIST, "a job was started in this session"));
+            return Err(already());
         }
         let leaf =
             Leaf::take(descriptors).ok_or_else(|| invalid("wrong number of descriptors".into()))?;
@@ -117,6 +129,7 @@ impl Manager {
             sandbox_bytes_max,
             umask: self.umask(umask_default),
             files_max: self.files_max,
+            boot_id: self.boot_id.clone(),
         };
         let (shepherd, report) = shepherd::start(&order, &sandbox, leaf.as_ref())?;
         let identity = self.identify(&shepherd);
@@ -157,7 +170,7 @@ impl Manager {
             }
             Report::Guarded => {
                 job.phase = Phase::Refused;
-                Failure::new(Errno::EXIST, "a job was started in this session").message()
+                already().message()
             }
             Report::Refused(errno, text) => {
                 job.phase = Phase::Refused;
@@ -260,10 +273,14 @@ impl Manager {
         let tag = Tag::parse(tag).map_err(|error| Failure::new(Errno::INVAL, error.to_string()))?;
         if let Some(job) = self.jobs.get_mut(&session) {
             job.watchers.insert(peer);
-            return plain(FromJobmanager::Adopted {});
+            return plain(FromJobmanager::Adopted { shepherd: job.identity.clone() });
         }
         let family = Family { head: None, marker: shepherd::marker(&tag) };
-        if let Some(shepherd) = self.hold(identity) {
+        let held = match identity.pid {
+            0 => self.hold_marked(&session),
+            _ => self.hold(identity).map(|shepherd| (shepherd, identity.clone())),
+        };
+        if let Some((shepherd, identity)) = held {
             let job = Job {
                 watchers: BTreeSet::from([peer]),
                 shepherd,
@@ -276,13 +293,25 @@ impl Manager {
                 phase: Phase::Running,
             };
             self.jobs.insert(session, job);
-            return plain(FromJobmanager::Adopted {});
+            return plain(FromJobmanager::Adopted { shepherd: identity });
         }
         if identity.boot_id == self.boot_id {
             // Its tree may have outlived it, if it was killed while nobody looked.
             crate::sweep::end_now(&family);
         }
         self.read_record(&session)
+    }
+
+    /// The shepherd that the session's guard names. Any job of the account may have written there,
+    /// so the process must be a shepherd by all that can be seen of it, and no other job's.
+    fn hold_marked(&self, session: &SessionId) -> Option<(Child, ShepherdId)> {
+        let mark = self.private_of(session)?.read_mark(shepherd::MARK_BYTES_MAX).ok()??;
+        let identity = shepherd::marked(&mark)?;
+        let held = self.hold(&identity)?;
+        let process = Process::read(held.pid().as_raw_pid())?;
+        let fits = process.session == process.pid && process.is_own_named(shepherd::NAME);
+        let is_anothers = self.jobs.values().any(|job| job.identity == identity);
+        (fits && !is_anothers).then_some((held, identity))
     }
 
     /// The living process that is exactly that shepherd.
@@ -323,15 +352,16 @@ impl Manager {
 
     /// Whether the start guard stands in the session's sandbox.
     fn is_guarded(&self, session: &SessionId) -> bool {
-        let sandbox = self.account.sandbox(session);
-        let private = sandbox.and_then(|sandbox| PrivateDir::open(&sandbox));
-        private.is_ok_and(|private| private.is_guarded())
+        self.private_of(session).is_some_and(|private| private.is_guarded())
+    }
+
+    fn private_of(&self, session: &SessionId) -> Option<PrivateDir> {
+        PrivateDir::open(&self.account.sandbox(session).ok()?).ok()
     }
 
     /// What the sandbox says of the job's end, if it can be read as a record.
     fn record_of(&self, session: &SessionId) -> Option<String> {
-        let private = PrivateDir::open(&self.account.sandbox(session).ok()?).ok()?;
-        let bytes = private.read_record(RECORD_BYTES_MAX).ok()??;
+        let bytes = self.private_of(session)?.read_record(RECORD_BYTES_MAX).ok()??;
         String::from_utf8(bytes).ok().filter(|text| EndRecord::parse(text).is_ok())
     }
 

@@ -39,6 +39,7 @@ mod scan;
 mod shepherd;
 mod sweep;
 mod umask;
+mod usage;
 mod workers;
 
 use nesssi_session::AccountDir;

@@ -19,6 +19,7 @@ use crate::helpers::Helpers;
 use crate::jobs::Job;
 use crate::peers::Peers;
 use crate::requests::permits;
+use crate::usage::Usage;
 use crate::workers::Workers;
 use crate::{clock, log, umask};
 
@@ -96,6 +97,7 @@ pub(crate) struct Manager {
     pub(crate) workers: Workers,
     pub(crate) helpers: Helpers,
     pub(crate) follows: Follows,
+    pub(crate) usage: Usage,
     control: Channel,
     umask: Option<Option<u32>>,
 }
@@ -123,6 +125,7 @@ impl Manager {
             workers: Workers::default(),
             helpers: Helpers::default(),
             follows: Follows::default(),
+            usage: Usage::default(),
             control,
             umask: None,
         })

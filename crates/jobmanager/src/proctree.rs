@@ -1,6 +1,7 @@
 //! The processes of this machine as `/proc` shows them, and who descends from whom.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ffi::CStr;
 use std::io::Read as _;
 
 use rustix::io::Errno;
@@ -77,6 +78,18 @@ impl Process {
         }
     }
 
+    /// Whether the system shows it under this name, and as wholly this account's.
+    pub(crate) fn is_own_named(&self, name: &CStr) -> bool {
+        let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", self.pid)) else {
+            return false;
+        };
+        let line = |word: &str| status.lines().find_map(|line| line.strip_prefix(word));
+        let own = rustix::process::geteuid().as_raw().to_string();
+        let is_own = |uids: &str| uids.split_ascii_whitespace().all(|uid| uid == own);
+        line("Name:\t").map(str::as_bytes) == Some(name.to_bytes())
+            && line("Uid:\t").is_some_and(is_own)
+    }
+
     /// Whether its environment, as it was started with, has this `NAME=value`.
     pub(crate) fn has_marker(&self, marker: &str) -> bool {
         let mut environment = Vec::new();
@@ -112,6 +125,28 @@ pub(crate) fn descendants(all: &[Process], roots: &[i32]) -> Vec<Process> {
             return found;
         }
     }
+}
+
+/// CPU microseconds of each root's tree: what it has waited for, and all that descend from it. The
+/// roots were read before `all`, so that nothing is counted both as living and as waited for.
+pub(crate) fn tree_usec(roots: &[Process], all: &[Process]) -> Vec<u64> {
+    let mut children: HashMap<i32, Vec<&Process>> = HashMap::new();
+    for process in all {
+        children.entry(process.parent).or_default().push(process);
+    }
+    let sum = |root: &Process| {
+        let mut usec = root.children_usec;
+        let mut waiting = vec![root.pid];
+        while let Some(parent) = waiting.pop() {
+            // Taken out: each process counts once, whatever changed while it was looked at.
+            for child in children.remove(&parent).unwrap_or_default() {
+                usec += child.cpu_usec;
+                waiting.push(child.pid);
+            }
+        }
+        usec
+    };
+    roots.iter().map(sum).collect()
 }
 
 #[cfg(test)]

@@ -26,7 +26,8 @@ pub fn permits(kind: &ChannelKind, request: &ToJobmanager) -> bool {
         | Ask::Unfollow { .. }
         | Ask::Remove { .. }
         | Ask::ReadRecord { .. }
-        | Ask::Files { .. } => *kind != (ChannelKind::Discover {}),
+        | Ask::Files { .. }
+        | Ask::Usage { .. } => *kind != (ChannelKind::Discover {}),
         Ask::Scan { .. } => *kind == (ChannelKind::Discover {}),
     }
 }
@@ -124,6 +125,7 @@ impl Manager {
                 self.enqueue(peer, id, Work::Remove(session))
             }
             Ask::ReadRecord { session } => self.read_record(&SessionId::parse(&session)?),
+            Ask::Usage { sessions } => self.usage_of(&sessions),
             Ask::StartWorker { .. } => self.start_worker(peer, request, descriptors),
             Ask::KillWorker { worker } => self.kill_worker(peer, id, worker),
             Ask::Scan { .. } => self.enqueue(peer, id, Work::scan(request)),

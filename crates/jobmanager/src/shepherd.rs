@@ -6,9 +6,11 @@
 
 mod watch;
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nesssi_job::Tag;
+use nesssi_privsep::messages::ShepherdId;
 use nesssi_privsep::{Child, SpawnError};
 use nesssi_session::Sandbox;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
@@ -30,6 +32,8 @@ pub(crate) struct Order {
     pub(crate) umask: u32,
     /// The limit of open files that this process was started with.
     pub(crate) files_max: rustix::process::Rlimit,
+    /// This run of the machine.
+    pub(crate) boot_id: String,
 }
 
 /// What a shepherd tells its jobmanager.
@@ -49,6 +53,28 @@ pub(crate) enum Report {
 const EXIT_RECORDED: i32 = 0;
 const EXIT_NOT_STARTED: i32 = 1;
 const EXIT_UNRECORDED: i32 = 3;
+
+/// What the system shows as a shepherd's name.
+pub(crate) const NAME: &CStr = c"nesssi-shepherd";
+
+/// Longest mark of a guard.
+pub(crate) const MARK_BYTES_MAX: usize = 256;
+
+/// What a shepherd writes into its guard, for a jobmanager that does not know it.
+fn mark(identity: &ShepherdId) -> String {
+    format!("{} {} {}\n", identity.pid, identity.start_ticks, identity.boot_id)
+}
+
+/// Whom a mark names. Any job of the account can have written it: to be held against the process.
+pub(crate) fn marked(mark: &[u8]) -> Option<ShepherdId> {
+    let words: Vec<&str> = std::str::from_utf8(mark).ok()?.strip_suffix('\n')?.split(' ').collect();
+    let [pid, start_ticks, boot_id] = words.try_into().ok()?;
+    Some(ShepherdId {
+        pid: pid.parse().ok()?,
+        start_ticks: start_ticks.parse().ok()?,
+        boot_id: boot_id.to_owned(),
+    })
+}
 
 /// Whether a shepherd that ended with this code has seen its job to the end.
 pub(crate) fn is_orderly(code: i32) -> bool {
@@ -121,3 +147,6 @@ impl Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

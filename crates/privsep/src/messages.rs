@@ -335,7 +335,8 @@ variants! {
             /// As in `Prepare`.
             umask_default: u32,
         },
-        /// Watch a shepherd that another jobmanager started. Answered `Adopted`, or `Ended` if it has ended, or `Gone` if it left no record.
+        /// Watch a shepherd that another jobmanager started. Answered `Adopted`, or `Ended` if it has ended, or `Gone` if it
+        /// left no record. With pid 0 nobody knows the shepherd: the start guard in the sandbox says which it is.
         3 => Adopt {
             /// The session.
             session: String,
@@ -425,6 +426,11 @@ variants! {
             /// How many at most.
             entries_max: u32,
         },
+        /// CPU use of running jobs by their shepherds' process trees, in bulk. Answered `Usage`, one item for each in order.
+        15 => Usage {
+            /// The sessions.
+            sessions: Vec<String>,
+        },
     }
 }
 
@@ -468,7 +474,10 @@ variants! {
             shepherd: ShepherdId,
         },
         /// To `Adopt`.
-        3 => Adopted {},
+        3 => Adopted {
+            /// The shepherd, which the one who asked may not have known.
+            shepherd: ShepherdId,
+        },
         /// To `Adopt` and `ReadRecord`, or unasked: the job has ended and its shepherd is gone.
         4 => Ended {
             /// The session.
@@ -555,6 +564,11 @@ variants! {
             errno: i32,
             /// What failed, for the log.
             text: String,
+        },
+        /// To `Usage`: CPU microseconds; `None` is no running job.
+        17 => Usage {
+            /// One item for each session asked.
+            cpu_usec: Vec<Option<u64>>,
         },
     }
 }

@@ -2,20 +2,26 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::sandbox::{Sandbox, SandboxError, open_beneath, read_all, write_all};
 
 const NAME: &str = ".nesssi";
 const GUARD: &str = "started";
+/// In the guard: who has set it.
+const MARK: &str = "shepherd";
 const RECORD: &str = "record";
 const RECORD_NEW: &str = "record.new";
 const LOG: &str = "shepherd.log";
 
 /// Bytes set aside for the record before the job starts, so that a full disk cannot lose it.
 const RESERVE_BYTES: u64 = 4096;
+
+/// Counts the guards that this process has begun to make: each has a name of its own until it stands.
+static GUARDS_MADE: AtomicU32 = AtomicU32::new(0);
 
 /// An open handle of a sandbox's private directory.
 #[derive(Debug)]
@@ -52,17 +58,72 @@ impl PrivateDir {
 
     /// Sets the start guard: `true` for the one who set it, `false` for everybody after.
     ///
+    /// The guard appears with its `mark` in it, in one step: nobody ever sees it without. That it
+    /// stands is durable; the mark names a process, and need not outlive this run of the machine.
+    ///
     /// # Errors
     /// The system's.
-    pub fn set_guard(&self) -> Result<bool, SandboxError> {
-        match rustix::fs::mkdirat(&self.directory, GUARD, Mode::RWXU) {
-            Ok(()) => {
-                rustix::fs::fsync(&self.directory)?;
-                Ok(true)
+    pub fn set_guard(&self, mark: &str) -> Result<bool, SandboxError> {
+        if self.is_guarded() {
+            return Ok(false);
+        }
+        let turn = GUARDS_MADE.fetch_add(1, Ordering::Relaxed);
+        let new = format!("{GUARD}.{}.{turn}", std::process::id());
+        let set = self.fill_guard(&new, mark).and_then(|()| self.place_guard(&new));
+        if set == Ok(true) {
+            rustix::fs::fsync(&self.directory)?;
+        } else {
+            self.discard_guard(&new);
+        }
+        set
+    }
+
+    fn fill_guard(&self, new: &str, mark: &str) -> Result<(), SandboxError> {
+        match rustix::fs::mkdirat(&self.directory, new, Mode::RWXU) {
+            // One of this pid that died before it was done has left it.
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let guard = open_beneath(self.directory.as_fd(), Path::new(new), flags)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = rustix::fs::openat(&guard, MARK, flags | OFlags::CLOEXEC, mode)?;
+        write_all(&file, mark.as_bytes())
+    }
+
+    /// Gives the filled directory the guard's name, unless that is taken.
+    fn place_guard(&self, new: &str) -> Result<bool, SandboxError> {
+        let (directory, flags) = (&self.directory, RenameFlags::NOREPLACE);
+        let placed = match rustix::fs::renameat_with(directory, new, directory, GUARD, flags) {
+            // A file system without it replaces no directory that has something in it, as a guard has.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                rustix::fs::renameat(directory, new, directory, GUARD)
             }
-            Err(Errno::EXIST) => Ok(false),
+            other => other,
+        };
+        match placed {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST | Errno::NOTEMPTY) => Ok(false),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// What cannot be removed goes with the sandbox.
+    fn discard_guard(&self, new: &str) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        if let Ok(guard) = open_beneath(self.directory.as_fd(), Path::new(new), flags) {
+            rustix::fs::unlinkat(&guard, MARK, AtFlags::empty()).unwrap_or_default();
+        }
+        rustix::fs::unlinkat(&self.directory, new, AtFlags::REMOVEDIR).unwrap_or_default();
+    }
+
+    /// The guard's mark: a regular file of the account, not over `bytes_max`. `None` if there is none.
+    ///
+    /// # Errors
+    /// [`SandboxError::Refused`] for anything else that stands there.
+    pub fn read_mark(&self, bytes_max: usize) -> Result<Option<Vec<u8>>, SandboxError> {
+        self.read_regular(&format!("{GUARD}/{MARK}"), bytes_max)
     }
 
     /// Whether the guard stands: the payload may have been started.
@@ -130,7 +191,11 @@ impl PrivateDir {
     /// # Errors
     /// [`SandboxError::Refused`] for anything else that stands there.
     pub fn read_record(&self, bytes_max: usize) -> Result<Option<Vec<u8>>, SandboxError> {
-        let opened = match open_regular(&self.directory, RECORD, self.owner) {
+        self.read_regular(RECORD, bytes_max)
+    }
+
+    fn read_regular(&self, path: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, SandboxError> {
+        let opened = match open_regular(&self.directory, path, self.owner) {
             Err(SandboxError::Absent) => return Ok(None),
             other => other?,
         };

@@ -112,7 +112,11 @@ pub(super) fn remove_leaf_later(core: &Arc<Core>, name: String) {
 fn judge(job: &Job, testimony: Option<&EndRecord>, leaf_usec: u64) -> JobEnd {
     let now = now_ms();
     let by_bulk_read = job.measured.map_or(0, |(cpu_usec, _)| cpu_usec);
-    let measured = leaf_usec.max(by_bulk_read);
+    // Where there is no leaf, both figures are sums over the same tree, and the last one counts.
+    let measured = match testimony {
+        Some(_) if !job.leaf => 0,
+        _ => leaf_usec.max(by_bulk_read),
+    };
     let wall_here = now.saturating_sub(job.started_ms.unwrap_or(now)).saturating_mul(1000);
     let (state, reason) = state_and_reason(job, testimony);
     JobEnd {

@@ -318,16 +318,16 @@ async fn conclude(
         && known.phase != Phase::Running;
     settled(core, number);
     match found {
-        JobFound::Adopted if known.phase == Phase::Running => {
+        JobFound::Adopted(_) if known.phase == Phase::Running => {
             let asked =
                 core.table().job_mut(number).is_some_and(|job| job.cancel_asked_ms.is_some());
             if asked {
                 cancel::send(core, number);
             }
         }
-        JobFound::Adopted => {
+        JobFound::Adopted(shepherd) => {
             core.table().take_slot(number);
-            start::started(core, number, unknown_shepherd(core)).await;
+            start::started(core, number, shepherd).await;
         }
         JobFound::Ended(record) => over(core, number, &known, record),
         JobFound::Gone { .. } if never_started => again(core, number, known).await,

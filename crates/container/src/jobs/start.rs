@@ -18,6 +18,9 @@ use crate::link::{AskError, JobStart, Jobmanager, Leaf};
 /// How long a job at the head of the queue waits after its account could not be had.
 const START_AGAIN: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 2_000 });
 
+/// What a jobmanager answers that is asked to start a second job in a session.
+const ALREADY: i32 = rustix::io::Errno::ALREADY.raw_os_error();
+
 /// What a job's processes are told of where programs are.
 const JOB_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
@@ -169,6 +172,11 @@ pub(super) async fn start_on(
     match jobmanager.prepare_and_start(start, leaf).await {
         Ok(shepherd) => {
             started(core, number, shepherd).await;
+            Ok(())
+        }
+        Err(AskError::Failed { errno: ALREADY, .. }) => {
+            tracing::warn!("a job had been started before this was known");
+            settle::one(core, number, "it was started before");
             Ok(())
         }
         Err(AskError::Failed { errno, text }) => {

@@ -483,11 +483,34 @@ async fn a_death_between_the_start_and_its_record_finds_the_job_running() {
     for name in ["journal.sqlite", "journal.sqlite-wal"] {
         std::fs::copy(copy.path().join(name), journal.with_file_name(name)).unwrap();
     }
+    // Neither the jobmanager that started it lives: only its guard names its shepherd.
+    machine.standin.kill_jobmanager("alice");
     let second = machine.gatekeeper().await;
     second.until_state(&session, JobState::Running).await;
+    let shepherd = machine.standin.state().sandboxes[&session].shepherd.clone().unwrap();
+    assert_eq!(machine.standin.state().adopted, [0]);
+    second.jobs.give_up().await;
+
+    // The name was journaled: the third one asks for it.
+    machine.standin.kill_jobmanager("alice");
+    let third = machine.gatekeeper().await;
+    wait(|| machine.standin.count("adopt") == 2, "adopted once more").await;
+    assert_eq!(machine.standin.state().adopted, [0, shepherd.pid]);
+    assert_eq!(third.state(&session), "running");
     machine.standin.end(&session, &record("exited", Some(0), None, 0));
-    second.until_state(&session, JobState::Done).await;
+    third.until_state(&session, JobState::Done).await;
     assert_eq!(machine.standin.state().sandboxes[&session].starts, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_was_overtaken_by_an_earlier_one_adopts_that() {
+    let machine = Machine::new();
+    let gatekeeper = machine.gatekeeper().await;
+    machine.standin.state().overtaken = true;
+    let session = gatekeeper.submit(&gatekeeper.alice().await).await.unwrap();
+    gatekeeper.until_state(&session, JobState::Running).await;
+    machine.standin.end(&session, &record("exited", Some(0), None, 0));
+    gatekeeper.until_state(&session, JobState::Done).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -624,6 +647,17 @@ async fn without_leaves_jobs_run_and_end_too() {
     let gatekeeper = machine.gatekeeper().await;
     let session = gatekeeper.submit(&gatekeeper.alice().await).await.unwrap();
     assert_eq!(gatekeeper.member(&session, "cpu_seconds"), Value::Nil);
+    // Its account's process says what it uses; one request for all jobs of the account.
+    let other = gatekeeper.submit(&gatekeeper.alice().await).await.unwrap();
+    machine.standin.state().usage.insert(session.clone(), 800_000);
+    let measured = || gatekeeper.member(&session, "cpu_seconds");
+    wait(|| measured() == Value::Double(0.8), "measured").await;
+    assert_eq!(gatekeeper.member(&other, "cpu_seconds"), Value::Nil);
+    assert_eq!(machine.standin.state().usage_asked.last().unwrap(), &[session.clone(), other]);
+    // Nothing follows from it; what its shepherd says at the end is the last word.
+    machine.standin.state().usage.insert(session.clone(), 9_900_000);
+    wait(|| measured() == Value::Double(9.9), "measured again").await;
+    assert_eq!(gatekeeper.state(&session), "running");
     machine.standin.end(&session, &record("over_cpu", None, Some(9), 1_200_000));
     gatekeeper.until_state(&session, JobState::OverLimit).await;
     assert_eq!(gatekeeper.member(&session, "cpu_seconds"), Value::Double(1.2));

@@ -1,14 +1,17 @@
 //! The backstop: once a second, one bulk read of all leaves. It gives running jobs' CPU figures, and
-//! ends what its shepherd should have ended and did not.
+//! ends what its shepherd should have ended and did not. Of jobs without a leaf their account's
+//! process gives the figures, and nothing follows from them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nesssi_privsep::messages::LeafFacts;
+use nesssi_privsep::messages::{LeafFacts, Seal};
 
 use super::table::{Job, Number, Phase};
 use super::{Core, finish, settle};
 use crate::clock::now_ms;
+use crate::link::Jobmanager;
 
 /// How often the leaves are read.
 pub(super) const EVERY: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 1000 });
@@ -50,6 +53,66 @@ pub(super) async fn read_leaves(core: Arc<Core>) {
             }
             Err(error) => {
                 tracing::warn!(%error, "the leaves could not be read");
+                return;
+            }
+        }
+    }
+}
+
+/// How many jobs one request to a jobmanager names.
+const TREES_PER_READ: usize = 2048;
+
+/// How long a jobmanager may take to say what its jobs have used: its jobs go without a figure.
+const TREES_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Jobs of one account, by number and session.
+type Trees = Vec<(Number, String)>;
+
+/// One round for the jobs that have no leaf: each account's process is asked at the same time, so
+/// that one that does not answer holds up no other for long.
+pub(super) async fn read_trees(core: Arc<Core>) {
+    let mut accounts: HashMap<(String, u32), (Seal, Trees)> = HashMap::new();
+    {
+        let table = core.table();
+        for entry in table.running.iter().filter_map(|number| table.get(*number)) {
+            let watched = |job: &Job| !job.leaf && job.phase == Phase::Running;
+            if entry.job.as_ref().is_some_and(watched) {
+                let key = (entry.seal.account.clone(), entry.seal.uid);
+                let (_, jobs) = accounts.entry(key).or_insert((entry.seal.clone(), Vec::new()));
+                jobs.push((entry.number, entry.id.reveal().to_owned()));
+            }
+        }
+    }
+    let mut asked = tokio::task::JoinSet::new();
+    for (seal, jobs) in accounts.into_values() {
+        // Where no channel is open, settling opens one.
+        if let Some(jobmanager) = core.needs.channels.open_any(&seal) {
+            let core = Arc::clone(&core);
+            asked.spawn(tokio::time::timeout(TREES_PATIENCE, async move {
+                read_account(&core, &jobmanager, &jobs).await;
+            }));
+        }
+    }
+    while asked.join_next().await.is_some() {}
+}
+
+async fn read_account(core: &Core, jobmanager: &Jobmanager, jobs: &[(Number, String)]) {
+    for group in jobs.chunks(TREES_PER_READ) {
+        let sessions = group.iter().map(|(_, session)| session.clone()).collect();
+        match jobmanager.usage(sessions, TREES_PATIENCE).await {
+            Ok(usage) => {
+                let now_ms = now_ms();
+                let mut table = core.table();
+                for ((number, _), cpu_usec) in group.iter().zip(usage) {
+                    let job = table.job_mut(*number).filter(|job| job.phase == Phase::Running);
+                    if let (Some(job), Some(cpu_usec)) = (job, cpu_usec) {
+                        job.measured = Some((cpu_usec, now_ms));
+                    }
+                }
+            }
+            Err(error) => {
+                let account = &jobmanager.facts().name;
+                tracing::debug!(account, %error, "an account's jobs could not be measured");
                 return;
             }
         }

@@ -138,6 +138,14 @@ impl Channels {
         lock(&self.shared.table).start.get(account).filter(|open| !open.is_closed()).cloned()
     }
 
+    /// Any open channel to the process of a seal's account; nothing is opened for it.
+    #[must_use]
+    pub fn open_any(&self, seal: &Seal) -> Option<Jobmanager> {
+        let key = (seal.account.clone(), seal.uid);
+        let started = || self.open_start(&seal.account).filter(|open| open.facts().uid == seal.uid);
+        self.tended(&key).or_else(started)
+    }
+
     fn started(&self, grant: &Grant) -> Option<Jobmanager> {
         let table = lock(&self.shared.table);
         let open = table.start.get(&grant.account).filter(|open| !open.is_closed())?;

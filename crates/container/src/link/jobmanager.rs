@@ -107,8 +107,8 @@ pub struct WorkerStart {
 /// What a jobmanager knows of a job that it did not just start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobFound {
-    /// Its shepherd lives, and is watched from now on.
-    Adopted,
+    /// Its shepherd lives, is this, and is watched from now on.
+    Adopted(ShepherdId),
     /// It has ended; the record's text, empty if there is none.
     Ended(String),
     /// No shepherd, no record.
@@ -233,6 +233,24 @@ impl Jobmanager {
     pub async fn read_record(&self, session: &str) -> Result<JobFound, AskError> {
         let message = ToJobmanager::ReadRecord { session: session.to_owned() };
         job_found(self.link.ask(&message, &[]).await?)
+    }
+
+    /// CPU microseconds of running jobs by their process trees, one item for each; `None` is no
+    /// running job.
+    ///
+    /// # Errors
+    /// [`AskError::Unfit`] where the answer has another length.
+    pub async fn usage(
+        &self,
+        sessions: Vec<String>,
+        patience: Duration,
+    ) -> Result<Vec<Option<u64>>, AskError> {
+        let count = sessions.len();
+        let asked = self.link.send(&ToJobmanager::Usage { sessions }, &[]).await?;
+        match unfailed(asked.within(patience).wait().await?)?.message {
+            FromJobmanager::Usage { cpu_usec } if cpu_usec.len() == count => Ok(cpu_usec),
+            _ => Err(AskError::Unfit),
+        }
     }
 
     /// Begins to end a job.
@@ -497,7 +515,7 @@ fn listing(answer: Received<FromJobmanager>) -> Result<(Vec<Entry>, bool), AskEr
 
 fn job_found(answer: Received<FromJobmanager>) -> Result<JobFound, AskError> {
     match unfailed(answer)?.message {
-        FromJobmanager::Adopted {} => Ok(JobFound::Adopted),
+        FromJobmanager::Adopted { shepherd } => Ok(JobFound::Adopted(shepherd)),
         FromJobmanager::Ended { record, .. } => Ok(JobFound::Ended(record)),
         FromJobmanager::Gone { guarded } => Ok(JobFound::Gone { guarded }),
         _ => Err(AskError::Unfit),

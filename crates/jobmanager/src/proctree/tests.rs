@@ -1,3 +1,5 @@
+use std::ffi::CString;
+
 use super::*;
 
 fn process(pid: i32, parent: i32) -> Process {
@@ -34,4 +36,26 @@ fn descendants_are_found_in_any_order() {
     let mut found: Vec<i32> = descendants(&all, &[3]).iter().map(|process| process.pid).collect();
     found.sort_unstable();
     assert_eq!(found, [4, 5]);
+}
+
+#[test]
+fn a_trees_use_is_summed_once_for_each() {
+    // Each has used 10 ticks itself and with its children, of which 7 were its children's.
+    let all =
+        [process(5, 4), process(4, 3), process(3, 1), process(7, 6), process(6, 1), process(9, 1)];
+    let roots = [process(3, 1), process(6, 1), process(8, 1)];
+    let ticks: Vec<u64> = tree_usec(&roots, &all).iter().map(|usec| usec / TICK_USEC).collect();
+    assert_eq!(ticks, [7 + 10 + 10, 7 + 10, 7]);
+    // What looks like a circle, since it was not looked at in one moment, ends.
+    let circle = [process(4, 5), process(5, 4), process(4, 3)];
+    assert_eq!(tree_usec(&[process(3, 1)], &circle)[0] / TICK_USEC, 7 + 30);
+}
+
+#[test]
+fn a_process_is_known_by_name_and_account() {
+    let own = Process::own().unwrap();
+    let name = std::fs::read_to_string("/proc/self/comm").unwrap();
+    assert!(own.is_own_named(&CString::new(name.trim()).unwrap()));
+    assert!(!own.is_own_named(c"nesssi-shepherd"));
+    assert!(!own.is_own_named(c""));
 }

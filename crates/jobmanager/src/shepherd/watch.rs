@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::time::{Duration, Instant};
 
 use nesssi_job::{EndReason, EndRecord};
+use nesssi_privsep::messages::ShepherdId;
 use nesssi_privsep::signals::{Signal, SignalFd};
 use nesssi_privsep::{Child, Command, Spawn, SpawnError, door};
 use nesssi_session::{PrivateDir, Reserve, Sandbox, SandboxError};
@@ -51,7 +52,7 @@ pub(super) fn shepherd(
     leaf: Option<&(OwnedFd, Leaf)>,
     report: BorrowedFd<'_>,
 ) -> i32 {
-    match prepare(sandbox, order.umask) {
+    match prepare(sandbox, order) {
         Ok(fold) => Watch::new(order, sandbox, leaf, fold).run(report),
         Err(refusal) => {
             refusal.send(report);
@@ -69,7 +70,7 @@ struct Fold {
     stderr: OwnedFd,
 }
 
-fn prepare(sandbox: &Sandbox, umask: u32) -> Result<Fold, Report> {
+fn prepare(sandbox: &Sandbox, order: &Order) -> Result<Fold, Report> {
     let refused = |what: &str, errno: i32, error: &dyn std::fmt::Display| {
         Report::Refused(errno, format!("{what}: {error}"))
     };
@@ -79,7 +80,7 @@ fn prepare(sandbox: &Sandbox, umask: u32) -> Result<Fold, Report> {
     rustix::process::setsid().map_err(system("setsid"))?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(system("PR_SET_CHILD_SUBREAPER"))?;
-    rustix::thread::set_name(c"nesssi-shepherd").map_err(system("PR_SET_NAME"))?;
+    rustix::thread::set_name(super::NAME).map_err(system("PR_SET_NAME"))?;
     let signals = SignalFd::new(&[
         Signal::TERM,
         Signal::HUP,
@@ -91,12 +92,19 @@ fn prepare(sandbox: &Sandbox, umask: u32) -> Result<Fold, Report> {
     ])
     .map_err(|error| refused("signalfd", error.raw_os_error().unwrap_or(0), &error))?;
     let private = PrivateDir::open(sandbox).map_err(disk("private directory"))?;
-    if !private.set_guard().map_err(disk("start guard"))? {
+    let own = Process::own().ok_or_else(|| refused("/proc", 0, &"does not show this process"))?;
+    let identity = ShepherdId {
+        pid: std::process::id(),
+        start_ticks: own.start_ticks,
+        boot_id: order.boot_id.clone(),
+    };
+    // Whoever finds the guard finds this process, which has its name and session by now.
+    if !private.set_guard(&super::mark(&identity)).map_err(disk("start guard"))? {
         return Err(Report::Guarded);
     }
     let reserve = private.reserve_record().map_err(disk("room for the record"))?;
-    let stdout = sandbox.create_output("stdout", umask).map_err(disk("stdout"))?;
-    let stderr = sandbox.create_output("stderr", umask).map_err(disk("stderr"))?;
+    let stdout = sandbox.create_output("stdout", order.umask).map_err(disk("stdout"))?;
+    let stderr = sandbox.create_output("stderr", order.umask).map_err(disk("stderr"))?;
     leave_the_others(&private).map_err(system("standard descriptors"))?;
     Ok(Fold { private, reserve, signals, stdout, stderr })
 }

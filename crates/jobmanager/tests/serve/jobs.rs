@@ -19,6 +19,25 @@ fn adopt(peer: &Peer, session: &SessionId, shepherd: &ShepherdId) -> FromJobmana
     })
 }
 
+fn adopted(shepherd: &ShepherdId) -> FromJobmanager {
+    FromJobmanager::Adopted { shepherd: shepherd.clone() }
+}
+
+/// One who knows of the job and not of its shepherd.
+fn adopt_unknown(peer: &Peer, session: &SessionId) -> FromJobmanager {
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let boot_id = boot_id.trim().to_owned();
+    adopt(peer, session, &ShepherdId { pid: 0, start_ticks: 0, boot_id })
+}
+
+fn usage(peer: &Peer, sessions: &[&str]) -> Vec<Option<u64>> {
+    let sessions = sessions.iter().map(|session| (*session).to_owned()).collect();
+    match peer.ask(&ToJobmanager::Usage { sessions }) {
+        FromJobmanager::Usage { cpu_usec } => cpu_usec,
+        other => panic!("{other:?}"),
+    }
+}
+
 fn cancel(peer: &Peer, session: &SessionId) -> FromJobmanager {
     peer.ask(&ToJobmanager::CancelJob { session: session.reveal().to_owned() })
 }
@@ -218,7 +237,7 @@ fn a_job_outlives_its_jobmanager_and_is_adopted() {
     let successor = world.start();
     let peer = successor.tender();
     let begun = Instant::now();
-    assert_eq!(adopt(&peer, &session, &shepherd), FromJobmanager::Adopted {});
+    assert_eq!(adopt(&peer, &session, &shepherd), adopted(&shepherd));
     assert_eq!(errno(&read_record(&peer, &session)), Errno::BUSY.raw_os_error());
     assert!(matches!(adopt(&peer, &other, &gone), FromJobmanager::Ended { .. }));
     assert!(!peer.poll(Duration::from_millis(100)), "it has not ended");
@@ -227,6 +246,131 @@ fn a_job_outlives_its_jobmanager_and_is_adopted() {
     assert_eq!((record.reason, record.exit_code), (EndReason::Exited, Some(7)));
     assert!(begun.elapsed() < Duration::from_secs(20));
     assert!(matches!(read_record(&peer, &session), FromJobmanager::Ended { .. }));
+}
+
+#[test]
+fn a_job_whose_shepherd_nobody_noted_is_adopted_by_its_guard() {
+    let world = World::new();
+    let jobmanager = world.start();
+    let peer = jobmanager.starter();
+    let session = peer.prepare();
+    let script = "echo 1 >> runs; while ! test -e go; do sleep 0.02; done";
+    peer.send(&Ask::sh(script).message(&session), &[]);
+    let guard = world.path(&session).join(".nesssi/started");
+    wait_for("the guard", || guard.exists().then_some(()));
+    // Whether the answer to the start was on its way or not: nobody has read it.
+    jobmanager.kill();
+
+    let successor = world.start();
+    let peer = successor.starter();
+    assert_eq!(read_record(&peer, &session), FromJobmanager::Gone { guarded: true });
+    let FromJobmanager::Adopted { shepherd } = adopt_unknown(&peer, &session) else {
+        panic!("its guard did not lead to it")
+    };
+    assert!(lives(shepherd.pid.cast_signed()));
+    assert_eq!(adopt(&peer, &session, &shepherd), adopted(&shepherd));
+    world.number(&session, "runs");
+    let again = peer.ask(&Ask::sh("echo 1 >> runs").message(&session));
+    assert_eq!(errno(&again), Errno::ALREADY.raw_os_error());
+    assert!(!peer.poll(Duration::from_millis(100)), "it has not ended");
+    fs::write(world.path(&session).join("go"), "").unwrap();
+    let record = peer.end(&session);
+    assert_eq!(JobState::from_end(Some(&record)), JobState::Done, "{record:?}");
+    assert_eq!(world.read(&session, "runs"), "1\n");
+}
+
+#[test]
+fn a_guard_that_was_forged_leads_to_no_process() {
+    let world = World::new();
+    let jobmanager = world.start();
+    let peer = jobmanager.starter();
+    let (other, shepherd) = peer.start(Ask::sh("echo $$ > pid; sleep 1000"));
+    let payload = world.number(&other, "pid");
+    let ticks = |pid: i32| -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().nth(19).unwrap().parse().unwrap()
+    };
+    let boot = &shepherd.boot_id;
+    let (pid, start) = (shepherd.pid, shepherd.start_ticks);
+    let (session, _) = peer.run(Ask::argv(&["true"]));
+    fs::remove_file(world.path(&session).join(".nesssi/record")).unwrap();
+    let mark = world.path(&session).join(".nesssi/started/shepherd");
+    let gone = FromJobmanager::Gone { guarded: true };
+    for forged in [
+        // Another job's shepherd, which this jobmanager holds; its payload; the first process.
+        format!("{pid} {start} {boot}\n"),
+        format!("{payload} {} {boot}\n", ticks(payload)),
+        format!("1 {} {boot}\n", ticks(1)),
+        format!(
+            "{} {} {boot}\n",
+            jobmanager.child.pid_number(),
+            ticks(jobmanager.child.pid().as_raw_pid())
+        ),
+        format!("0 0 {boot}\n"),
+        "rubbish".to_owned(),
+        "x".repeat(100_000),
+        String::new(),
+    ] {
+        fs::write(&mark, &forged).unwrap();
+        assert_eq!(adopt_unknown(&peer, &session), gone, "{forged:.80}");
+        assert_eq!(errno(&cancel(&peer, &session)), Errno::SRCH.raw_os_error());
+    }
+    // Nor one that is exact but for the boot or the time of its start, held by nobody.
+    jobmanager.kill();
+    let successor = world.start();
+    let peer = successor.tender();
+    for forged in [format!("{pid} {} {boot}\n", start + 1), format!("{pid} {start} other\n")] {
+        fs::write(&mark, &forged).unwrap();
+        assert_eq!(adopt_unknown(&peer, &session), gone, "{forged:.80}");
+    }
+    assert!(lives(payload) && lives(pid.cast_signed()));
+    assert_eq!(adopt_unknown(&peer, &other), adopted(&shepherd));
+    cancel(&peer, &other);
+    assert_eq!(peer.end(&other).reason, EndReason::Cancelled);
+}
+
+#[test]
+fn what_running_jobs_have_used_is_told_in_one_answer() {
+    let world = World::new();
+    let jobmanager = world.start();
+    let peer = jobmanager.starter();
+    // It burns in a child that it waits for, then in one that has left it.
+    let burn = "i=0; while test $i -lt 200000; do i=$((i+1)); done";
+    let script = format!(
+        "sh -c '{burn}'; echo 1 > waited; while ! test -e go; do sleep 0.02; done; \
+                          (setsid sh -c 'while :; do :; done' &); sleep 1000"
+    );
+    let (burner, _) = peer.start(Ask::sh(&script));
+    let (sleeper, _) = peer.start(Ask::argv(&["sleep", "1000"]));
+    let (ended, _) = peer.run(Ask::argv(&["true"]));
+    let unknown = SessionId::random();
+    world.number(&burner, "waited");
+    let tender = jobmanager.tender();
+    let sessions =
+        [burner.reveal(), ended.reveal(), "no session", unknown.reveal(), sleeper.reveal()];
+    let ask = || match usage(&tender, &sessions)[..] {
+        [Some(burner), None, None, None, Some(sleeper)] => (burner, sleeper),
+        ref other => panic!("{other:?}"),
+    };
+    let waited = wait_for("the first burning to count", || Some(ask().0).filter(|usec| *usec > 0));
+    fs::write(world.path(&burner).join("go"), "").unwrap();
+    wait_for("the runaway's to count", || (ask().0 > waited + 300_000).then_some(()));
+    assert!(ask().1 < 100_000);
+
+    // A successor measures what it has adopted.
+    jobmanager.kill();
+    let successor = world.start();
+    let peer = successor.starter();
+    assert_eq!(usage(&peer, &[burner.reveal()]), [None]);
+    adopt_unknown(&peer, &burner);
+    adopt_unknown(&peer, &sleeper);
+    assert!(usage(&peer, &[burner.reveal()])[0].unwrap() > waited + 300_000);
+    for session in [&burner, &sleeper] {
+        cancel(&peer, session);
+    }
+    let record = peer.end(&burner);
+    assert!(record.cpu_usec > waited + 300_000, "{record:?}");
+    peer.end(&sleeper);
 }
 
 #[test]
@@ -245,7 +389,7 @@ fn another_process_of_the_same_pid_is_not_adopted() {
     ];
     // The boot first: it alone leaves the tree in peace.
     assert_eq!(adopt(&peer, &session, &unlike[1]), FromJobmanager::Gone { guarded: true });
-    assert_eq!(adopt(&peer, &session, &shepherd), FromJobmanager::Adopted {});
+    assert_eq!(adopt(&peer, &session, &shepherd), adopted(&shepherd));
     cancel(&peer, &session);
     peer.end(&session);
     fs::remove_file(world.path(&session).join(".nesssi/record")).unwrap();
@@ -321,14 +465,14 @@ fn a_session_has_one_job() {
     let (session, _) = peer.start(Ask::sh("echo 1 >> runs; sleep 1000"));
     world.number(&session, "runs");
     let again = Ask::sh("echo 1 >> runs").message(&session);
-    assert_eq!(errno(&peer.ask(&again)), Errno::EXIST.raw_os_error());
+    assert_eq!(errno(&peer.ask(&again)), Errno::ALREADY.raw_os_error());
     // One who knows nothing of the first is told by the guard, and the first is left in peace.
     let second = world.start();
     let stranger = second.starter();
-    assert_eq!(errno(&stranger.ask(&again)), Errno::EXIST.raw_os_error());
+    assert_eq!(errno(&stranger.ask(&again)), Errno::ALREADY.raw_os_error());
     cancel(&peer, &session);
     assert_eq!(peer.end(&session).reason, EndReason::Cancelled);
-    assert_eq!(errno(&peer.ask(&again)), Errno::EXIST.raw_os_error());
+    assert_eq!(errno(&peer.ask(&again)), Errno::ALREADY.raw_os_error());
     assert_eq!(world.read(&session, "runs"), "1\n");
 }
 
@@ -381,7 +525,7 @@ fn the_end_of_the_monitors_channel_ends_the_jobmanager_and_no_job() {
     assert!(lives(pid) && lives(shepherd.pid.cast_signed()));
     let successor = world.start();
     let tender = successor.tender();
-    assert_eq!(adopt(&tender, &session, &shepherd), FromJobmanager::Adopted {});
+    assert_eq!(adopt(&tender, &session, &shepherd), adopted(&shepherd));
     cancel(&tender, &session);
     assert_eq!(tender.end(&session).reason, EndReason::Cancelled);
 }

@@ -45,6 +45,7 @@ fn each_kind_of_channel_asks_its_own() {
     let job = Ask::sh("true").message(&SessionId::parse(&session).unwrap());
     let prepare = ToJobmanager::Prepare { session: "0".repeat(32), umask_default: 0 };
     let list = ToJobmanager::List { session, path: String::new(), entries_max: 9 };
+    let usage = ToJobmanager::Usage { sessions: Vec::new() };
     let refused = |kind: ChannelKind, request: &ToJobmanager| {
         assert!(!permits(&kind, request));
         let answer = jobmanager.peer(kind).ask(request);
@@ -53,7 +54,7 @@ fn each_kind_of_channel_asks_its_own() {
     for request in [&prepare, &job, &worker, &ToJobmanager::KillWorker { worker: 1 }, &scan] {
         refused(ChannelKind::Tend {}, request);
     }
-    for request in [&prepare, &job, &worker, &list] {
+    for request in [&prepare, &job, &worker, &list, &usage] {
         refused(ChannelKind::Discover {}, request);
     }
     refused(ChannelKind::Start {}, &scan);

@@ -26,9 +26,74 @@ fn world() -> World {
 fn the_guard_is_set_once() {
     let world = world();
     assert!(!world.private.is_guarded());
-    assert_eq!(world.private.set_guard(), Ok(true));
-    assert_eq!(world.private.set_guard(), Ok(false));
+    assert_eq!(world.private.read_mark(99), Ok(None));
+    assert_eq!(world.private.set_guard("the first"), Ok(true));
+    assert_eq!(world.private.set_guard("the second"), Ok(false));
     assert!(world.private.is_guarded());
+    assert_eq!(world.private.read_mark(9), Ok(Some(b"the first".to_vec())));
+    assert_eq!(world.private.read_mark(8), Err(SandboxError::TooLong));
+    assert_eq!(names(&world.path), [GUARD]);
+}
+
+fn names(path: &std::path::Path) -> Vec<String> {
+    let entries = fs::read_dir(path).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn a_guard_half_made_by_one_who_died_is_made_anew() {
+    let world = world();
+    world.private.fill_guard("new", "something longer that was cut sho").unwrap();
+    assert!(!world.private.is_guarded());
+    world.private.fill_guard("new", "mine").unwrap();
+    assert_eq!(world.private.place_guard("new"), Ok(true));
+    assert_eq!(world.private.read_mark(99), Ok(Some(b"mine".to_vec())));
+    assert_eq!(names(&world.path), [GUARD]);
+}
+
+#[test]
+fn whatever_has_the_guards_name_is_a_guard() {
+    for make in [
+        (|path| fs::create_dir(path).unwrap()) as fn(PathBuf),
+        |path| fs::write(path, "x").unwrap(),
+        |path| symlink("/nowhere", path).unwrap(),
+    ] {
+        let world = world();
+        make(world.path.join(GUARD));
+        assert_eq!(world.private.set_guard("mine"), Ok(false));
+        world.private.fill_guard("late", "late").unwrap();
+        assert_eq!(world.private.place_guard("late"), Ok(false));
+        world.private.discard_guard("late");
+        assert_eq!(names(&world.path), [GUARD]);
+    }
+}
+
+#[test]
+fn the_guard_is_not_replaced_between_look_and_placing() {
+    let world = world();
+    world.private.fill_guard("late", "late").unwrap();
+    assert_eq!(world.private.set_guard("first"), Ok(true));
+    // With and without the help of the file system.
+    rustix::fs::renameat(&world.private.directory, "late", &world.private.directory, GUARD)
+        .unwrap_err();
+    assert_eq!(world.private.place_guard("late"), Ok(false));
+    assert_eq!(world.private.read_mark(99), Ok(Some(b"first".to_vec())));
+}
+
+#[test]
+fn a_mark_that_is_no_file_is_refused() {
+    let world = world();
+    world.private.set_guard("mine").unwrap();
+    let mark = world.path.join(GUARD).join(MARK);
+    fs::remove_file(&mark).unwrap();
+    symlink("/etc/passwd", &mark).unwrap();
+    assert_eq!(world.private.read_mark(1 << 20), Err(SandboxError::Refused));
+    fs::remove_file(&mark).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &mark, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    assert_eq!(world.private.read_mark(1 << 20), Err(SandboxError::Refused));
+    fs::remove_dir_all(world.path.join(GUARD)).unwrap();
+    symlink("/etc", world.path.join(GUARD)).unwrap();
+    assert_eq!(world.private.read_mark(1 << 20), Err(SandboxError::Refused));
 }
 
 #[test]
@@ -36,7 +101,7 @@ fn only_one_of_many_sets_the_guard() {
     let world = world();
     let winners: usize = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..16)
-            .map(|_| scope.spawn(|| usize::from(world.private.set_guard().unwrap())))
+            .map(|_| scope.spawn(|| usize::from(world.private.set_guard("x").unwrap())))
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });

@@ -47,6 +47,13 @@ pub(super) struct State {
     /// How many `StartJob`s end with the jobmanager's death, and whether after the start.
     pub(super) die_at_start: u32,
     pub(super) start_before_death: bool,
+    /// Whether starts are told that an earlier one has started the job.
+    pub(super) overtaken: bool,
+    /// The pids that were to be adopted.
+    pub(super) adopted: Vec<u32>,
+    /// What jobs have used by their trees, and who was asked for it at once.
+    pub(super) usage: BTreeMap<String, u64>,
+    pub(super) usage_asked: Vec<Vec<String>>,
     /// Whether a cancel ends the job.
     pub(super) stubborn: bool,
     jobmanagers: Vec<(String, Arc<Channel>)>,
@@ -81,6 +88,10 @@ impl Standin {
             remove_errno: 0,
             die_at_start: 0,
             start_before_death: false,
+            overtaken: false,
+            adopted: Vec::new(),
+            usage: BTreeMap::new(),
+            usage_asked: Vec::new(),
             stubborn: false,
             jobmanagers: Vec::new(),
             watched: BTreeSet::new(),
@@ -288,17 +299,27 @@ impl Standin {
                 if dies {
                     return None;
                 }
+                if state.overtaken {
+                    return Some(failed(rustix::io::Errno::ALREADY.raw_os_error()));
+                }
                 state.watched.insert(session);
                 FromJobmanager::Started { shepherd }
             }
             ToJobmanager::Adopt { session, shepherd, .. } => {
                 state.asked.push("adopt".to_owned());
+                state.adopted.push(shepherd.pid);
                 let sandbox = state.sandboxes.get(&session).cloned().unwrap_or_default();
                 let lives = sandbox
                     .shepherd
                     .as_ref()
                     .is_some_and(|known| shepherd.pid == 0 || *known == shepherd);
-                if lives { FromJobmanager::Adopted {} } else { left(session, sandbox) }
+                match sandbox.shepherd.clone().filter(|_| lives) {
+                    Some(shepherd) => {
+                        state.watched.insert(session);
+                        FromJobmanager::Adopted { shepherd }
+                    }
+                    None => left(session, sandbox),
+                }
             }
             ToJobmanager::ReadRecord { session } => {
                 state.asked.push("read_record".to_owned());
@@ -307,6 +328,15 @@ impl Standin {
                     return Some(failed(rustix::io::Errno::BUSY.raw_os_error()));
                 }
                 left(session, sandbox)
+            }
+            ToJobmanager::Usage { sessions } => {
+                let runs = |session: &String| {
+                    state.sandboxes.get(session).is_some_and(|known| known.shepherd.is_some())
+                };
+                let of = |session| state.usage.get(session).copied().filter(|_| runs(session));
+                let cpu_usec = sessions.iter().map(of).collect();
+                state.usage_asked.push(sessions);
+                FromJobmanager::Usage { cpu_usec }
             }
             ToJobmanager::CancelJob { session } => {
                 state.asked.push("cancel".to_owned());
