@@ -203,6 +203,14 @@ impl Line<'_> {
         self
     }
 
+    /// Adds a count or an amount.
+    pub(crate) fn count(mut self, member: &'static str, value: u64) -> Self {
+        let lines = &mut self.waiting.lines;
+        push_name(lines, member);
+        push_number(lines, value, 0);
+        self
+    }
+
     /// Records the line.
     pub(crate) fn write(mut self) {
         let waiting = &mut *self.waiting;

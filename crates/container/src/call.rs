@@ -286,7 +286,7 @@ fn record(
         .maybe("rule", decided.rule.as_ref())
         .maybe("session", decided.session.as_ref().map(SessionId::short))
         .number("code", code)
-        .number("cpu_usec", i64::try_from(decided.cpu_usec).unwrap_or(i64::MAX))
+        .count("cpu_usec", decided.cpu_usec)
         .write();
 }
 

@@ -36,6 +36,7 @@ use nesssi_session::SessionId;
 use tokio::sync::{oneshot, watch as signal};
 
 use crate::StartError;
+use crate::audit::Audit;
 use crate::ending::InFlight;
 use crate::grants::{CallerGrant, Grants};
 use crate::link::{AskError, Channels, Jobmanager, Monitor, lock};
@@ -58,6 +59,7 @@ pub(crate) struct Needs {
     pub(crate) monitor: Monitor,
     pub(crate) channels: Channels,
     pub(crate) grants: Grants,
+    pub(crate) audit: Audit,
 }
 
 /// The sessions and jobs. Clones are the same.

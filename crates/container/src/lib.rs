@@ -142,6 +142,7 @@ impl Container {
         let (channels, jobmanager_events) = Channels::new(monitor.clone());
         let grants =
             Grants::new(monitor.clone(), channels.clone(), welcome.root, welcome.generation);
+        let audit = audit::Audit::start(&config)?;
         let jobs = Jobs::start(jobs::Needs {
             config: Arc::clone(&config),
             boot_id: welcome.boot_id.clone(),
@@ -149,9 +150,9 @@ impl Container {
             monitor: monitor.clone(),
             channels,
             grants: grants.clone(),
+            audit: audit.clone(),
         })
         .await?;
-        let audit = audit::Audit::start(&config)?;
         let monitor_events = monitor.events();
         let inner = Arc::new(Inner {
             config,

@@ -23,8 +23,13 @@ pub(super) async fn cancel(
     subject: Option<&SubjectDn>,
     session: &str,
 ) -> Result<String, Fault> {
-    let (_, number) = core.known(session)?;
-    match begin(core, subject, number)? {
+    let (id, number) = core.known(session)?;
+    let begun = begin(core, subject, number)?;
+    if !matches!(begun, Begun::Ended(_)) {
+        let line = core.needs.audit.line("cancel_asked").text("session", id.short());
+        line.maybe("subject", subject).write();
+    }
+    match begun {
         Begun::Ended(state) => return Ok(state.as_str().to_owned()),
         Begun::NeverRan => {
             let end = start::never_ran(JobState::Cancelled, "cancelled before it was started");

@@ -59,6 +59,7 @@ async fn settle(core: &Core, number: Number, id: &SessionId, removed: Result<(),
                 return;
             }
             core.table().remove(number);
+            core.needs.audit.line("session_removed").text("session", id.short()).write();
             tracing::info!(session = %id, "a session's time is over: its sandbox is removed");
         }
         Err(error) => {

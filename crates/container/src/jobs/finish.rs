@@ -8,7 +8,7 @@ use nesssi_job::{EndReason, EndRecord, JobState};
 use nesssi_journal::{Change, JobEnd, JournalError};
 use nesssi_session::SessionId;
 
-use super::table::{Job, Number, Phase};
+use super::table::{Entry, Job, Number, Phase};
 use super::{Core, start};
 use crate::clock::now_ms;
 
@@ -208,6 +208,22 @@ pub(super) async fn close(core: &Arc<Core>, number: Number, end: JobEnd) {
     start::pump(core);
 }
 
+fn audit_end(core: &Core, number: Number, end: &JobEnd) {
+    let of = |entry: &Entry| (entry.id.clone(), entry.account.clone(), entry.level.clone());
+    let Some((id, account, level)) = core.table().get(number).map(of) else { return };
+    core.needs
+        .audit
+        .line("job_ended")
+        .text("session", id.short())
+        .text("account", account)
+        .text("level", level)
+        .text("state", end.state)
+        .count("cpu_usec", end.cpu_usec)
+        .count("wall_usec", end.wall_usec)
+        .text("reason", &end.reason)
+        .write();
+}
+
 /// The record in the sandbox stays, so a restart in between finds the same end.
 fn write_until_taken(core: &Arc<Core>, change: Change) {
     let writer = Arc::clone(core);
@@ -223,6 +239,7 @@ fn write_until_taken(core: &Arc<Core>, change: Change) {
 }
 
 fn let_go(core: &Core, number: Number, end: JobEnd, expires_ms: u64) {
+    audit_end(core, number, &end);
     let mut table = core.table();
     let Some(entry) = table.get_mut(number) else { return };
     let (owner, level, id) = (entry.owner(), entry.level.clone(), entry.id.clone());

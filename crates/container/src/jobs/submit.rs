@@ -260,6 +260,7 @@ async fn record(
         }
         return Err(journal_fault(&error));
     }
+    audit_admission(core, who, &place.id, &job);
     {
         let mut table = core.table();
         if job.phase == Phase::Starting {
@@ -280,6 +281,21 @@ async fn record(
             Err(core.needs.grants.fault(&error, who.subject.is_none(), &who.request_id))
         }
     }
+}
+
+fn audit_admission(core: &Core, who: &CallerGrant, id: &SessionId, job: &Job) {
+    core.needs
+        .audit
+        .line("job_admitted")
+        .text("request", &who.request_id)
+        .text("session", id.short())
+        .maybe("subject", who.subject.as_ref())
+        .text("address", who.address)
+        .text("account", &who.grant.account)
+        .text("level", &who.grant.level)
+        .count("cpu_seconds_max", job.cpu_seconds_max)
+        .count("wall_seconds_max", job.wall_seconds_max)
+        .write();
 }
 
 struct Recorded {

@@ -13,6 +13,7 @@ use nesssi_rpc::{Fault, Value};
 
 use self::standin::{BOOT_ID, Standin, record, subject};
 use super::{Jobs, Needs, Submission};
+use crate::audit::Audit;
 use crate::grants::{CallerGrant, Grants};
 use crate::link::{Channels, JobmanagerEvent, Monitor};
 
@@ -68,6 +69,7 @@ impl Machine {
         let (monitor, welcome, _) = Monitor::over(channel).await.unwrap();
         let (channels, mut events) = Channels::new(monitor.clone());
         let grants = Grants::new(monitor.clone(), channels.clone(), true, 1);
+        let audit = Audit::open(&self.folder.path().join("audit.jsonl")).unwrap();
         let needs = Needs {
             config: Arc::new(config),
             boot_id: welcome.boot_id,
@@ -75,6 +77,7 @@ impl Machine {
             monitor,
             channels,
             grants: grants.clone(),
+            audit,
         };
         let jobs = Jobs::start(needs).await.unwrap();
         let hearing = jobs.clone();
@@ -676,4 +679,45 @@ async fn a_gatekeeper_that_gave_up_takes_nothing_and_its_successor_has_all() {
     machine.standin.end(&session, &record("exited", Some(0), None, 0));
     second.until_state(&session, JobState::Done).await;
     assert_eq!(first.state(&session), "running");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_becomes_of_a_job_is_audited() {
+    let machine = Machine::with(Limits { retention_seconds: 0, ..LIMITS });
+    let gatekeeper = machine.gatekeeper().await;
+    let alice = gatekeeper.alice().await;
+    let session = gatekeeper.submit(&alice).await.unwrap();
+    let bob = subject("Bob");
+    gatekeeper.jobs.cancel(Some(&bob), &session).await.unwrap_err();
+    let state = gatekeeper.jobs.cancel(alice.subject.as_ref(), &session).await.unwrap();
+    assert_eq!(state, "cancelled");
+    wait(|| !machine.standin.state().sandboxes.contains_key(&session), "it is removed").await;
+    let table = || gatekeeper.jobs.core.table().entries().count();
+    wait(|| table() == 0, "it is forgotten").await;
+    let audit = &gatekeeper.jobs.core.needs.audit;
+    let path = machine.folder.path().join("audit.jsonl");
+    let mut lines = Vec::new();
+    // The line about the removal comes a moment after it.
+    for _ in 0..100 {
+        audit.flush().await;
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains(&session), "a session's id stands in no log");
+        lines = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        if lines.len() == 4 {
+            break;
+        }
+    }
+    let events: Vec<&str> =
+        lines.iter().map(|line: &serde_json::Value| line["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["job_admitted", "cancel_asked", "job_ended", "session_removed"]);
+    assert!(lines.iter().all(|line| line["session"] == session[..8]), "{lines:?}");
+    let [admitted, asked, ended, _] = &lines[..] else { panic!("{lines:?}") };
+    for line in [admitted, asked] {
+        assert_eq!(line["subject"], subject("Alice").to_string());
+    }
+    assert_eq!((&admitted["account"], &admitted["level"]), (&"alice".into(), &"strong".into()));
+    assert_eq!(admitted["cpu_seconds_max"], 1);
+    assert_eq!(admitted["wall_seconds_max"], LIMITS.wall_seconds);
+    assert_eq!((&ended["state"], &ended["reason"]), (&"cancelled".into(), &"cancelled".into()));
+    assert!(ended["cpu_usec"].is_u64(), "{ended}");
 }
