@@ -17,6 +17,10 @@ use crate::link::lock;
 /// How many callers are remembered before those who have not called lately are forgotten.
 const CALLERS_MAX: usize = 50_000;
 
+/// How many times the calls of one anonymous caller (a prefix of addresses) all of a level may make
+/// together: addresses are cheap.
+const ANONYMOUS_TOTAL_TIMES: u32 = 20;
+
 /// What `calls_per_minute` counts in.
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -26,7 +30,14 @@ const WINDOW: Duration = Duration::from_secs(60);
 pub(crate) struct Callers {
     hasher: RandomState,
     grants: Mutex<HashMap<u64, Known>>,
-    tallies: Mutex<HashMap<u64, Tally>>,
+    tallies: Mutex<Tallies>,
+}
+
+#[derive(Debug, Default)]
+struct Tallies {
+    of: HashMap<u64, Tally>,
+    /// All anonymous callers of a level together.
+    anonymous: HashMap<String, Tally>,
 }
 
 #[derive(Debug)]
@@ -43,6 +54,22 @@ struct Tally {
     began: Instant,
     calls: u32,
     cpu_usec: u64,
+}
+
+impl Tally {
+    fn new(began: Instant) -> Self {
+        Self { began, calls: 0, cpu_usec: 0 }
+    }
+
+    /// Whether there is room for one more call; if not, how long until there is.
+    fn room(&mut self, most: u32, now: Instant) -> Result<(), Duration> {
+        let age = now.saturating_duration_since(self.began);
+        if age >= WINDOW {
+            (self.began, self.calls) = (now, 0);
+            return Ok(());
+        }
+        if self.calls < most { Ok(()) } else { Err(WINDOW.saturating_sub(age)) }
+    }
 }
 
 impl Callers {
@@ -80,7 +107,8 @@ impl Callers {
     /// Counts a call.
     ///
     /// # Errors
-    /// Fault 429 when `most` calls were made in the minute that runs; it says when the next begins.
+    /// Fault 429 when `most` calls were made in the minute that runs, or by all anonymous callers of
+    /// the level together [`ANONYMOUS_TOTAL_TIMES`] as many; it says when the next begins.
     pub(crate) fn count(&self, caller: &Caller, most: u32, level: &str) -> Result<(), Fault> {
         self.count_at(caller, most, level, Instant::now())
     }
@@ -88,20 +116,26 @@ impl Callers {
     fn count_at(&self, caller: &Caller, most: u32, level: &str, now: Instant) -> Result<(), Fault> {
         let key = self.tally_key(caller);
         let mut tallies = lock(&self.tallies);
-        if tallies.len() >= CALLERS_MAX {
-            forget_old(&mut tallies, now);
+        let Tallies { of, anonymous } = &mut *tallies;
+        if of.len() >= CALLERS_MAX {
+            forget_old(of, now);
         }
-        let tally = tallies.entry(key).or_insert(Tally { began: now, calls: 0, cpu_usec: 0 });
-        let age = now.saturating_duration_since(tally.began);
-        if age >= WINDOW {
-            (tally.began, tally.calls) = (now, 0);
-        }
-        if tally.calls >= most {
-            let left = WINDOW.saturating_sub(age).as_secs() + 1;
-            return Err(Fault::new(
-                FaultCode::TooMany,
-                format!("level {level} allows {most} calls a minute: the next in {left} s"),
-            ));
+        let tally = of.entry(key).or_insert_with(|| Tally::new(now));
+        tally.room(most, now).map_err(|left| {
+            too_many(format!("level {level} allows {most} calls a minute"), left)
+        })?;
+        if caller.subject().is_none() {
+            let total = most.saturating_mul(ANONYMOUS_TOTAL_TIMES);
+            if !anonymous.contains_key(level) {
+                anonymous.insert(level.to_owned(), Tally::new(now));
+            }
+            if let Some(together) = anonymous.get_mut(level) {
+                together.room(total, now).map_err(|left| {
+                    let all = "all its anonymous callers together";
+                    too_many(format!("level {level} allows {all} {total} calls a minute"), left)
+                })?;
+                together.calls += 1;
+            }
         }
         tally.calls += 1;
         Ok(())
@@ -109,7 +143,7 @@ impl Callers {
 
     /// Adds what a call has used to what its caller has used.
     pub(crate) fn charge(&self, caller: &Caller, cpu_usec: u64) {
-        if let Some(tally) = lock(&self.tallies).get_mut(&self.tally_key(caller)) {
+        if let Some(tally) = lock(&self.tallies).of.get_mut(&self.tally_key(caller)) {
             tally.cpu_usec = tally.cpu_usec.saturating_add(cpu_usec);
         }
     }
@@ -120,6 +154,10 @@ impl Callers {
             None => self.hasher.hash_one(address_prefix(caller.address)),
         }
     }
+}
+
+fn too_many(text: String, left: Duration) -> Fault {
+    Fault::new(FaultCode::TooMany, format!("{text}: the next in {} s", left.as_secs() + 1))
 }
 
 /// Forgets callers whose minute is over; if all are of this minute, all: nobody is refused for it.
@@ -135,10 +173,11 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    use nesssi_identity::{NoCertificate, Peer};
+    use nesssi_dn::SubjectDn;
+    use nesssi_identity::{Identity, NoCertificate, Peer};
     use nesssi_rpc::Dialect;
 
-    use super::{Callers, WINDOW};
+    use super::{ANONYMOUS_TOTAL_TIMES, Callers, WINDOW};
     use crate::Caller;
 
     fn from(address: &str) -> Caller {
@@ -160,5 +199,39 @@ mod tests {
         assert_eq!(fault.text, "level weak allows 2 calls a minute: the next in 11 s");
         assert!(count("198.51.100.1", now).is_ok(), "another prefix has its own minute");
         assert!(count("192.0.2.1", now + WINDOW).is_ok());
+    }
+    #[test]
+    fn all_anonymous_callers_of_a_level_have_a_total() {
+        let callers = Callers::default();
+        let now = Instant::now();
+        let count = |net: u32, at: Instant| {
+            let caller = from(&format!("198.51.{net}.1"));
+            callers.count_at(&caller, 2, "anonymous", at)
+        };
+        for net in 0..ANONYMOUS_TOTAL_TIMES {
+            assert!(count(net, now).is_ok() && count(net, now).is_ok());
+            // What is refused to one counts against nobody else.
+            assert!(
+                count(net, now).unwrap_err().text.starts_with("level anonymous allows 2 calls")
+            );
+        }
+        let fault = count(200, now + Duration::from_secs(1)).unwrap_err();
+        assert_eq!(fault.code.number(), 429);
+        assert_eq!(
+            fault.text,
+            "level anonymous allows all its anonymous callers together 40 calls a minute: the next in 60 s"
+        );
+        let certified = Caller {
+            peer: Arc::new(Peer::Certified(Identity {
+                subject: SubjectDn::parse_oneline("/CN=Alice").unwrap(),
+                issuer: SubjectDn::parse_oneline("/CN=CA").unwrap(),
+                not_after: i64::MAX,
+            })),
+            ..from("198.51.1.1")
+        };
+        assert!(callers.count_at(&certified, 2, "anonymous", now).is_ok());
+        assert!(callers.count_at(&from("198.51.1.1"), 2, "other", now).is_err());
+        assert!(callers.count_at(&from("198.51.201.1"), 2, "other", now).is_ok());
+        assert!(count(200, now + WINDOW).is_ok());
     }
 }
