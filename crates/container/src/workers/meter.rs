@@ -18,6 +18,11 @@ const STAT_BYTES_MAX: usize = 1024;
 const TICK_USEC: u64 = 10_000;
 
 impl Meter {
+    /// Whether it is too coarse, and too dear, for a short call.
+    pub(crate) fn is_coarse(&self) -> bool {
+        matches!(self, Self::Process(_))
+    }
+
     /// CPU microseconds so far; `None` if it cannot be read any more.
     pub(crate) fn read(&self) -> Option<u64> {
         match self {

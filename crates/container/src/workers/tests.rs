@@ -226,6 +226,13 @@ impl Script {
                 }
                 "die" => return,
                 "hang" => std::future::pending().await,
+                "spend" => {
+                    let usage = std::fs::read_to_string(&self.stat).unwrap();
+                    let before: u64 =
+                        usage.trim_start_matches("usage_usec ").trim().parse().unwrap();
+                    std::fs::write(&self.stat, format!("usage_usec {}\n", before + 7)).unwrap();
+                    Outcome::Value(Value::Nil)
+                }
                 "burn" => {
                     std::fs::write(&self.stat, "usage_usec 30001000\n").unwrap();
                     std::future::pending().await
@@ -464,6 +471,15 @@ async fn too_much_cpu_time_kills_the_worker_and_is_charged() {
         (413, "the call used 30.0 CPU seconds, the limit of level weak is 10 for one call".into())
     );
     until("the worker's end", || host.ended() == 1).await;
+}
+
+#[tokio::test]
+async fn a_short_call_is_charged_what_it_used_where_its_worker_has_a_leaf() {
+    let (host, service) = (TestHost::new(), service(settings()));
+    for (method, expected) in [("spend", 7), ("echo", 0), ("spend", 7)] {
+        assert_eq!(called(&host, &service, method).await.cpu_usec, expected, "{method}");
+    }
+    assert_eq!(host.starts(), 1);
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ const OUT_KEPT_BYTES_MAX: usize = 64 * 1024;
 /// charged to the next caller.
 const REST_UNMEASURED_MS_MAX: u64 = 50;
 
-/// A call shorter than this is charged its wall time rather than measured.
+/// A call shorter than this is charged its wall time where the meter is too coarse for it.
 const UNMEASURED_MS_MAX: u64 = 10;
 
 /// Ends a worker with all its descendants, and removes what stood for it.
@@ -229,10 +229,10 @@ impl Worker {
         self.meter.read().map_or(0, |now| now.saturating_sub(base))
     }
 
-    /// CPU microseconds of a call that took `wall`, measured if it is worth it.
+    /// CPU microseconds of a call that took `wall`: measured, or estimated where that says nothing.
     pub(super) fn charge(&mut self, wall: Duration) -> u64 {
         let wall_usec = u64::try_from(wall.as_micros()).unwrap_or(u64::MAX);
-        if wall < Duration::from_millis(UNMEASURED_MS_MAX) {
+        if self.meter.is_coarse() && wall < Duration::from_millis(UNMEASURED_MS_MAX) {
             self.measured.estimated = self.measured.estimated.saturating_add(wall_usec);
             return wall_usec;
         }
