@@ -4,7 +4,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
 use nesssi_privsep::messages::{FromJobmanager, ToJobmanager};
-use nesssi_privsep::{Child, Command, Spawn, door};
+use nesssi_privsep::{Child, Command, Spawn, channel, door};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -89,6 +89,11 @@ impl Manager {
             None,
         )
         .map_err(|errno| Failure::new(errno, "socketpair"))?;
+        // Before the service's code can send any.
+        channel::refuse_descriptors(&ours).map_err(|error| Failure {
+            errno: error.raw_os_error().unwrap_or(0),
+            text: "SO_PASSRIGHTS".into(),
+        })?;
         self.workers.started += 1;
         let name = format!("{}-{}", std::process::id(), self.workers.started);
         let command = command(argv, environment)?.env(MARKER, name.as_str());

@@ -2,7 +2,7 @@
 //!
 //! A request is 132 bytes: version, verb, two zero bytes, a name of 128 bytes padded with zeros. An answer is 1028 bytes:
 //! version, code, length of the text as two little-endian bytes, the text padded with zeros. One request and one answer make
-//! a connection. The socket is `SOCK_SEQPACKET`, 0660, its group the developers'; the uid of each peer is logged.
+//! a connection. The socket is `SOCK_SEQPACKET`, 0660, its group the developers' (0600 without one); the uid of each peer is logged.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -30,8 +30,10 @@ pub const TEXT_BYTES_MAX: usize = 1024;
 pub const CONNECTIONS_MAX: usize = 32;
 /// Connections waiting to be taken.
 const BACKLOG: i32 = 32;
-/// Owner and group may connect.
-const SOCKET_MODE: u32 = 0o660;
+/// Owner and group may connect, where a group is configured.
+const SOCKET_MODE_GROUP: u32 = 0o660;
+/// The owner alone may: his own group may be everybody's.
+const SOCKET_MODE: u32 = 0o600;
 
 /// What can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,7 +183,9 @@ impl ControlSocket {
         if group.is_some() {
             std::os::unix::fs::lchown(path, None, group)?;
         }
-        rustix::fs::chmod(path, Mode::from_raw_mode(SOCKET_MODE))?;
+        let mode = if group.is_some() { SOCKET_MODE_GROUP } else { SOCKET_MODE };
+        rustix::fs::chmod(path, Mode::from_raw_mode(mode))?;
+        nesssi_privsep::channel::refuse_descriptors(&control.listener)?;
         listen(&control.listener, BACKLOG)?;
         Ok(control)
     }

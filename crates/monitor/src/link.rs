@@ -25,6 +25,8 @@ impl Link {
     /// The system's.
     pub fn new(channel: Channel) -> Result<Self, ChannelError> {
         channel.set_nonblocking()?;
+        // What the other side says has none, and closing one may last as long as it likes.
+        nesssi_privsep::channel::refuse_descriptors(&channel)?;
         Ok(Self { channel, outbox: VecDeque::new() })
     }
 

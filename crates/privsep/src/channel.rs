@@ -175,6 +175,19 @@ impl Channel {
     }
 }
 
+/// Takes no descriptors from the peer of a Unix socket: the kernel refuses to send them. Whoever
+/// accepts from a listening socket that was asked has the same.
+///
+/// A descriptor that comes unasked is closed by whoever reads, even by a plain `read`, and its last
+/// closing may last as long as the sender likes (a TCP socket that lingers). Answers whether the
+/// kernel can do it: Linux before 6.16 cannot.
+///
+/// # Errors
+/// The system's.
+pub fn refuse_descriptors(socket: impl AsFd) -> io::Result<bool> {
+    crate::sys::refuse_descriptors(socket.as_fd())
+}
+
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()

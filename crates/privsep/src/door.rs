@@ -90,6 +90,7 @@ impl Doorkeeper {
         let (keeper, door) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         set_socket_passcred(&keeper, true)?;
+        crate::channel::refuse_descriptors(&keeper)?;
         rustix::io::ioctl_fionbio(&keeper, true)?;
         Ok((Self { socket: keeper }, door))
     }

@@ -116,6 +116,29 @@ pub(crate) fn close_range(first: u32, last: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes the kernel refuse a peer of this Unix socket, or of one accepted from it, who sends
+/// descriptors (`SO_PASSRIGHTS`, Linux 6.16). Answers whether this kernel can.
+pub(crate) fn refuse_descriptors(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    /// `asm-generic/socket.h`; the libc crate has no name for it.
+    const SO_PASSRIGHTS: c_int = 83;
+    let off: c_int = 0;
+    let length = libc::socklen_t::try_from(size_of::<c_int>()).unwrap_or(4);
+    // SAFETY: pointer and length are of one live number.
+    let answer = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PASSRIGHTS,
+            (&raw const off).cast(),
+            length,
+        )
+    };
+    match check(answer) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(false),
+        other => other.map(|()| true),
+    }
+}
+
 /// Sets the supplementary groups of all threads.
 pub(crate) fn setgroups(groups: &[u32]) -> io::Result<()> {
     // SAFETY: the pointer and length are of one slice.

@@ -69,6 +69,7 @@ fn start(question: &Question<'_>, found: &Found) -> Result<(Child, OwnedFd, Fami
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
             .map_err(|errno| format!("socketpair: {errno}"))?;
     rustix::io::ioctl_fionbio(&ours, true).map_err(|errno| errno.to_string())?;
+    nesssi_privsep::channel::refuse_descriptors(&ours).map_err(|error| error.to_string())?;
     let name = format!("scan-{}-{}", std::process::id(), question.number);
     let command = command(argv, question.order.environment.clone())
         .map_err(|failure| failure.text)?

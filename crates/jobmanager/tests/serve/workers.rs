@@ -22,6 +22,11 @@ for line in f:
     elif line == "fork\n":
         p = subprocess.Popen(["/bin/sh", "-c", "(setsid sh -c 'echo $$; exec sleep 1000' &)"], stdout=subprocess.PIPE)
         f.write(p.stdout.readline().decode())
+    elif line == "give\n":
+        try:
+            socket.send_fds(s, [b"given\n"], [1])
+        except OSError as error:
+            f.write("refused\n")
     elif line.startswith("exit "):
         os._exit(int(line[5:]))
     else:
@@ -160,4 +165,19 @@ fn what_cannot_be_started_is_told() {
     // The number is free still.
     start(&peer, 1);
     assert!(matches!(peer.ask(&request(1, false)), FromJobmanager::Failed { .. }));
+}
+
+/// A descriptor is closed by its reader: a socket that lingers would make the gatekeeper wait.
+#[test]
+fn a_worker_cannot_send_descriptors() {
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    if !nesssi_privsep::channel::refuse_descriptors(&ours).unwrap() {
+        println!("SKIPPED: needs SO_PASSRIGHTS (Linux 6.16)");
+        return;
+    }
+    let (_world, jobmanager) = world();
+    let peer = jobmanager.starter();
+    let mut worker = start(&peer, 1);
+    assert_eq!(worker.say("give"), "refused");
+    assert_eq!(worker.say("hello"), "echo hello");
 }

@@ -63,3 +63,38 @@ fn a_stale_socket_is_replaced_and_anything_else_is_not() {
     assert!(ControlSocket::open(&path, None).is_err());
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
 }
+
+#[test]
+fn without_a_group_it_is_the_owners_alone() {
+    use std::os::unix::fs::MetadataExt;
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("control");
+    let socket = ControlSocket::open(&path, None).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    drop(socket);
+    let own = rustix::process::getegid().as_raw();
+    let _socket = ControlSocket::open(&path, Some(own)).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o660);
+}
+
+#[test]
+fn descriptors_are_refused() {
+    use nesssi_privsep::{Channel, channel};
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("control");
+    let socket = ControlSocket::open(&path, None).unwrap();
+    if !channel::refuse_descriptors(&socket).unwrap() {
+        println!("SKIPPED: needs SO_PASSRIGHTS (Linux 6.16)");
+        return;
+    }
+    let flags = SocketFlags::CLOEXEC;
+    let caller = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+    rustix::net::connect(&caller, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+    let caller = Channel::from_fd(caller);
+    // Before and after it is accepted.
+    assert!(caller.send(0, &true, &[socket.as_fd()]).is_err());
+    let accepted = socket.accept().unwrap().unwrap();
+    assert!(caller.send(0, &true, &[socket.as_fd()]).is_err());
+    caller.send(0, &true, &[]).unwrap();
+    assert!(matches!(accepted.request(), Ok(Some(Err(VerbError::Length)))));
+}

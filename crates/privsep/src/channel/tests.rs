@@ -71,3 +71,20 @@ fn a_channel_tells_closed_from_empty_and_garbage() {
     assert!(matches!(other.receive::<bool>(), Err(ChannelError::Closed)));
     assert!(matches!(other.send(0, &true, &[]), Err(ChannelError::Closed)));
 }
+
+/// A lingering TCP socket whose last copy lies in the record makes its reader wait as it closes.
+#[test]
+fn descriptors_that_are_not_wanted_are_refused_by_the_kernel() {
+    let (ours, theirs) = Channel::pair().unwrap();
+    if !refuse_descriptors(&ours).unwrap() {
+        println!("SKIPPED: needs SO_PASSRIGHTS (Linux 6.16)");
+        return;
+    }
+    let (reader, _writer) = std::io::pipe().unwrap();
+    assert!(matches!(theirs.send(1, &true, &[reader.as_fd()]), Err(ChannelError::Io(_))));
+    theirs.send(2, &true, &[]).unwrap();
+    assert_eq!(ours.receive::<bool>().unwrap().id, 2);
+    // The other direction is as it was.
+    ours.send(3, &true, &[reader.as_fd()]).unwrap();
+    assert_eq!(theirs.receive::<bool>().unwrap().descriptors.len(), 1);
+}
