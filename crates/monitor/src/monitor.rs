@@ -398,14 +398,28 @@ impl Monitor {
 
     // ---- children ----
 
-    /// Reaps every child that has ended, those that were somebody else's before included.
+    /// Reaps every child that has ended, those that were somebody else's before included. One that was
+    /// stopped goes on: a job can stop the jobmanager of its account, and nobody else would notice.
     fn reap(&mut self) {
-        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+        let mut stopped = BTreeSet::new();
+        let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
+        while let Ok(Some((pid, status))) = rustix::process::wait(options) {
+            if status.stopped() {
+                stopped.insert(pid.as_raw_pid());
+                continue;
+            }
             let exited = status.exit_status().map(Ending::Exited);
             let ended = exited.or_else(|| status.terminating_signal().map(Ending::Signalled));
             if let Some(ending) = ended {
+                stopped.remove(&pid.as_raw_pid());
                 self.child_ended(pid, ending);
             }
+        }
+        // Only now: whoever stops it again and again does not keep this loop going. They have not been
+        // reaped, so their pids are still theirs.
+        for pid in stopped.into_iter().filter_map(Pid::from_raw) {
+            log::warn("a child was stopped: it goes on").with("pid", pid.as_raw_pid()).write();
+            rustix::process::kill_process(pid, Signal::CONT).unwrap_or_default();
         }
     }
 

@@ -120,27 +120,27 @@ pub fn account_directory(root: &OwnedFd, name: &str, owner: Owner) -> Result<Own
     match open_directory(root, shown) {
         Err(rustix::io::Errno::NOENT) => {
             let directory = make(root, shown, shown, 0o700)?;
-            let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
-            fchown(&directory, Some(uid), Some(gid)).map_err(at(shown))?;
-            check_owner(&directory, owner, shown)?;
-            Ok(directory)
+            give_away(directory, owner, shown)
         }
-        Ok(directory) => {
-            let facts = fstat(&directory).map_err(at(shown))?;
-            let entries_none = || is_empty(&directory).unwrap_or(false);
-            // A start that was cut off between making and giving away; nothing can be in it yet.
-            if facts.st_uid == rustix::process::geteuid().as_raw()
-                && facts.st_uid != owner.uid
-                && entries_none()
-            {
-                let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
-                fchown(&directory, Some(uid), Some(gid)).map_err(at(shown))?;
-            }
-            check_owner(&directory, Owner { mode: 0o700, ..owner }, shown)?;
-            Ok(directory)
-        }
+        Ok(directory) => give_away(directory, owner, shown),
         Err(error) => Err(at(shown)(error)),
     }
+}
+
+/// Hands a directory to its owner, if it is one that this process has made and nobody has used: now, or
+/// before a start that was cut off. Whoever owns the root may have put another in its place since.
+fn give_away(directory: OwnedFd, owner: Owner, shown: &Path) -> Result<OwnedFd, PathProblem> {
+    let facts = fstat(&directory).map_err(at(shown))?;
+    let entries_none = || is_empty(&directory).unwrap_or(false);
+    if facts.st_uid == rustix::process::geteuid().as_raw()
+        && facts.st_uid != owner.uid
+        && entries_none()
+    {
+        let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+        fchown(&directory, Some(uid), Some(gid)).map_err(at(shown))?;
+    }
+    check_owner(&directory, Owner { mode: 0o700, ..owner }, shown)?;
+    Ok(directory)
 }
 
 /// A directory in one that the same user owns, with a group and mode that are set anew each time.

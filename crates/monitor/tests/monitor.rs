@@ -449,7 +449,7 @@ fn the_control_socket_restarts_services_and_the_gatekeeper() {
     until("the old one is killed when its time is over", || !world::lives(gatekeeper.pid));
     assert!(world::lives(successor.pid));
     let mode = fs::metadata(world.control_path()).unwrap().mode() & 0o777;
-    assert_eq!(mode, 0o660);
+    assert_eq!(mode, 0o600, "no group is configured");
 }
 
 #[test]
@@ -556,4 +556,18 @@ fn check_says_every_problem_and_binds_nothing() {
 
 fn numbers(descriptors: &str) -> Vec<i32> {
     descriptors.split(' ').map(|one| one.split_once('=').unwrap().0.parse().unwrap()).collect()
+}
+
+/// A job can stop the jobmanager of its account, since it is the same user's.
+#[test]
+fn a_stopped_child_goes_on() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let mut world = World::start();
+    let gatekeeper = world.gatekeeper();
+    gatekeeper.send(1, &ToMonitor::Ready {});
+    let pid = Pid::from_raw(i32::try_from(gatekeeper.pid).unwrap()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    until("it goes on", || world.log().contains("a child was stopped: it goes on"));
+    until("it runs", || !world::status_text(gatekeeper.pid, "State").starts_with('T'));
+    assert!(matches!(gatekeeper.ask(&ToMonitor::LeafList {}), FromMonitor::LeafNames { .. }));
 }

@@ -96,3 +96,22 @@ fn as_root_an_account_s_directory_is_the_account_s() {
     chmod(&place.path().join("carol"), 0o700);
     assert!(account_directory(&root, "carol", owner).is_err());
 }
+
+/// The owner of the root swaps what was just made for a directory of another user.
+#[test]
+fn a_directory_put_in_the_place_of_the_one_just_made_is_not_given_away() {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED: needs root");
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let anothers = place.path().join("anothers");
+    fs::create_dir(&anothers).unwrap();
+    chmod(&anothers, 0o700);
+    std::os::unix::fs::chown(&anothers, Some(65_530), Some(65_530)).unwrap();
+    let owner = Owner { uid: 65_533, gid: 65_532, mode: 0o700 };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(&anothers, flags, Mode::empty()).unwrap();
+    assert!(give_away(opened, owner, Path::new("alice")).is_err());
+    assert_eq!(fs::metadata(&anothers).unwrap().uid(), 65_530);
+}
