@@ -90,7 +90,8 @@ impl Follows {
         self.inotify.as_ref().map(AsFd::as_fd)
     }
 
-    /// Takes note of what has changed.
+    /// Takes note of what has changed, as far as one read tells: two files that are written in
+    /// turn as fast as can be would keep it here for ever.
     pub(crate) fn read(&mut self) {
         let Some(inotify) = &self.inotify else { return };
         let mut room = [MaybeUninit::uninit(); EVENTS_BYTES];
@@ -107,6 +108,9 @@ impl Follows {
                                 watch.file = None;
                             }
                         }
+                    }
+                    if reader.is_buffer_empty() {
+                        return;
                     }
                 }
                 Err(Errno::INTR) => {}
@@ -134,3 +138,6 @@ impl Follows {
         due
     }
 }
+
+#[cfg(test)]
+mod tests;
