@@ -100,13 +100,13 @@ impl Following {
     }
 }
 
-pub(crate) async fn open(jobs: &Jobs, session: &str, path: &str) -> Result<Found, FileFault> {
+pub(crate) async fn open(jobs: &Jobs, session: &str, path: &[u8]) -> Result<Found, FileFault> {
     let path = parse(path)?;
     let Tended { jobmanager, id, account, .. } = tend(jobs, session).await?;
-    let opened = jobmanager.open(id.reveal(), path.as_str()).await.map_err(fault)?;
+    let opened = jobmanager.open(id.reveal(), path.as_bytes()).await.map_err(fault)?;
     if opened.directory {
         let (entries, cut) =
-            jobmanager.list(id.reveal(), path.as_str(), ENTRIES_MAX).await.map_err(fault)?;
+            jobmanager.list(id.reveal(), path.as_bytes(), ENTRIES_MAX).await.map_err(fault)?;
         let entries = entries.into_iter().map(|entry| DirectoryEntry {
             name: entry.name.0,
             directory: entry.directory,
@@ -125,16 +125,20 @@ pub(crate) async fn open(jobs: &Jobs, session: &str, path: &str) -> Result<Found
     })
 }
 
-pub(crate) async fn follow(jobs: &Jobs, session: &str, path: &str) -> Result<Following, FileFault> {
+pub(crate) async fn follow(
+    jobs: &Jobs,
+    session: &str,
+    path: &[u8],
+) -> Result<Following, FileFault> {
     let path = parse(path)?;
     let Tended { jobmanager, id, number, .. } = tend(jobs, session).await?;
-    let watch = jobmanager.follow(id.reveal(), path.as_str()).await.map_err(fault)?;
+    let watch = jobmanager.follow(id.reveal(), path.as_bytes()).await.map_err(fault)?;
     Ok(Following { jobs: jobs.clone(), watch, number, job_ended: false })
 }
 
-fn parse(path: &str) -> Result<SandboxPath, FileFault> {
+fn parse(path: &[u8]) -> Result<SandboxPath, FileFault> {
     // A directory's URL ends in a slash.
-    let path = path.strip_suffix('/').unwrap_or(path);
+    let path = path.strip_suffix(b"/").unwrap_or(path);
     SandboxPath::parse(path).map_err(|_| FileFault::NotFound)
 }
 

@@ -196,7 +196,7 @@ impl Container {
     ///
     /// # Errors
     /// [`FileFault::NotFound`] alike for what is absent, malformed and forbidden.
-    pub async fn open(&self, session: &str, path: &str) -> Result<Found, FileFault> {
+    pub async fn open(&self, session: &str, path: &[u8]) -> Result<Found, FileFault> {
         files::open(&self.inner.jobs, session, path).await
     }
 
@@ -204,7 +204,7 @@ impl Container {
     ///
     /// # Errors
     /// As [`Container::open`].
-    pub async fn follow(&self, session: &str, path: &str) -> Result<Following, FileFault> {
+    pub async fn follow(&self, session: &str, path: &[u8]) -> Result<Following, FileFault> {
         files::follow(&self.inner.jobs, session, path).await
     }
 

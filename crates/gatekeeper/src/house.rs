@@ -16,14 +16,14 @@ pub(crate) trait House: Clone + Send + Sync + 'static {
     fn open(
         &self,
         session: &str,
-        path: &str,
+        path: &[u8],
     ) -> impl Future<Output = Result<Found, FileFault>> + Send;
 
     /// Watches a file of a session.
     fn follow(
         &self,
         session: &str,
-        path: &str,
+        path: &[u8],
     ) -> impl Future<Output = Result<Self::Growth, FileFault>> + Send;
 }
 
@@ -40,11 +40,11 @@ impl House for Container {
         Self::call(self, caller, call).await
     }
 
-    async fn open(&self, session: &str, path: &str) -> Result<Found, FileFault> {
+    async fn open(&self, session: &str, path: &[u8]) -> Result<Found, FileFault> {
         Self::open(self, session, path).await
     }
 
-    async fn follow(&self, session: &str, path: &str) -> Result<Following, FileFault> {
+    async fn follow(&self, session: &str, path: &[u8]) -> Result<Following, FileFault> {
         Self::follow(self, session, path).await
     }
 }

@@ -81,7 +81,7 @@ impl<H: House> Sandboxes<H> {
             Ok(Found::File { .. }) if asked.slash => not_found(),
             Ok(Found::File { file, size, modified, modified_nanos, inode, account }) => {
                 let validator = Validator::of(inode, size, modified, modified_nanos, now_unix());
-                let kind = content_type(asked.last_name());
+                let kind = content_type(&String::from_utf8_lossy(asked.last_name()));
                 let open = OpenFile { file, account, size, validator, kind };
                 if wants_follow(parts.uri.query()) {
                     self.follow(&asked, parts, open).await

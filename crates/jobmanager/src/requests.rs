@@ -105,14 +105,16 @@ impl Manager {
                 self.adopt(peer, SessionId::parse(&session)?, &tag, &shepherd)
             }
             Ask::CancelJob { session } => self.cancel(&SessionId::parse(&session)?),
-            Ask::Open { session, path } => self.open(&SessionId::parse(&session)?, &path),
+            Ask::Open { session, path } => self.open(&SessionId::parse(&session)?, &path.0),
             Ask::List { session, path, entries_max } => {
-                self.list(&SessionId::parse(&session)?, &path, entries_max)
+                self.list(&SessionId::parse(&session)?, &path.0, entries_max)
             }
             Ask::Files { session, entries_max } => {
                 self.files(&SessionId::parse(&session)?, entries_max)
             }
-            Ask::Follow { session, path } => self.follow(peer, &SessionId::parse(&session)?, &path),
+            Ask::Follow { session, path } => {
+                self.follow(peer, &SessionId::parse(&session)?, &path.0)
+            }
             Ask::Unfollow { watch } => {
                 self.follows.remove(peer, watch);
                 Ok(None)

@@ -29,7 +29,7 @@ impl Manager {
         plain(FromJobmanager::Prepared { path })
     }
 
-    pub(crate) fn open(&self, session: &SessionId, path: &str) -> Answer {
+    pub(crate) fn open(&self, session: &SessionId, path: &[u8]) -> Answer {
         let path = SandboxPath::parse(path)?;
         let opened = self.account.sandbox(session)?.open(&path)?;
         let message = FromJobmanager::Opened {
@@ -42,7 +42,7 @@ impl Manager {
         Ok(Some((message, vec![opened.descriptor])))
     }
 
-    pub(crate) fn list(&self, session: &SessionId, path: &str, entries_max: u32) -> Answer {
+    pub(crate) fn list(&self, session: &SessionId, path: &[u8], entries_max: u32) -> Answer {
         let path = SandboxPath::parse(path)?;
         plain(listing(self.account.sandbox(session)?.list(&path, bounded(entries_max))?))
     }
@@ -51,7 +51,7 @@ impl Manager {
         plain(listing(self.account.sandbox(session)?.files(bounded(entries_max))?))
     }
 
-    pub(crate) fn follow(&mut self, peer: u32, session: &SessionId, path: &str) -> Answer {
+    pub(crate) fn follow(&mut self, peer: u32, session: &SessionId, path: &[u8]) -> Answer {
         let path = SandboxPath::parse(path)?;
         let opened = self.account.sandbox(session)?.open(&path)?;
         if opened.directory {

@@ -354,15 +354,15 @@ variants! {
         5 => Open {
             /// The session.
             session: String,
-            /// Relative path, `/` between names, empty for the sandbox itself.
-            path: String,
+            /// Relative path, `/` between names, empty for the sandbox itself. Bytes, as in `Entry`.
+            path: Blob,
         },
         /// Names in a directory of a sandbox. Answered `Listing` or `Failed`.
         6 => List {
             /// The session.
             session: String,
             /// As in `Open`.
-            path: String,
+            path: Blob,
             /// How many names at most.
             entries_max: u32,
         },
@@ -371,7 +371,7 @@ variants! {
             /// The session.
             session: String,
             /// As in `Open`.
-            path: String,
+            path: Blob,
         },
         /// No more of it. Not answered.
         8 => Unfollow {

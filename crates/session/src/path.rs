@@ -1,7 +1,7 @@
 //! A sandbox path names something inside a sandbox.
 
 use std::ffi::OsStr;
-use std::fmt;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 /// Longest path.
@@ -13,7 +13,7 @@ pub const PATH_PARTS_MAX: usize = 64;
 /// Longest name, as Linux has it.
 const PART_BYTES_MAX: usize = 255;
 
-/// Text that names nothing that is served.
+/// A path that names nothing that is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SandboxPathError {
     /// Over [`PATH_BYTES_MAX`] or [`PATH_PARTS_MAX`], or a name over 255 bytes.
@@ -31,34 +31,36 @@ pub enum SandboxPathError {
 }
 
 /// A relative path of plain names: none empty, none beginning with a dot, bounded. Empty is the sandbox itself.
+/// Bytes, since a user may name a file anything.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct SandboxPath(String);
+pub struct SandboxPath(Vec<u8>);
 
 impl SandboxPath {
     /// The sandbox itself.
     #[must_use]
     pub fn root() -> Self {
-        Self(String::new())
+        Self(Vec::new())
     }
 
     /// Reads a path: names with `/` between.
     ///
     /// # Errors
     /// [`SandboxPathError`], the first rule that it breaks.
-    pub fn parse(text: &str) -> Result<Self, SandboxPathError> {
-        if text.is_empty() {
+    pub fn parse(path: impl AsRef<[u8]>) -> Result<Self, SandboxPathError> {
+        let path = path.as_ref();
+        if path.is_empty() {
             return Ok(Self::root());
         }
-        if text.len() > PATH_BYTES_MAX {
+        if path.len() > PATH_BYTES_MAX {
             return Err(SandboxPathError::TooLong);
         }
-        for (index, part) in text.split('/').enumerate() {
+        for (index, part) in path.split(|byte| *byte == b'/').enumerate() {
             check_part(part)?;
             if index >= PATH_PARTS_MAX {
                 return Err(SandboxPathError::TooLong);
             }
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(path.to_owned()))
     }
 
     /// Whether this is the sandbox itself.
@@ -67,30 +69,24 @@ impl SandboxPath {
         self.0.is_empty()
     }
 
-    /// The text, empty for the sandbox itself.
+    /// The bytes, empty for the sandbox itself.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
     /// What the system is given, relative to the sandbox.
     pub(crate) fn as_path(&self) -> &Path {
-        Path::new(OsStr::new(if self.0.is_empty() { "." } else { &self.0 }))
+        Path::new(OsStr::from_bytes(if self.0.is_empty() { b"." } else { &self.0 }))
     }
 }
 
-impl fmt::Display for SandboxPath {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-fn check_part(part: &str) -> Result<(), SandboxPathError> {
+fn check_part(part: &[u8]) -> Result<(), SandboxPathError> {
     if part.is_empty() {
         Err(SandboxPathError::Empty)
-    } else if part.starts_with('.') {
+    } else if part.starts_with(b".") {
         Err(SandboxPathError::Hidden)
-    } else if part.contains('\0') {
+    } else if part.contains(&0) {
         Err(SandboxPathError::Nul)
     } else if part.len() > PART_BYTES_MAX {
         Err(SandboxPathError::TooLong)

@@ -269,8 +269,9 @@ impl Jobmanager {
     ///
     /// # Errors
     /// [`AskError::Failed`].
-    pub async fn open(&self, session: &str, path: &str) -> Result<Opened, AskError> {
-        let message = ToJobmanager::Open { session: session.to_owned(), path: path.to_owned() };
+    pub async fn open(&self, session: &str, path: &[u8]) -> Result<Opened, AskError> {
+        let message =
+            ToJobmanager::Open { session: session.to_owned(), path: Blob(path.to_owned()) };
         let mut answer = unfailed(self.link.ask(&message, &[]).await?)?;
         match answer.message {
             FromJobmanager::Opened { directory, size, modified, modified_nanos, inode } => {
@@ -288,11 +289,14 @@ impl Jobmanager {
     pub async fn list(
         &self,
         session: &str,
-        path: &str,
+        path: &[u8],
         entries_max: u32,
     ) -> Result<(Vec<Entry>, bool), AskError> {
-        let message =
-            ToJobmanager::List { session: session.to_owned(), path: path.to_owned(), entries_max };
+        let message = ToJobmanager::List {
+            session: session.to_owned(),
+            path: Blob(path.to_owned()),
+            entries_max,
+        };
         listing(self.link.ask(&message, &[]).await?)
     }
 
@@ -314,8 +318,9 @@ impl Jobmanager {
     ///
     /// # Errors
     /// [`AskError::Failed`].
-    pub async fn follow(&self, session: &str, path: &str) -> Result<Watch, AskError> {
-        let message = ToJobmanager::Follow { session: session.to_owned(), path: path.to_owned() };
+    pub async fn follow(&self, session: &str, path: &[u8]) -> Result<Watch, AskError> {
+        let message =
+            ToJobmanager::Follow { session: session.to_owned(), path: Blob(path.to_owned()) };
         match unfailed(self.link.ask(&message, &[]).await?)?.message {
             FromJobmanager::Watching { watch } => {
                 let grew = Arc::new(Notify::new());

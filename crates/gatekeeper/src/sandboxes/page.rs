@@ -14,7 +14,7 @@ pub(crate) fn html(asked: &Asked, entries: &[DirectoryEntry], cut: bool) -> Stri
     let title = if asked.path.is_empty() {
         format!("Sandbox {short}")
     } else {
-        format!("Sandbox {short}: {}", asked.path)
+        format!("Sandbox {short}: {}", String::from_utf8_lossy(&asked.path))
     };
     let title = Escaped(&title);
     let mut page = format!(
@@ -49,11 +49,7 @@ fn push_row(page: &mut String, entry: &DirectoryEntry) {
     let size = if entry.directory { "directory".to_owned() } else { grouped(entry.size) };
     let name = String::from_utf8_lossy(&entry.name);
     let shown = format!("<bdi>{}</bdi>{slash}", Escaped(&name));
-    // A name that is no UTF-8 has no address: it is shown and not linked.
-    let cell = match std::str::from_utf8(&entry.name) {
-        Ok(name) => format!("<a href=\"./{}{slash}\">{shown}</a>", encode_name(name)),
-        Err(_) => shown,
-    };
+    let cell = format!("<a href=\"./{}{slash}\">{shown}</a>", encode_name(&entry.name));
     // Writing to a String cannot fail.
     let _written =
         writeln!(page, "<tr><td>{cell}</td><td class=\"n\">{size}</td><td>{modified}</td></tr>");

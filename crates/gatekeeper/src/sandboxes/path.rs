@@ -5,12 +5,12 @@ const TARGET_BYTES_MAX: usize = 8 * 1024;
 const SESSION_DIGITS: usize = 32;
 
 /// A session and a path in its sandbox, well formed: 32 lowercase hex digits, and names that are
-/// UTF-8, not empty, not hidden and without `/` or NUL.
+/// not empty, not hidden and without `/` or NUL. Names are bytes: a user may name a file anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub(crate) session: String,
     /// Names joined by `/`; empty for the sandbox itself.
-    pub(crate) path: String,
+    pub(crate) path: Vec<u8>,
     /// Whether the request's path ends in `/`, as a directory's does.
     pub(crate) slash: bool,
 }
@@ -35,35 +35,35 @@ impl Asked {
         let names = path.unwrap_or_default();
         let names = names.strip_suffix('/').unwrap_or(names);
         let path = if names.is_empty() && path != Some("/") {
-            String::new()
+            Vec::new()
         } else {
-            let decoded: Option<Vec<String>> = names.split('/').map(name).collect();
-            decoded?.join("/")
+            let decoded: Option<Vec<Vec<u8>>> = names.split('/').map(name).collect();
+            decoded?.join(&b'/')
         };
         Some(Self { session: session.to_owned(), path, slash })
     }
 
     /// The last name, or the session for the sandbox itself.
-    pub(crate) fn last_name(&self) -> &str {
-        match self.path.rsplit('/').next() {
-            None | Some("") => &self.session,
+    pub(crate) fn last_name(&self) -> &[u8] {
+        match self.path.rsplit(|byte| *byte == b'/').next() {
+            None | Some(b"") => self.session.as_bytes(),
             Some(name) => name,
         }
     }
 }
 
 /// One name, decoded.
-fn name(encoded: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(encoded.len());
+fn name(encoded: &str) -> Option<Vec<u8>> {
+    let mut name = Vec::with_capacity(encoded.len());
     let mut rest = encoded.bytes();
     while let Some(byte) = rest.next() {
-        bytes.push(match byte {
+        name.push(match byte {
             b'%' => hex(rest.next()?)? << 4 | hex(rest.next()?)?,
             plain => plain,
         });
     }
-    let name = String::from_utf8(bytes).ok()?;
-    let servable = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0']);
+    let is_bad = |byte: &u8| matches!(byte, b'/' | 0);
+    let servable = !name.is_empty() && !name.starts_with(b".") && !name.iter().any(is_bad);
     servable.then_some(name)
 }
 
@@ -72,9 +72,9 @@ fn hex(digit: u8) -> Option<u8> {
 }
 
 /// `name` as one segment of a URL's path: everything but RFC 3986's unreserved characters encoded.
-pub(crate) fn encode_name(name: &str) -> String {
+pub(crate) fn encode_name(name: &[u8]) -> String {
     let mut out = String::with_capacity(name.len());
-    for byte in name.bytes() {
+    for byte in name.iter().copied() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use nesssi_jobmanager::permits;
 use nesssi_privsep::Command;
 use nesssi_privsep::messages::{ChannelKind, FromJobmanager, ToJobmanager};
+use nesssi_privsep::wire::Blob;
 use nesssi_session::SessionId;
 use rustix::io::Errno;
 
@@ -44,7 +45,7 @@ fn each_kind_of_channel_asks_its_own() {
     };
     let job = Ask::sh("true").message(&SessionId::parse(&session).unwrap());
     let prepare = ToJobmanager::Prepare { session: "0".repeat(32), umask_default: 0 };
-    let list = ToJobmanager::List { session, path: String::new(), entries_max: 9 };
+    let list = ToJobmanager::List { session, path: Blob::default(), entries_max: 9 };
     let usage = ToJobmanager::Usage { sessions: Vec::new() };
     let refused = |kind: ChannelKind, request: &ToJobmanager| {
         assert!(!permits(&kind, request));
@@ -103,6 +104,26 @@ fn only_files_and_directories_are_opened() {
 }
 
 #[test]
+fn names_that_are_no_text_are_listed_and_opened() {
+    let world = World::new();
+    let jobmanager = world.start();
+    let peer = jobmanager.starter();
+    let (session, _) =
+        peer.run(Ask::sh("d=$(printf '\\377d'); mkdir $d; echo x > $d/$(printf '\\200')"));
+    let name = session.reveal().to_owned();
+    let list =
+        ToJobmanager::List { session: name.clone(), path: Blob(b"\xffd".to_vec()), entries_max: 9 };
+    let FromJobmanager::Listing { entries, .. } = peer.ask(&list) else { panic!("no listing") };
+    assert_eq!(entries.len(), 1);
+    let path = [b"\xffd/", &entries[0].name.0[..]].concat();
+    assert_eq!(path, b"\xffd/\x80");
+    assert!(peer.open(&session, &path).is_some());
+    let follow = ToJobmanager::Follow { session: name, path: Blob(path) };
+    assert!(matches!(peer.ask(&follow), FromJobmanager::Watching { .. }));
+    assert!(peer.open(&session, b"\xffd/\x81").is_none());
+}
+
+#[test]
 fn a_listing_fits_its_record() {
     let world = World::new();
     let jobmanager = world.start();
@@ -113,7 +134,7 @@ fn a_listing_fits_its_record() {
         fs::write(world.path(&session).join(name), "").unwrap();
     }
     world.give(&world.path(&session));
-    let (session, path) = (session.reveal().to_owned(), String::new());
+    let (session, path) = (session.reveal().to_owned(), Blob::default());
     let list = ToJobmanager::List { session, path, entries_max: u32::MAX };
     let FromJobmanager::Listing { entries, cut } = peer.ask(&list) else { panic!("no listing") };
     assert!(cut && entries.len() > 100, "{}", entries.len());
@@ -175,7 +196,7 @@ fn growth_is_told_at_most_ten_times_a_second() {
                   while test $i -lt 300; do echo line; i=$((i+1)); sleep 0.005; done";
     let (session, _) = peer.start(Ask::sh(script));
     let name = session.reveal().to_owned();
-    let follow = ToJobmanager::Follow { session: name.clone(), path: "stdout".into() };
+    let follow = ToJobmanager::Follow { session: name.clone(), path: Blob(b"stdout".to_vec()) };
     let FromJobmanager::Watching { watch } = peer.ask(&follow) else { panic!("not watching") };
     let FromJobmanager::Watching { watch: other } = peer.ask(&follow) else { panic!("not twice") };
     assert_ne!(watch, other);
@@ -197,7 +218,7 @@ fn growth_is_told_at_most_ten_times_a_second() {
     assert!(told >= 3, "told {told} times");
     assert!(f64::from(told) <= seconds * 10.0 + 2.0, "told {told} times in {seconds} s");
     assert_eq!(peer.take_kept(|_| true), 0, "the other watch was let go");
-    let directory = ToJobmanager::Follow { session: name, path: String::new() };
+    let directory = ToJobmanager::Follow { session: name, path: Blob::default() };
     assert_eq!(errno(&peer.ask(&directory)), Errno::ISDIR.raw_os_error());
 }
 

@@ -272,9 +272,11 @@ impl Peer {
         (session, record)
     }
 
-    pub fn open(&self, session: &SessionId, path: &str) -> Option<OwnedFd> {
-        let request =
-            ToJobmanager::Open { session: session.reveal().to_owned(), path: path.to_owned() };
+    pub fn open(&self, session: &SessionId, path: impl AsRef<[u8]>) -> Option<OwnedFd> {
+        let request = ToJobmanager::Open {
+            session: session.reveal().to_owned(),
+            path: Blob(path.as_ref().to_vec()),
+        };
         let mut answer = self.ask_with(&request, &[]);
         match answer.message {
             FromJobmanager::Opened { .. } => Some(answer.descriptors.remove(0)),

@@ -6,7 +6,7 @@ use crate::sandboxes::path::Asked;
 fn asked(path: &str) -> Asked {
     Asked {
         session: "0123456789abcdef0123456789abcdef".to_owned(),
-        path: path.to_owned(),
+        path: path.as_bytes().to_owned(),
         slash: true,
     }
 }
@@ -56,7 +56,7 @@ fn the_page_says_what_is_there() {
         page.contains("<a href=\"./plots/\"><bdi>plots</bdi>/</a></td><td class=\"n\">directory")
     );
     assert!(page.contains("1\u{202f}234\u{202f}567</td><td>1994-11-06 08:49:37</td>"));
-    assert!(page.contains("<td><bdi>\u{fffd}.bin</bdi></td>"));
+    assert!(page.contains("<td><a href=\"./%FF.bin\"><bdi>\u{fffd}.bin</bdi></a></td>"));
     assert!(page.contains("more files than this page shows"));
     assert!(!page.contains("0123456789"));
 }

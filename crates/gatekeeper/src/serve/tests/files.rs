@@ -88,6 +88,19 @@ async fn parts_and_versions() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_no_text_is_served() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let world = world();
+    let folder = world.sandbox("").join(std::ffi::OsStr::from_bytes(b"\xff"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join(std::ffi::OsStr::from_bytes(b"\xfe.txt")), "odd").unwrap();
+    let moved = get(&world, "/%ff", "").await;
+    assert_eq!((moved.status, moved.header("location")), (301, Some("./%FF/")));
+    assert!(get(&world, "/%ff/", "").await.text().contains("href=\"./%FE.txt\""));
+    assert_eq!(get(&world, "/%ff/%FE.txt", "").await.text(), "odd");
+}
+
+#[tokio::test]
 async fn what_is_absent_malformed_and_forbidden_is_answered_alike() {
     let world = world();
     fs::create_dir(world.sandbox(".nesssi")).unwrap();

@@ -70,12 +70,13 @@ impl House for StandIn {
         }
     }
 
-    async fn open(&self, session: &str, path: &str) -> Result<Found, FileFault> {
+    async fn open(&self, session: &str, path: &[u8]) -> Result<Found, FileFault> {
+        use std::os::unix::ffi::OsStrExt as _;
         use std::os::unix::fs::MetadataExt;
         if session != SESSION {
             return Err(FileFault::NotFound);
         }
-        let path = self.root.join(path);
+        let path = self.root.join(std::ffi::OsStr::from_bytes(path));
         let facts = fs::metadata(&path).map_err(|_| FileFault::NotFound)?;
         if facts.is_dir() {
             let mut entries: Vec<DirectoryEntry> = fs::read_dir(path)
@@ -104,7 +105,7 @@ impl House for StandIn {
         })
     }
 
-    async fn follow(&self, _: &str, _: &str) -> Result<Told, FileFault> {
+    async fn follow(&self, _: &str, _: &[u8]) -> Result<Told, FileFault> {
         let told = self.told.lock().unwrap().take();
         told.map(Told).ok_or(FileFault::Unavailable)
     }
