@@ -94,7 +94,7 @@ fn cancel_is_confirmed_gone_including_a_grandchild_that_called_setsid() {
     );
     let session = world.session(None, "t.run", argv(1, &["/usr/bin/python3", "-c", &code]));
     wait_until("the job has forked", 20, || (world.file(&session, "ready").0 == 200).then_some(()));
-    assert!(processes_with(&word).len() >= 2, "{:?}", processes_with(&word));
+    wait_until("its grandchild", 20, || (processes_with(&word).len() >= 2).then_some(()));
     let answer = world.call(None, "job.cancel", vec![session.as_str().into()]).unwrap();
     assert_eq!(answer, Value::from("cancelled"));
     assert_eq!(
