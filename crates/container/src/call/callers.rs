@@ -122,7 +122,7 @@ impl Callers {
         }
         let tally = of.entry(key).or_insert_with(|| Tally::new(now));
         tally.room(most, now).map_err(|left| {
-            too_many(format!("level {level} allows {most} calls a minute"), left)
+            too_many(&format!("level {level} allows {most} calls a minute"), left)
         })?;
         if caller.subject().is_none() {
             let total = most.saturating_mul(ANONYMOUS_TOTAL_TIMES);
@@ -132,7 +132,7 @@ impl Callers {
             if let Some(together) = anonymous.get_mut(level) {
                 together.room(total, now).map_err(|left| {
                     let all = "all its anonymous callers together";
-                    too_many(format!("level {level} allows {all} {total} calls a minute"), left)
+                    too_many(&format!("level {level} allows {all} {total} calls a minute"), left)
                 })?;
                 together.calls += 1;
             }
@@ -156,7 +156,7 @@ impl Callers {
     }
 }
 
-fn too_many(text: String, left: Duration) -> Fault {
+fn too_many(text: &str, left: Duration) -> Fault {
     Fault::new(FaultCode::TooMany, format!("{text}: the next in {} s", left.as_secs() + 1))
 }
 
