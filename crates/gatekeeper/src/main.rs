@@ -24,6 +24,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use rustix::process::DumpableBehavior;
+
 fn main() -> ExitCode {
     nesssi_gatekeeper::start_log();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -39,6 +41,11 @@ fn main() -> ExitCode {
 }
 
 fn serve() -> ExitCode {
+    // It holds the server's key: nothing of the same user may trace it, and no core may hold it.
+    if let Err(error) = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::error!(%error, "cannot refuse to be traced");
+        return ExitCode::FAILURE;
+    }
     match nesssi_gatekeeper::serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
