@@ -7,7 +7,12 @@ use clap::{Parser, Subcommand};
 use crate::{control, demo, service};
 
 #[derive(Debug, Parser)]
-#[command(name = "nesssi-admin", version, about = "Develop services for, and administer, a NESSSI")]
+#[command(
+    name = "nesssi-admin",
+    bin_name = "nesssi",
+    version,
+    about = "Develop services for, and administer, a NESSSI"
+)]
 struct Words {
     #[command(subcommand)]
     verb: Verb,

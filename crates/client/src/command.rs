@@ -109,12 +109,6 @@ enum Verb {
     /// Show the whole on this machine, with a throwaway grid
     #[command(disable_help_flag = true)]
     Demo(Administration),
-    /// Who may call what
-    #[command(disable_help_flag = true)]
-    Access(Administration),
-    /// Why a caller is judged as he is
-    #[command(disable_help_flag = true)]
-    Explain(Administration),
 }
 
 /// The rest of the words, for `nesssi-admin`.
@@ -207,11 +201,8 @@ async fn perform(options: Options, verb: Verb, screen: &Screen) -> Result<(), Fa
         | Verb::Service(_)
         | Verb::Restart(_)
         | Verb::Health(_)
-        | Verb::Demo(_)
-        | Verb::Access(_)
-        | Verb::Explain(_) => {
-            let text =
-                "this command comes first, and its options after it: nesssi service list --url …";
+        | Verb::Demo(_) => {
+            let text = "this command comes first, and its options after it: such as nesssi service list --guest";
             Err(Failure::Usage(text.to_owned()))
         }
     }

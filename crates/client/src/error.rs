@@ -32,7 +32,7 @@ pub enum SetupError {
         why: &'static str,
     },
     /// No credential was named and none was found.
-    #[error("no certificate found; looked at {searched} (a guest calls without one)")]
+    #[error("no certificate found; looked at {searched} (--guest calls without one)")]
     NoCredential {
         /// The places, in order.
         searched: String,

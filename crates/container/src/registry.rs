@@ -149,7 +149,8 @@ async fn try_restart(inner: &Arc<Inner>, name: &str) -> Result<String, String> {
             if let Some(old) = services.swap(&fresh) {
                 retire(old);
             }
-            Ok(format!("{name} runs its new code, {methods} methods"))
+            let s = if methods == 1 { "" } else { "s" };
+            Ok(format!("{name} runs its new code, {methods} method{s}"))
         }
     }
 }
@@ -227,8 +228,15 @@ fn read(
     }
 }
 
+/// How a scan's words for a folder that it could not look into begin.
+const UNREADABLE: &str = "its folder cannot be read";
+
 /// The folder's files as meant, or every reason why not: the first names the kind.
 fn parts(found: &ScanFound) -> Result<(Manifest, Description, Access), BrokenReason> {
+    // Of a folder that could not be looked into nothing is known but that.
+    if let Some(why) = found.problem.as_deref().and_then(|text| text.strip_prefix(UNREADABLE)) {
+        return Err(BrokenReason::new(UNREADABLE, why.trim_start_matches(": ")));
+    }
     let mut reasons = Vec::new();
     let manifest = manifest_of(found).map_err(|why| reasons.push(why)).ok();
     let access = access_of(found).map_err(|why| reasons.push(why)).ok();
@@ -246,7 +254,8 @@ fn parts(found: &ScanFound) -> Result<(Manifest, Description, Access), BrokenRea
 }
 
 fn joined(reasons: Vec<BrokenReason>) -> BrokenReason {
-    let detail: Vec<String> = reasons.iter().map(|why| why.detail.clone()).collect();
+    let mut detail: Vec<String> = reasons.iter().map(|why| why.detail.clone()).collect();
+    detail.dedup();
     let kind = reasons.into_iter().next().map(|why| why.kind).unwrap_or_default();
     BrokenReason::new(kind, detail.join("; "))
 }

@@ -142,7 +142,8 @@ fn look(order: &Order, files_max: Rlimit, folder: Folder, number: usize) -> Look
         problem: None,
         digest: Vec::new(),
     };
-    match read_beside(&folder.path, &mut found) {
+    let read = folder.problem.map_or_else(|| read_beside(&folder.path, &mut found), Err);
+    match read {
         Ok(manifest) => {
             let question = Question { order, files_max, manifest: &manifest, number };
             describe::ask(&question, found)

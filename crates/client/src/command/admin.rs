@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The first words that are `nesssi-admin`'s.
-const WORDS: [&str; 6] = ["service", "restart", "health", "demo", "access", "explain"];
+const WORDS: [&str; 4] = ["service", "restart", "health", "demo"];
 /// What it gets of the environment; all else stays behind.
 const ENVIRONMENT: [&str; 20] = [
     "HOME",

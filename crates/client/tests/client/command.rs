@@ -221,8 +221,6 @@ fn administration_is_run_beside_it_in_a_clean_environment() {
         &["restart", "--help"],
         &["health"],
         &["demo", "--once"],
-        &["access", "--guest"],
-        &["explain", "--url", "x"],
     ] {
         let ran = run(words);
         let echoed: String = words.iter().map(|word| format!("<{word}>\n")).collect();
@@ -246,10 +244,7 @@ fn help_names_every_verb() {
     let server = Server::start();
     let ran = nesssi(&server, &["--help"]);
     assert_eq!(ran.code, 0);
-    for verb in [
-        "call", "status", "ls", "cat", "cancel", "service", "restart", "health", "demo", "access",
-        "explain",
-    ] {
+    for verb in ["call", "status", "ls", "cat", "cancel", "service", "restart", "health", "demo"] {
         assert!(ran.output.contains(&format!("\n  {verb} ")), "{verb}: {}", ran.output);
     }
 }

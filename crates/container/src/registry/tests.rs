@@ -78,6 +78,12 @@ fn every_way_to_be_broken_has_its_reason() {
         "its code does not load",
         "took longer",
     );
+    let problem = "its folder cannot be read: Permission denied (os error 13)";
+    check(
+        &ScanFound { access: None, description: None, problem: Some(problem.into()), ..found() },
+        "its folder cannot be read",
+        "Permission denied",
+    );
     check(&ScanFound { description: None, ..found() }, "it describes no methods", "");
     check(
         &ScanFound { description: Some("{".into()), ..found() },

@@ -24,6 +24,8 @@ pub(super) struct Folder {
     pub(super) name: String,
     /// Absolute path as walked, links and all.
     pub(super) path: PathBuf,
+    /// Why it could not be looked into.
+    pub(super) problem: Option<String>,
 }
 
 /// What the walk has found.
@@ -70,6 +72,12 @@ impl Walk {
         for part in names {
             let below = path.join(&part);
             let dotted = if name.is_empty() { part } else { format!("{name}.{part}") };
+            if let Err(error) = below.read_dir()
+                && !in_service
+            {
+                self.unreadable(below, dotted, &error);
+                continue;
+            }
             let is_service = self.judge(&below, &dotted, in_service);
             self.enter(&below, &dotted, in_service || is_service, above);
         }
@@ -86,10 +94,28 @@ impl Walk {
             return false;
         }
         match ServiceName::parse(name) {
-            Ok(_) => self.folders.push(Folder { name: name.to_owned(), path: path.to_owned() }),
+            Ok(_) => self.folders.push(Folder {
+                name: name.to_owned(),
+                path: path.to_owned(),
+                problem: None,
+            }),
             Err(error) => self.problem(path, &error.to_string()),
         }
         true
+    }
+
+    /// A folder that cannot be looked into is told as a service: somebody has put it here.
+    fn unreadable(&mut self, path: PathBuf, name: String, error: &std::io::Error) {
+        if ServiceName::parse(&name).is_err() {
+            return self.problem(&path, &error.to_string());
+        }
+        let hint = if error.kind() == std::io::ErrorKind::PermissionDenied {
+            "; every folder on the way to it must let the services' account through"
+        } else {
+            ""
+        };
+        let problem = Some(format!("its folder cannot be read: {error}{hint}"));
+        self.folders.push(Folder { name, path, problem });
     }
 
     fn problem(&mut self, path: &Path, text: &str) {
@@ -97,13 +123,15 @@ impl Walk {
     }
 }
 
-/// The folders in a folder, links to folders with them, sorted; hidden ones are left out.
+/// The folders in a folder, sorted, and with them links to folders and links that cannot be followed;
+/// hidden ones are left out.
 fn folders_in(path: &Path) -> std::io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in path.read_dir()?.take(NAMES_MAX) {
         let entry = entry?;
         let Ok(name) = entry.file_name().into_string() else { continue };
-        if !name.starts_with('.') && name != "__pycache__" && entry.path().is_dir() {
+        let is_folder = entry.path().metadata().map_or(true, |facts| facts.is_dir());
+        if !name.starts_with('.') && name != "__pycache__" && is_folder {
             names.push(name);
         }
     }

@@ -135,6 +135,8 @@ fn broken_services_say_why_and_harm_no_other() {
     let kind = rustix::fs::FileType::Fifo;
     let mode = rustix::fs::Mode::from_raw_mode(0o666);
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
+    symlink(tree.root.join("nothing"), tree.root.join("dangling")).unwrap();
+    symlink(tree.root.join("good/__init__.py"), tree.root.join("file")).unwrap();
     let (found, problems) = tree.scan("");
     assert!(problems.is_empty(), "{problems:?}");
     for good in ["good", "printing"] {
@@ -151,11 +153,12 @@ fn broken_services_say_why_and_harm_no_other() {
         ("open", "no .clarens_access"),
         ("manifest", "service.toml:1"),
         ("fifo", "no regular file"),
+        ("dangling", "its folder cannot be read"),
     ] {
         let problem = found[name].problem.clone().unwrap_or_default();
         assert!(problem.contains(words), "{name}: {problem}");
     }
-    assert_eq!(found.len(), 11);
+    assert_eq!(found.len(), 12);
 }
 
 #[test]
