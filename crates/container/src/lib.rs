@@ -5,7 +5,7 @@
 //! ([`Found`]) or a watch ([`Following`]). Everything that needs a user's or root's rights is asked
 //! of other processes over [`link`]s.
 //!
-//! One request's way: [`grants`] judges the caller, `call` finds and permits the method, a built-in
+//! One request's way: `grants` judges the caller, `call` finds and permits the method, a built-in
 //! or a service worker runs it, and `jobs` admits, starts, watches and ends jobs.
 
 mod audit;
