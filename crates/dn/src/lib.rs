@@ -21,6 +21,8 @@ mod bytes;
 mod oneline;
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 pub use attribute::{Attribute, AttributeType, OID_BYTES_MAX, Rdn};
 
@@ -96,10 +98,17 @@ impl DnError {
 /// A name that is a sequence of at least one RDN, within the limits of this crate.
 ///
 /// `==` is exact, byte for byte. The gridmap and access lists are blind to case as Globus is: they
-/// compare [`SubjectDn::matching_key`]s.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// compare [`SubjectDn::matching_key`]s. A clone is the same name, shared.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SubjectDn {
+    written: Arc<Written>,
+}
+
+/// A name and its one-line form, which every call's records ask for.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Written {
     rdns: Vec<Rdn>,
+    oneline: String,
 }
 
 /// A name as the gridmap compares it: blind to the case of ASCII letters. Attribute types have one
@@ -119,7 +128,12 @@ impl SubjectDn {
         if rdns.len() > RDNS_MAX {
             return Err(DnError::TooLong("RDNS_MAX"));
         }
-        Ok(Self { rdns })
+        Ok(Self::of(rdns))
+    }
+
+    fn of(rdns: Vec<Rdn>) -> Self {
+        let oneline = oneline::print(&rdns);
+        Self { written: Arc::new(Written { rdns, oneline }) }
     }
 
     /// Reads the one-line form.
@@ -141,7 +155,7 @@ impl SubjectDn {
     /// The one-line form: printable ASCII, and parsed again it is the same name.
     #[must_use]
     pub fn to_oneline(&self) -> String {
-        oneline::print(self)
+        self.written.oneline.clone()
     }
 
     /// The form that goes over channels between processes.
@@ -163,11 +177,11 @@ impl SubjectDn {
     /// `/O=Grid/CN=Joe` is no prefix of `/O=Grid/CN=Joe Evil`: a prefix ends where an RDN ends.
     #[must_use]
     pub fn is_prefix_of(&self, other: &Self) -> bool {
-        self.rdns.len() <= other.rdns.len()
+        self.rdns().len() <= other.rdns().len()
             && self
-                .rdns
+                .rdns()
                 .iter()
-                .zip(&other.rdns)
+                .zip(other.rdns())
                 .all(|(mine, theirs)| mine.matching() == theirs.matching())
     }
 
@@ -175,7 +189,7 @@ impl SubjectDn {
     /// without escapes, as older tools do.
     #[must_use]
     pub fn is_ambiguous(&self) -> bool {
-        self.rdns
+        self.rdns()
             .iter()
             .flat_map(Rdn::attributes)
             .any(|attribute| oneline::holds_attribute(attribute.value()))
@@ -184,19 +198,32 @@ impl SubjectDn {
     /// The RDNs, the outermost first.
     #[must_use]
     pub fn rdns(&self) -> &[Rdn] {
-        &self.rdns
+        &self.written.rdns
     }
 
     /// What to compare where case does not count.
     #[must_use]
     pub fn matching_key(&self) -> MatchingKey {
-        MatchingKey(Self { rdns: self.rdns.iter().map(Rdn::matching).collect() })
+        MatchingKey(Self::of(self.rdns().iter().map(Rdn::matching).collect()))
     }
 }
 
 impl fmt::Display for SubjectDn {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.to_oneline())
+        out.write_str(&self.written.oneline)
+    }
+}
+
+impl fmt::Debug for SubjectDn {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("SubjectDn").field("rdns", &self.written.rdns).finish()
+    }
+}
+
+/// The one-line form stands for the whole: no two names share one.
+impl Hash for SubjectDn {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.written.oneline.hash(state);
     }
 }
 

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use crate::{Attribute, AttributeType, DnError, OID_BYTES_MAX, Rdn, SubjectDn};
 
-pub(crate) fn print(name: &SubjectDn) -> String {
+pub(crate) fn print(rdns: &[Rdn]) -> String {
     let mut out = String::new();
-    for rdn in name.rdns() {
+    for rdn in rdns {
         let mut joint = '/';
         for attribute in rdn.attributes() {
             out.push(joint);

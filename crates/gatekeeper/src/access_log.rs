@@ -185,6 +185,9 @@ fn push_field(out: &mut Vec<u8>, field: &[u8]) {
     if field.is_empty() {
         out.push(b'-');
     }
+    if field.len() < SESSION_DIGITS {
+        return push_escaped(out, field);
+    }
     let mut rest = field;
     while let Some(first) = rest.first() {
         let room = (FIELD_BYTES_MAX + rest.len()).saturating_sub(field.len());
@@ -202,8 +205,12 @@ fn push_field(out: &mut Vec<u8>, field: &[u8]) {
 
 /// Quotes, backslashes and what a terminal might obey are written as `\xHH`.
 fn push_escaped(out: &mut Vec<u8>, field: &[u8]) {
+    let needs_escape = |byte: u8| matches!(byte, b'"' | b'\\' | 0..0x20 | 0x7F..);
+    if !field.iter().copied().any(needs_escape) {
+        return out.extend_from_slice(field);
+    }
     for &byte in field {
-        if matches!(byte, b'"' | b'\\' | 0..0x20 | 0x7F..) {
+        if needs_escape(byte) {
             let _written = write!(out, "\\x{byte:02X}");
         } else {
             out.push(byte);

@@ -85,7 +85,7 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn new(status: StatusCode, body: Source) -> Self {
-        Self { status, headers: HeaderMap::with_capacity(8), body, last: false }
+        Self { status, headers: HeaderMap::new(), body, last: false }
     }
 
     #[must_use]
