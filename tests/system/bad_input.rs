@@ -161,6 +161,27 @@ fn check_prints_every_problem_and_binds_nothing() {
 }
 
 #[test]
+fn check_looks_at_every_service_and_says_who_may_change_it() {
+    let world = World::builder().with_shipped_services().build();
+    world.service("wrong", "def f(:\n", None);
+    world.service("odd", "methods_list = {'f': print}\n", Some("allow = 3\n"));
+    world.service("closed", "methods_list = {'f': print}\n", None);
+    fs::remove_file(world.path().join("services/closed/.clarens_access")).unwrap();
+    let (good, text) = nesssid(&world, &["--check"]);
+    assert!(!good);
+    for word in [
+        "service wrong: ",
+        "SyntaxError",
+        "odd/.clarens_access:1",
+        "service closed: no .clarens_access",
+    ] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let line = text.lines().find(|line| line.contains("services/sleepy")).unwrap();
+    assert!(line.contains("may be changed by uid"), "{line}");
+}
+
+#[test]
 fn check_reports_a_wrong_gridmap_line_and_a_missing_python() {
     let world = World::builder().build();
     fs::write(world.path().join("gridmap"), "# fine\n\"unclosed\n").unwrap();

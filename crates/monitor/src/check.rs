@@ -4,7 +4,10 @@
 //! other programs' own `--check`, and the Python interpreter, as the users that they would run as:
 //!
 //! * `nesssi-gatekeeper --check FILE` as the gatekeeper's user,
-//! * `nesssi-jobmanager --check` as each account that the configuration names.
+//! * `nesssi-jobmanager --check` as each account that the configuration names,
+//! * a jobmanager as the services account, which finds the services and loads each one's code.
+
+mod services;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -27,16 +30,26 @@ const GRIDMAP_ACCOUNTS_MAX: usize = 1000;
 /// What a Python interpreter is asked: whether it is new enough.
 const PYTHON_TEST: &str = "import sys; sys.exit(0 if sys.version_info >= (3, 9) else 9)";
 
-/// Every problem with a configuration, one text each; none means that NESSSI would start.
+/// What a check has found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Every problem with a configuration, one text each; none means that NESSSI would start.
+    pub problems: Vec<String>,
+    /// What an administrator should know, and what is no problem: who may change each service.
+    pub notes: Vec<String>,
+}
+
+/// Checks a configuration with all that it names.
 #[must_use]
-pub fn problems(config_path: &Path) -> Vec<String> {
+pub fn report(config_path: &Path) -> Report {
+    let only = |problems| Report { problems, notes: Vec::new() };
     let config_path = match setup::absolute(config_path) {
         Ok(path) => path,
-        Err(problem) => return vec![problem.to_string()],
+        Err(problem) => return only(vec![problem.to_string()]),
     };
     match read_config(&config_path) {
         Ok((_, config)) => Check::new(config, &config_path).run(),
-        Err(mistakes) => mistakes,
+        Err(mistakes) => only(mistakes),
     }
 }
 
@@ -44,14 +57,15 @@ struct Check<'a> {
     config: Config,
     config_path: &'a Path,
     problems: Vec<String>,
+    notes: Vec<String>,
 }
 
 impl<'a> Check<'a> {
     fn new(config: Config, config_path: &'a Path) -> Self {
-        Self { config, config_path, problems: Vec::new() }
+        Self { config, config_path, problems: Vec::new(), notes: Vec::new() }
     }
 
-    fn run(mut self) -> Vec<String> {
+    fn run(mut self) -> Report {
         let gridmap = self.gridmap();
         if let Err(problems) = setup::check_certificate(&self.config) {
             self.tell(problems);
@@ -60,7 +74,7 @@ impl<'a> Check<'a> {
             Ok(who) => self.as_somebody(&who, &gridmap),
             Err(problem) => self.tell([problem]),
         }
-        self.problems
+        Report { problems: self.problems, notes: self.notes }
     }
 
     fn tell(&mut self, problems: impl IntoIterator<Item = Problem>) {
@@ -102,7 +116,10 @@ impl<'a> Check<'a> {
         self.gridmap_accounts(who, gridmap);
         let accounts = self.configured_accounts(who);
         match setup::libexec(&self.config) {
-            Ok(libexec) => self.programs(who, &libexec, &accounts),
+            Ok(libexec) => {
+                self.programs(who, &libexec, &accounts);
+                self.services(who, &libexec);
+            }
             Err(problem) => self.tell([problem]),
         }
     }
@@ -175,6 +192,21 @@ impl<'a> Check<'a> {
             let shown = format!("[services] python: {}", self.config.services.python.display());
             self.program(&shown, python, account);
         }
+    }
+
+    fn services(&mut self, who: &Identity, libexec: &Path) {
+        let account = match &self.config.services.account {
+            // A name that is not fit was told already.
+            Some(name) => match self.fit(who, name) {
+                Ok(account) => account,
+                Err(_) => return,
+            },
+            None if who.root => return,
+            None => who.invoker.clone(),
+        };
+        let findings = services::look(&self.config, libexec, &account);
+        self.problems.extend(findings.problems);
+        self.notes.extend(findings.notes);
     }
 
     /// Runs a program as an account. What it says of its problems goes to standard error.

@@ -27,7 +27,7 @@ use nesssi_monitor::{check, log, monitor::Monitor, setup::Setup};
 fn main() -> ExitCode {
     match Options::parse(std::env::args_os().skip(1)) {
         Ok(Options::Run { config }) => run(&config),
-        Ok(Options::Check { config }) => tell(&check::problems(&config)),
+        Ok(Options::Check { config }) => tell(&check::report(&config)),
         Ok(Options::Version) => say(concat!("nesssid ", env!("CARGO_PKG_VERSION")), 0),
         Ok(Options::Help) => say(USAGE, 0),
         Err(error) => say(&error.to_string(), 2),
@@ -49,7 +49,11 @@ fn run(config: &std::path::Path) -> ExitCode {
         .map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
 
-fn tell(problems: &[String]) -> ExitCode {
+fn tell(report: &check::Report) -> ExitCode {
+    if !report.notes.is_empty() {
+        say(&report.notes.join("\n"), 0);
+    }
+    let problems = &report.problems;
     if problems.is_empty() { say("no problem found", 0) } else { say(&problems.join("\n"), 1) }
 }
 
