@@ -25,14 +25,16 @@ pub(super) struct Accounts {
     pub(super) developers: Option<String>,
 }
 
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 6] = [
     "nesssi-demo-alice",
     "nesssi-demo-weak",
     "nesssi-demo-anon",
     "nesssi-demo-svc",
     "nesssi-demo-gate",
+    DEVELOPER,
 ];
-const GROUP: &str = "nesssi-demo-dev";
+/// A developer; his own group is the one whose members may restart services.
+const DEVELOPER: &str = "nesssi-demo-dev";
 
 impl Accounts {
     /// The invoking user in every part.
@@ -48,24 +50,18 @@ impl Accounts {
         }
     }
 
-    /// Makes five accounts and a group.
+    /// Makes the accounts, each with a group of its own.
     ///
     /// # Errors
     /// If one of the names is taken by something the demo did not make, or a tool fails.
     pub(super) fn make() -> Result<Self, Failure> {
         for name in NAMES {
-            if gecos(name)?.is_some() {
+            if gecos(name)?.is_some() || group_exists(name)? {
                 return Err(format!(
-                    "there is an account {name} that this demo did not make: it is left alone, and the demo ends"
+                    "there is an account or group {name} that this demo did not make: it is left alone, and the demo ends"
                 )
                 .into());
             }
-        }
-        if group_members(GROUP)?.is_some() {
-            return Err(format!(
-                "there is a group {GROUP} that this demo did not make: it is left alone, and the demo ends"
-            )
-            .into());
         }
         for name in NAMES {
             let arguments = ["--no-create-home", "--home-dir", "/nonexistent"];
@@ -73,8 +69,6 @@ impl Accounts {
             words.extend(["--user-group", "--comment", MARK, name]);
             run("useradd", &words)?;
         }
-        run("groupadd", &[GROUP])?;
-        run("usermod", &["--append", "--groups", GROUP, "nesssi-demo-svc"])?;
         let name =
             |index: usize| NAMES.get(index).map_or_else(String::new, |name| (*name).to_owned());
         Ok(Self {
@@ -83,12 +77,12 @@ impl Accounts {
             anonymous: name(2),
             services: name(3),
             gatekeeper: name(4),
-            developers: Some(GROUP.to_owned()),
+            developers: Some(DEVELOPER.to_owned()),
         })
     }
 
-    /// Ends what still runs as a demo's account, and removes accounts and group. Only marked accounts
-    /// are touched, and the group only if none but they are in it.
+    /// Ends what still runs as a demo's account, and removes accounts and their groups. Only marked
+    /// accounts are touched.
     ///
     /// # Errors
     /// If a tool fails; what could be removed is gone all the same.
@@ -97,16 +91,11 @@ impl Accounts {
         for name in NAMES {
             if gecos(name)?.as_deref() == Some(MARK) {
                 end_processes_of(name)?;
+                // A visitor may have joined the developers: userdel keeps a group that has members.
+                run("gpasswd", &["--members", "", name])?;
                 run("userdel", &[name])?;
                 swept.push(name.to_owned());
             }
-        }
-        let strangers = |members: &[String]| members.iter().any(|m| !NAMES.contains(&m.as_str()));
-        if let Some(members) = group_members(GROUP)?
-            && !strangers(&members)
-            && !swept.is_empty()
-        {
-            run("groupdel", &[GROUP])?;
         }
         Ok(swept)
     }
@@ -132,12 +121,7 @@ fn gecos(name: &str) -> Result<Option<String>, Failure> {
     Ok(line.map(|line| line.split(':').nth(4).unwrap_or("").to_owned()))
 }
 
-fn group_members(name: &str) -> Result<Option<Vec<String>>, Failure> {
+fn group_exists(name: &str) -> Result<bool, Failure> {
     let table = fs::read_to_string("/etc/group")?;
-    let line = table.lines().find(|line| line.split(':').next() == Some(name));
-    let members = |line: &str| {
-        let field = line.split(':').nth(3).unwrap_or("");
-        field.split(',').filter(|m| !m.is_empty()).map(str::to_owned).collect()
-    };
-    Ok(line.map(members))
+    Ok(table.lines().any(|line| line.split(':').next() == Some(name)))
 }

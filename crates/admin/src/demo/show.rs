@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -26,6 +27,13 @@ enum Caller<'a> {
 /// The first answer that is not what it must be.
 pub(super) async fn all(ground: &Ground, grid: &Grid) -> Result<(), Failure> {
     let show = Show { ground, grid };
+    say(&format!(
+        "\n$ export NESSSI_URL={} NESSSI_CA={} NESSSI_CONFIG={}",
+        ground.url(),
+        grid.trust_directory.display(),
+        ground.folder.join("nesssi.toml").display()
+    ));
+    say(&format!("$ cd {}", ground.people().display()));
     let account = &ground.accounts;
     show.adds(
         "1. A strong caller: certificate in the gridmap",
@@ -130,12 +138,18 @@ impl Show<'_> {
 
     /// A developer takes up changed code, without root and without stopping the server.
     fn restarts(&self) -> Result<(), Failure> {
-        say("\n== 7. A developer restarts a service");
-        let config = self.ground.folder.join("nesssi.toml");
-        let program = self.ground.folder.join("bin/nesssi");
-        let words = ["service", "restart", "sleepy", "--config"];
+        say("\n== 7. A developer restarts a service, without root");
+        let mut command = tools::command(self.ground.folder.join("bin/nesssi"));
+        command.env("NESSSI_CONFIG", self.ground.folder.join("nesssi.toml"));
+        if let Some(name) = &self.ground.accounts.developers {
+            let id = |flag| -> Result<u32, Failure> {
+                Ok(tools::run("id", &[flag, name])?.trim().parse()?)
+            };
+            command.uid(id("-u")?).gid(id("-g")?);
+            say(&format!("$ id -un\n{name}"));
+        }
         say("$ nesssi service restart sleepy");
-        let output = tools::command(program).args(words).arg(config).output()?;
+        let output = command.args(["service", "restart", "sleepy"]).output()?;
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text).into_owned();
         say(text.trim_end());
@@ -148,12 +162,7 @@ impl Show<'_> {
 
     /// Types a `nesssi` command for a caller, and shows it with what it printed.
     fn types(&self, caller: Caller<'_>, words: &[&str]) -> Result<Output, Failure> {
-        let who = match caller {
-            Caller::Certified(credential) => {
-                format!("--cert {}", file_name(&credential.certificate))
-            }
-            Caller::Guest => "--guest".to_owned(),
-        };
+        let who = words_of(caller);
         say(&format!("$ nesssi {who} {}", words.join(" ")));
         let output = self.run(caller, words)?;
         for text in [&output.stdout, &output.stderr] {
@@ -195,7 +204,8 @@ impl Show<'_> {
         session: &str,
         state: &str,
     ) -> Result<String, Failure> {
-        say(&format!("$ nesssi status {session}    (until {state})"));
+        let who = words_of(caller);
+        say(&format!("$ nesssi {who} status {session}    # again and again, until {state}"));
         let end = Instant::now() + Duration::from_secs(WAIT_SECONDS_MAX);
         loop {
             let output = self.run(caller, &["status", session])?;
@@ -210,6 +220,16 @@ impl Show<'_> {
             expect(!wrong && Instant::now() < end, &format!("the job comes to {state}"), &text)?;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+}
+
+/// The words that say who calls.
+fn words_of(caller: Caller<'_>) -> String {
+    match caller {
+        Caller::Certified(Credential { certificate, key, .. }) => {
+            format!("--cert {} --key {}", file_name(certificate), file_name(key))
+        }
+        Caller::Guest => "--guest".to_owned(),
     }
 }
 
