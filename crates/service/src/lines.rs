@@ -10,7 +10,7 @@ pub struct LineTooLong {
 
 /// Bytes that came and have not yet been taken as lines.
 ///
-/// Feed with [`Lines::space`] and [`Lines::filled`] (or [`Lines::push`]), then take every
+/// Feed by appending to [`Lines::space`] (or with [`Lines::push`]), then take every
 /// [`Lines::next_line`] before the next feed. A line once taken is gone.
 #[derive(Debug)]
 pub struct Lines {
