@@ -27,6 +27,12 @@ const GATHER_MS: u64 = 50;
 /// Most bytes that wait for the disk. What comes beyond is counted, and the count is written.
 const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Bytes that one write takes to the file.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// A buffer that has grown beyond this is given back when it is empty.
+const KEPT_BYTES_MAX: usize = 2 * 1024 * 1024;
+
 /// How far from the end the last line is looked for: longer than any line.
 const TAIL_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -333,8 +339,9 @@ impl Chain {
 
     fn append_locked(&mut self, beginnings_missing: &[u8]) -> io::Result<()> {
         self.catch_up()?;
-        let mut out = Vec::with_capacity(beginnings_missing.len() * 2);
+        let mut out = Vec::with_capacity(2 * WRITE_BYTES);
         let mut head = self.head;
+        let mut length = self.length;
         for rest in beginnings_missing.split_inclusive(|byte| *byte == b'\n') {
             let start = out.len();
             out.extend_from_slice(b"{\"prev\":\"");
@@ -343,12 +350,23 @@ impl Chain {
             out.extend_from_slice(rest);
             let line = out.get(start..out.len().saturating_sub(1)).unwrap_or_default();
             head = Sha256::digest(line).into();
+            if out.len() >= WRITE_BYTES {
+                length += self.write_out(&mut out)?;
+            }
         }
-        self.file.write_all(&out)?;
+        length += self.write_out(&mut out)?;
         self.file.sync_data()?;
         self.head = head;
-        self.length += u64::try_from(out.len()).unwrap_or_default();
+        self.length = length;
         Ok(())
+    }
+
+    /// Writes what is gathered and empties it; says how much it was.
+    fn write_out(&mut self, out: &mut Vec<u8>) -> io::Result<u64> {
+        self.file.write_all(out)?;
+        let count = u64::try_from(out.len()).unwrap_or_default();
+        out.clear();
+        Ok(count)
     }
 }
 
@@ -360,8 +378,9 @@ fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// The thread: gathers, writes, answers flushes, until the last clone is gone and all is written.
 fn write_all(shared: &Shared, chain: &mut Chain) {
+    let mut spare = Vec::new();
     loop {
-        let (lines, lost, flushes, ended) = gather(shared);
+        let (lines, lost, flushes, ended) = gather(shared, spare);
         let written = write_batch(shared, chain, &lines, lost);
         drop(flushes.into_iter().map(|flush| flush.send(())).collect::<Vec<_>>());
         if ended && (written || lines.is_empty()) {
@@ -373,12 +392,16 @@ fn write_all(shared: &Shared, chain: &mut Chain) {
             }
             std::thread::sleep(Duration::from_millis(RETRY_MS));
         }
+        spare = if lines.capacity() > KEPT_BYTES_MAX { Vec::new() } else { lines };
     }
 }
 
 type Gathered = (Vec<u8>, u64, Vec<oneshot::Sender<()>>, bool);
 
-fn gather(shared: &Shared) -> Gathered {
+/// What waits, once there is something. `spare` takes its place: an old buffer, so that the lines of
+/// a busy server need not grow a new one twenty times a second.
+fn gather(shared: &Shared, mut spare: Vec<u8>) -> Gathered {
+    spare.clear();
     let idle = |waiting: &mut Waiting| {
         waiting.lines.is_empty() && waiting.flushes.is_empty() && !waiting.ended
     };
@@ -389,7 +412,7 @@ fn gather(shared: &Shared) -> Gathered {
         .wake
         .wait_timeout_while(waiting, Duration::from_millis(GATHER_MS), hurried)
         .unwrap_or_else(PoisonError::into_inner);
-    let lines = std::mem::take(&mut waiting.lines);
+    let lines = std::mem::replace(&mut waiting.lines, spare);
     let lost = std::mem::take(&mut waiting.lost);
     (lines, lost, std::mem::take(&mut waiting.flushes), waiting.ended)
 }
