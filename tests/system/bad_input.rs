@@ -161,6 +161,25 @@ fn check_prints_every_problem_and_binds_nothing() {
 }
 
 #[test]
+fn check_tells_of_every_account_in_one_run() {
+    if !is_root() {
+        return skipped("needs root: without it one account is all there is");
+    }
+    let world = World::builder().key("server", "control_group = \"no-such-group\"").build();
+    let config = fs::read_to_string(&world.config).unwrap();
+    let config = config
+        .replace(&format!("user = \"{}\"", world.accounts.gatekeeper), "user = \"no-such-gate\"")
+        .replace(&format!("\"{}\"", world.accounts.weak), "\"no-such-weak\"")
+        .replace(&format!("\"{}\"", world.accounts.services), "\"no-such-services\"");
+    fs::write(&world.config, config).unwrap();
+    let (good, text) = nesssid(&world, &["--check"]);
+    assert!(!good);
+    for word in ["no-such-gate", "no-such-weak", "no-such-services", "no-such-group"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+#[test]
 fn check_looks_at_every_service_and_says_who_may_change_it() {
     let world = World::builder().with_shipped_services().build();
     world.service("wrong", "def f(:\n", None);

@@ -171,3 +171,39 @@ fn arguments_of_odd_characters_arrive_as_they_were_given() {
     let expected = "['$(id)', '`id`', 'a b', \"'\", '\"', '\\\\', '-n', '*', '%s', '\\n', 'ü€𝄞', ';', '&', '']\n";
     assert_eq!(text, expected);
 }
+
+#[test]
+fn many_jobs_of_three_callers_each_start_once() {
+    // The full size is for ./test --long.
+    let count = if std::env::var("NESSSI_LONG").is_ok_and(|long| long == "1") { 600 } else { 45 };
+    let raise = "jobs_at_once = 1000";
+    let world = with_run(
+        World::builder()
+            .level("strong", raise)
+            .level("weak", raise)
+            .level("anonymous", raise)
+            .key("batch.local", "slots = 8\nqueue_max = 2000"),
+    );
+    let callers = [Some(&world.alice), Some(&world.wendy), None];
+    let sessions: Vec<_> = std::thread::scope(|scope| {
+        let world = &world;
+        let threads: Vec<_> = callers
+            .into_iter()
+            .map(|who| {
+                scope.spawn(move || {
+                    let words = ["/bin/sh", "-c", "echo begun >> begun"];
+                    let one = |_| world.session(who, "t.run", argv(5, &words));
+                    (0..count / 3).map(one).map(|session| (who, session)).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let distinct: std::collections::BTreeSet<_> =
+        sessions.iter().map(|(_, id)| id.clone()).collect();
+    assert_eq!(distinct.len(), count);
+    for (who, session) in &sessions {
+        assert_eq!(world.ended(*who, session)["state"], Value::from("done"));
+        assert_eq!(world.file(session, "begun"), (200, "begun\n".to_owned()));
+    }
+}

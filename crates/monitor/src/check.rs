@@ -72,9 +72,30 @@ impl<'a> Check<'a> {
         }
         match Identity::find(&self.config) {
             Ok(who) => self.as_somebody(&who, &gridmap),
-            Err(problem) => self.tell([problem]),
+            Err(problem) => {
+                self.tell([problem]);
+                self.without_gatekeeper(&gridmap);
+            }
         }
         Report { problems: self.problems, notes: self.notes }
+    }
+
+    /// What can be said of the other accounts where the gatekeeper's own is no good: in one run, all of it.
+    fn without_gatekeeper(&mut self, gridmap: &Gridmap) {
+        let Ok(invoker) = account::current() else { return };
+        let root = rustix::process::geteuid().is_root();
+        let who = Identity { root, gatekeeper: invoker.clone(), invoker };
+        self.gridmap_accounts(&who, gridmap);
+        self.configured_accounts(&who);
+        self.control_group();
+    }
+
+    fn control_group(&mut self) {
+        if let Some(group) = &self.config.server.control_group
+            && !matches!(account::group_id(group), Ok(Some(_)))
+        {
+            self.problems.push(format!("[server] control_group: no group {group}"));
+        }
     }
 
     fn tell(&mut self, problems: impl IntoIterator<Item = Problem>) {
@@ -108,11 +129,7 @@ impl<'a> Check<'a> {
             };
             self.tell(problems.into_iter().filter(|problem| !made_at_start(problem)));
         }
-        if let Some(group) = &self.config.server.control_group
-            && !matches!(account::group_id(group), Ok(Some(_)))
-        {
-            self.problems.push(format!("[server] control_group: no group {group}"));
-        }
+        self.control_group();
         self.gridmap_accounts(who, gridmap);
         let accounts = self.configured_accounts(who);
         match setup::libexec(&self.config) {
