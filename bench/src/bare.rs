@@ -66,10 +66,11 @@ fn tls(arguments: &Arguments) -> ServerConfig {
     for ca in CertificateDer::pem_file_iter(&arguments.ca).unwrap() {
         roots.add(ca.unwrap()).unwrap();
     }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .allow_unauthenticated()
-        .build()
-        .unwrap();
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .allow_unauthenticated()
+            .build()
+            .unwrap();
     let chain = CertificateDer::pem_file_iter(&arguments.certificate).unwrap();
     let chain = chain.map(Result::unwrap).collect();
     let key = PrivateKeyDer::from_pem_file(&arguments.key).unwrap();

@@ -310,9 +310,7 @@ fn baseline(folder: &std::path::Path, count: u64) -> serde_json::Value {
     let began = Instant::now();
     for number in 0..count {
         let clock = Instant::now();
-        journal
-            .execute("insert into t (b) values (?1)", [format!("{number:0200}")])
-            .unwrap();
+        journal.execute("insert into t (b) values (?1)", [format!("{number:0200}")]).unwrap();
         let committed = clock.elapsed();
         let clock = Instant::now();
         let status = std::process::Command::new("/bin/true").env_clear().status().unwrap();
