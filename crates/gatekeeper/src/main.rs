@@ -21,7 +21,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use rustix::process::DumpableBehavior;
@@ -30,21 +30,32 @@ fn main() -> ExitCode {
     nesssi_gatekeeper::start_log();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     match words.as_slice() {
-        [] => match nesssi_gatekeeper::serve() {
-            Ok(()) => return ExitCode::SUCCESS,
-            Err(error) => tracing::error!(%error, "cannot serve"),
-        },
-        [word] if word == "--check" => return check(Path::new(nesssi_config::DEFAULT_PATH)),
-        [word, path] if word == "--check" => return check(Path::new(path)),
+        [] => serve(),
+        [word] if word == "--check" => check(&PathBuf::from(nesssi_config::DEFAULT_PATH)),
+        [word, path] if word == "--check" => check(&PathBuf::from(path)),
         _ => {
             tracing::error!("usage: nesssi-gatekeeper [--check [FILE]]");
-            return ExitCode::from(2);
+            ExitCode::from(2)
         }
     }
-    ExitCode::FAILURE
 }
 
-fn check(path: &Path) -> ExitCode {
+fn serve() -> ExitCode {
+    // It holds the server's key: nothing of the same user may trace it, and no core may hold it.
+    if let Err(error) = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::error!(%error, "cannot refuse to be traced");
+        return ExitCode::FAILURE;
+    }
+    match nesssi_gatekeeper::serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "cannot serve");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check(path: &std::path::Path) -> ExitCode {
     let problems = nesssi_gatekeeper::check(path);
     for problem in &problems {
         // If nobody reads it, the exit code still says it.
