@@ -73,6 +73,7 @@ struct Inherited {
 /// # Errors
 /// [`RunError`] where serving could not begin.
 pub fn serve() -> Result<(), RunError> {
+    refuse_tracing().map_err(io_error("refusal to be traced"))?;
     let channel = nesssi_privsep::sys::inherited(MONITOR_DESCRIPTOR).map_err(RunError::Channel)?;
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -84,6 +85,12 @@ pub fn serve() -> Result<(), RunError> {
     // What still blocks is a read of a file; nobody waits for it any more.
     runtime.shutdown_background();
     outcome
+}
+
+/// It holds the server's key: nothing of the same user may trace it, and no core may hold it.
+fn refuse_tracing() -> io::Result<()> {
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
 }
 
 async fn live(channel: OwnedFd) -> Result<(), RunError> {
