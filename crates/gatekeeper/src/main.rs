@@ -21,41 +21,28 @@
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
-
-use rustix::process::DumpableBehavior;
 
 fn main() -> ExitCode {
     nesssi_gatekeeper::start_log();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     match words.as_slice() {
-        [] => serve(),
-        [word] if word == "--check" => check(&PathBuf::from(nesssi_config::DEFAULT_PATH)),
-        [word, path] if word == "--check" => check(&PathBuf::from(path)),
+        [] => match nesssi_gatekeeper::serve() {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => tracing::error!(%error, "cannot serve"),
+        },
+        [word] if word == "--check" => return check(Path::new(nesssi_config::DEFAULT_PATH)),
+        [word, path] if word == "--check" => return check(Path::new(path)),
         _ => {
             tracing::error!("usage: nesssi-gatekeeper [--check [FILE]]");
-            ExitCode::from(2)
+            return ExitCode::from(2);
         }
     }
+    ExitCode::FAILURE
 }
 
-fn serve() -> ExitCode {
-    // It holds the server's key: nothing of the same user may trace it, and no core may hold it.
-    if let Err(error) = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        tracing::error!(%error, "cannot refuse to be traced");
-        return ExitCode::FAILURE;
-    }
-    match nesssi_gatekeeper::serve() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(%error, "cannot serve");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn check(path: &std::path::Path) -> ExitCode {
+fn check(path: &Path) -> ExitCode {
     let problems = nesssi_gatekeeper::check(path);
     for problem in &problems {
         // If nobody reads it, the exit code still says it.
