@@ -201,6 +201,16 @@ pub struct Services {
     pub worker_idle_seconds_max: u64,
 }
 
+impl Services {
+    /// The Python worker up to its word `serve` or `describe`: interpreter, isolated, its program.
+    #[must_use]
+    pub fn worker_argv(&self) -> Vec<String> {
+        let main = self.python_path.join("nesssi").join("worker_main.py");
+        let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+        vec![text(&self.python), "-I".to_owned(), text(&main)]
+    }
+}
+
 /// `[batch]`
 #[derive(Debug, Clone)]
 pub struct Batch {

@@ -186,7 +186,7 @@ pub(crate) fn status_text(inner: &Inner) -> String {
 async fn discover(inner: &Inner, only: &str, take: impl FnMut(ScanFound)) -> Result<(), AskError> {
     let config = &inner.config;
     let jobmanager = inner.monitor.discover().await?;
-    let mut describe_argv = worker_argv(config);
+    let mut describe_argv = config.services.worker_argv();
     describe_argv.push("describe".to_owned());
     let describe_ms_max = config.services.describe_seconds_max.saturating_mul(1000);
     let scan = ToJobmanager::Scan {
@@ -313,12 +313,6 @@ fn warn_about(
     for method in access.methods().filter(|method| !known(method)) {
         tracing::warn!(service = %name, method, ".clarens_access names a method that does not exist");
     }
-}
-
-/// The Python worker up to its word `serve` or `describe`.
-pub(crate) fn worker_argv(config: &Config) -> Vec<String> {
-    let main = config.services.python_path.join("nesssi").join("worker_main.py");
-    vec![text_of(&config.services.python), "-I".to_owned(), text_of(&main)]
 }
 
 /// The whole environment of a worker of `service` (none for discovery) under an account.

@@ -102,7 +102,7 @@ impl Inner {
     fn worker_start(&self, jobmanager: &Jobmanager, worker: u64, service: &Service) -> WorkerStart {
         let mut argv = match &service.manifest.command {
             Some(command) => command.clone(),
-            None => registry::worker_argv(&self.config),
+            None => self.config.services.worker_argv(),
         };
         argv.push("serve".to_owned());
         argv.push(service.name.as_str().to_owned());

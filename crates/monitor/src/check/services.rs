@@ -80,7 +80,8 @@ fn scan(
 
 fn order(config: &Config, account: &Account) -> ToJobmanager {
     let path = |path: &Path| path.to_string_lossy().into_owned();
-    let worker = config.services.python_path.join("nesssi").join("worker_main.py");
+    let mut describe_argv = config.services.worker_argv();
+    describe_argv.push("describe".to_owned());
     let pairs = [
         ("CLARENS", path(&config.services.directory)),
         ("CLARENS_SANDBOXES", path(&config.sandboxes.root)),
@@ -92,12 +93,7 @@ fn order(config: &Config, account: &Account) -> ToJobmanager {
     ];
     ToJobmanager::Scan {
         root: path(&config.services.directory),
-        describe_argv: vec![
-            path(&config.services.python),
-            "-I".to_owned(),
-            path(&worker),
-            "describe".to_owned(),
-        ],
+        describe_argv,
         environment: pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         only: String::new(),
         describe_ms_max: config.services.describe_seconds_max.saturating_mul(1000),
