@@ -83,7 +83,8 @@ fn judge(
     let own = Certificate::read(first)?;
     own.check_end_entity(now_unix)?;
     let above = find_issuer(&own, sent, trust, now_unix)?;
-    Ok(Identity { not_after: own.not_after().min(above), subject: own.subject, issuer: own.issuer })
+    let not_after = own.not_after().min(above);
+    Ok(Identity { not_after, subject: own.subject, issuer: own.issuer, proxy: None })
 }
 
 /// Tries every CA that has the issuer's name. Of several failures the one that came furthest

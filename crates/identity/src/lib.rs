@@ -19,6 +19,7 @@ mod certificate;
 mod chain;
 mod names;
 mod peer;
+mod presented;
 mod signature;
 #[cfg(test)]
 mod testing;
@@ -27,6 +28,7 @@ pub mod tls;
 mod trust;
 
 pub use chain::{CHAIN_LENGTH_MAX, judge_chain, judge_peer};
-pub use peer::{Identity, NoCertificate, Peer, Refusal};
+pub use peer::{Identity, NoCertificate, Peer, ProxyKind, Refusal};
+pub use presented::{PemError, Presented};
 pub use time::rfc3339;
 pub use trust::{CA_FILE_BYTES_MAX, Problem, TrustDirectory};

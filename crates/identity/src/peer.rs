@@ -29,12 +29,27 @@ pub enum NoCertificate {
 /// A verified caller: his chain leads to a CA of the trust directory, and was valid when judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Whose certificate it is.
+    /// Who he is: the end entity, whatever proxies he calls with; but an independent proxy's own
+    /// subject where there is one.
     pub subject: SubjectDn,
-    /// The CA that issued it.
+    /// The CA that issued the end-entity certificate.
     pub issuer: SubjectDn,
-    /// When the first certificate of the chain ends, in Unix seconds: a connection may not outlive it.
+    /// When the first certificate of the chain ends, its CAs and proxies counted, in Unix seconds: a
+    /// connection may not outlive it.
     pub not_after: i64,
+    /// What proxies he calls with; `None` is the end-entity certificate itself.
+    pub proxy: Option<ProxyKind>,
+}
+
+/// How much of the end entity's rights the proxies of a chain carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProxyKind {
+    /// All (RFC 3820 `inheritAll`, or a legacy `CN=proxy`).
+    Full,
+    /// Enough to read, and not to start jobs, as soon as one proxy of the chain is limited.
+    Limited,
+    /// None (RFC 3820 `independent`): the caller is a subject of his own.
+    Independent,
 }
 
 /// Why a certificate that was offered is not accepted. Its text is the one of fault 403.

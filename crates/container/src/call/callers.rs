@@ -181,12 +181,8 @@ mod tests {
     use crate::Caller;
 
     fn from(address: &str) -> Caller {
-        Caller {
-            peer: Arc::new(Peer::Anonymous(NoCertificate::NotOffered)),
-            address: address.parse().unwrap(),
-            request_id: "r".into(),
-            dialect: Dialect::XmlRpc,
-        }
+        let peer = Arc::new(Peer::Anonymous(NoCertificate::NotOffered));
+        Caller::plain(peer, address.parse().unwrap(), "r".into(), Dialect::XmlRpc)
     }
 
     #[test]
@@ -226,6 +222,7 @@ mod tests {
                 subject: SubjectDn::parse_oneline("/CN=Alice").unwrap(),
                 issuer: SubjectDn::parse_oneline("/CN=CA").unwrap(),
                 not_after: i64::MAX,
+                proxy: None,
             })),
             ..from("198.51.1.1")
         };

@@ -155,12 +155,7 @@ impl World {
 }
 
 pub(super) fn by(peer: Peer) -> Caller {
-    Caller {
-        peer: Arc::new(peer),
-        address: "127.0.0.1".parse().unwrap(),
-        request_id: "r1".into(),
-        dialect: Dialect::XmlRpc,
-    }
+    Caller::plain(Arc::new(peer), "127.0.0.1".parse().unwrap(), "r1".into(), Dialect::XmlRpc)
 }
 
 pub(super) fn anonymous() -> Caller {
@@ -172,6 +167,7 @@ pub(super) fn certified(subject: &str) -> Caller {
         subject: SubjectDn::parse_oneline(subject).unwrap(),
         issuer: SubjectDn::parse_oneline("/O=Grid/CN=CA").unwrap(),
         not_after: i64::MAX,
+        proxy: None,
     }))
 }
 
@@ -240,6 +236,7 @@ fn judged(stage: &Stage, subject: Option<Blob>) -> FromMonitor {
         call_cpu_seconds: 10,
         sandbox_bytes: 0,
         retention_seconds: 1,
+        cpu_seconds_per_day: u64::MAX,
     };
     let grant = GrantRecord {
         id: 1,
