@@ -1,6 +1,8 @@
 //! Attributes and their types. A *type* says what a value is (`CN`, a common name); in a
 //! certificate it is an OID, in text OpenSSL's short name.
 
+use std::borrow::Cow;
+
 use crate::{ATTRIBUTES_MAX, DnError, VALUE_BYTES_MAX};
 
 /// OID and OpenSSL's short name of every type that is met in the names of certificates.
@@ -49,9 +51,25 @@ pub const OID_BYTES_MAX: usize = 64;
 const ALIASES: &[(&str, &str)] =
     &[("E", "emailAddress"), ("Email", "emailAddress"), ("USERID", "UID")];
 
+/// OpenSSL's long names, which some tools write in the form of RFC 4514, and their short names.
+const LONG_NAMES: &[(&str, &str)] = &[
+    ("commonName", "CN"),
+    ("surname", "SN"),
+    ("countryName", "C"),
+    ("localityName", "L"),
+    ("stateOrProvinceName", "ST"),
+    ("streetAddress", "street"),
+    ("organizationName", "O"),
+    ("organizationalUnitName", "OU"),
+    ("givenName", "GN"),
+    ("userId", "UID"),
+    ("domainComponent", "DC"),
+    ("rfc822Mailbox", "mail"),
+];
+
 /// What a value is, in its one spelling: OpenSSL's short name, or the dotted OID where there is none.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AttributeType(String);
+pub struct AttributeType(Cow<'static, str>);
 
 impl AttributeType {
     /// The type with this dotted OID, as certificates name it; `None` if that is no OID, or one of
@@ -61,8 +79,8 @@ impl AttributeType {
         if dotted.len() > OID_BYTES_MAX || !is_dotted_oid(dotted) {
             return None;
         }
-        let short = TYPES.iter().find(|(oid, _)| *oid == dotted).map(|(_, short)| *short);
-        Some(Self(short.unwrap_or(dotted).to_owned()))
+        let short = TYPES.iter().find(|(oid, _)| *oid == dotted);
+        Some(Self(short.map_or_else(|| dotted.to_owned().into(), |(_, short)| (*short).into())))
     }
 
     /// The type that this word names in a one-line form, whatever its case: a short name, one of
@@ -72,14 +90,25 @@ impl AttributeType {
         if is_dotted_oid(word) {
             return Self::from_oid(word);
         }
-        let word = ALIASES
-            .iter()
-            .find(|(alias, _)| alias.eq_ignore_ascii_case(word))
-            .map_or(word, |(_, short)| *short);
+        let word = stands_for(ALIASES, word).unwrap_or(word);
         TYPES
             .iter()
             .find(|(_, short)| short.eq_ignore_ascii_case(word))
-            .map(|(_, short)| Self((*short).to_owned()))
+            .map(|(_, short)| Self((*short).into()))
+    }
+
+    /// The type that this word names in the form of RFC 4514: the same, and OpenSSL's long names,
+    /// and `OID.` before an OID as RFC 1779 wrote it.
+    pub(crate) fn from_rfc4514_word(word: &str) -> Option<Self> {
+        match word.split_at_checked(4) {
+            Some((head, oid)) if head.eq_ignore_ascii_case("OID.") => Self::from_oid(oid),
+            _ => Self::from_word(stands_for(LONG_NAMES, word).unwrap_or(word)),
+        }
+    }
+
+    /// Whether it has no name but its OID.
+    pub(crate) fn is_oid(&self) -> bool {
+        self.0.starts_with(|c: char| c.is_ascii_digit())
     }
 
     /// The word.
@@ -87,6 +116,10 @@ impl AttributeType {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn stands_for(list: &[(&str, &'static str)], word: &str) -> Option<&'static str> {
+    list.iter().find(|(other, _)| other.eq_ignore_ascii_case(word)).map(|(_, short)| *short)
 }
 
 /// Whether `word` is numbers joined by dots, two at least, without leading zeros.
@@ -160,16 +193,23 @@ impl Rdn {
         &self.attributes
     }
 
+    /// Whether both are the same but for the case of ASCII letters.
+    pub(crate) fn matches(&self, other: &Self) -> bool {
+        match (self.attributes.as_slice(), other.attributes.as_slice()) {
+            ([mine], [theirs]) => {
+                mine.kind == theirs.kind && mine.value.eq_ignore_ascii_case(&theirs.value)
+            }
+            (mine, theirs) => mine.len() == theirs.len() && self.folded() == other.folded(),
+        }
+    }
+
     /// The same with all ASCII letters of the values in lower case, sorted anew.
-    pub(crate) fn matching(&self) -> Self {
-        let mut attributes: Vec<_> = self
-            .attributes
-            .iter()
-            .map(|attribute| Attribute {
-                kind: attribute.kind.clone(),
-                value: attribute.value.to_ascii_lowercase(),
-            })
-            .collect();
+    pub(crate) fn folded(&self) -> Self {
+        let fold = |attribute: &Attribute| Attribute {
+            kind: attribute.kind.clone(),
+            value: attribute.value.to_ascii_lowercase(),
+        };
+        let mut attributes: Vec<_> = self.attributes.iter().map(fold).collect();
         attributes.sort();
         Self { attributes }
     }

@@ -14,17 +14,26 @@
 //! * the attributes of one RDN are joined by `+`.
 //!
 //! Reading takes the same, and `\/`, `\+`, `\"` anywhere, as newer OpenSSL writes them.
+//!
+//! The other form is that of RFC 4514, `CN=Alice,OU=People,O=Grid`: [`SubjectDn::parse_rfc4514`].
+//! Letters that look alike are not the same: an accented letter and the letter with its accent
+//! behind it are two names, and both forms write their bytes, so that one can see it.
 #![forbid(unsafe_code)]
 
 mod attribute;
+mod ber;
 mod bytes;
 mod oneline;
+mod pattern;
+mod rfc4514;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 pub use attribute::{Attribute, AttributeType, OID_BYTES_MAX, Rdn};
+pub use ber::text_from_ber;
+pub use pattern::DnPattern;
 
 /// How many RDNs a name may have.
 pub const RDNS_MAX: usize = 64;
@@ -43,22 +52,24 @@ pub enum DnError {
     #[error("a name begins with '/'")]
     NoSlash,
     /// An RDN does not begin with a type and `=`.
-    #[error("expected TYPE= at byte {at}")]
+    #[error("expected TYPE= at byte {at}{}", advice(*joint))]
     NoType {
         /// Where.
         at: usize,
+        /// The `/`, `+`, `,` or `;` before it, if it follows another.
+        joint: Option<char>,
     },
     /// A type that no certificate's name is printed with.
-    #[error(
-        "unknown attribute type {name:?} at byte {at} (if it belongs to the value before it, write '\\/' or '\\+' for the '/' or '+')"
-    )]
+    #[error("unknown attribute type {name:?} at byte {at}{}", advice(*joint))]
     UnknownType {
         /// The type as it was written.
         name: String,
         /// Where.
         at: usize,
+        /// The `/`, `+`, `,` or `;` before it, if it follows another.
+        joint: Option<char>,
     },
-    /// A `\` with nothing behind it, or a `\x` without two hexadecimal digits.
+    /// A `\` with nothing behind it, or with what it cannot stand before.
     #[error("unfinished escape at byte {at}")]
     BadEscape {
         /// Where.
@@ -69,6 +80,34 @@ pub enum DnError {
     ControlByte {
         /// The byte.
         byte: u8,
+        /// Where.
+        at: usize,
+    },
+    /// What RFC 4514 wants escaped.
+    #[error("a {character:?} inside a value is written with a '\\' before it, at byte {at}")]
+    Bare {
+        /// The character.
+        character: char,
+        /// Where.
+        at: usize,
+    },
+    /// A `"` without another.
+    #[error("the quote at byte {at} is never closed")]
+    OpenQuote {
+        /// Where.
+        at: usize,
+    },
+    /// `#` and what is no hexadecimal BER of a text.
+    #[error("expected a string in hexadecimal BER behind the '#' at byte {at}")]
+    BadHexValue {
+        /// Where.
+        at: usize,
+    },
+    /// A pattern with `/*` before its end.
+    #[error(
+        "a '/*' that stands for any further RDNs ends the pattern, at byte {at} (if it belongs to the value before it, write '\\/*')"
+    )]
+    StarInside {
         /// Where.
         at: usize,
     },
@@ -86,13 +125,24 @@ impl DnError {
     pub fn at(&self) -> Option<usize> {
         match self {
             Self::NoSlash => Some(0),
-            Self::NoType { at }
+            Self::NoType { at, .. }
+            | Self::Bare { at, .. }
+            | Self::OpenQuote { at }
+            | Self::BadHexValue { at }
+            | Self::StarInside { at }
             | Self::UnknownType { at, .. }
             | Self::BadEscape { at }
             | Self::ControlByte { at, .. } => Some(*at),
             Self::Empty | Self::TooLong(_) | Self::NotBytes(_) => None,
         }
     }
+}
+
+/// What to do about a joint that was meant as a part of the value.
+fn advice(joint: Option<char>) -> String {
+    let advice =
+        |joint| format!(" (if it belongs to the value before it, write '\\{joint}' for '{joint}')");
+    joint.map(advice).unwrap_or_default()
 }
 
 /// A name that is a sequence of at least one RDN, within the limits of this crate.
@@ -113,8 +163,10 @@ struct Written {
 
 /// A name as the gridmap compares it: blind to the case of ASCII letters. Attribute types have one
 /// spelling each already (`E` and `Email` are `emailAddress`, `USERID` is `UID`).
+///
+/// Within is the one-line form of that name with all letters in lower case, which stands for it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MatchingKey(SubjectDn);
+pub struct MatchingKey(Box<str>);
 
 impl SubjectDn {
     /// A name of these RDNs, the outermost first.
@@ -152,6 +204,29 @@ impl SubjectDn {
         oneline::parse(text)
     }
 
+    /// Reads the form of RFC 4514, `CN=Alice,O=Grid`, and what RFC 2253 and common tools write: blanks
+    /// around `,`, `+` and `=`, `;` for `,`, quoted values.
+    ///
+    /// # Errors
+    /// [`DnError`] with the byte where reading stopped.
+    pub fn parse_rfc4514(text: &str) -> Result<Self, DnError> {
+        rfc4514::parse(text)
+    }
+
+    /// Reads a name in either form: the one-line form begins with `/`.
+    ///
+    /// # Errors
+    /// [`DnError`] with the byte where reading stopped.
+    pub fn parse_any(text: &str) -> Result<Self, DnError> {
+        if text.starts_with('/') { Self::parse_oneline(text) } else { Self::parse_rfc4514(text) }
+    }
+
+    /// The form of RFC 4514: printable ASCII, and parsed again it is the same name.
+    #[must_use]
+    pub fn to_rfc4514(&self) -> String {
+        rfc4514::print(self.rdns())
+    }
+
     /// The one-line form: printable ASCII, and parsed again it is the same name.
     #[must_use]
     pub fn to_oneline(&self) -> String {
@@ -178,11 +253,7 @@ impl SubjectDn {
     #[must_use]
     pub fn is_prefix_of(&self, other: &Self) -> bool {
         self.rdns().len() <= other.rdns().len()
-            && self
-                .rdns()
-                .iter()
-                .zip(other.rdns())
-                .all(|(mine, theirs)| mine.matching() == theirs.matching())
+            && self.rdns().iter().zip(other.rdns()).all(|(mine, theirs)| mine.matches(theirs))
     }
 
     /// Whether a value holds what reads as another attribute (`/X=` or `+X=`) once it is printed
@@ -204,7 +275,15 @@ impl SubjectDn {
     /// What to compare where case does not count.
     #[must_use]
     pub fn matching_key(&self) -> MatchingKey {
-        MatchingKey(Self::of(self.rdns().iter().map(Rdn::matching).collect()))
+        let is_set = |rdn: &Rdn| rdn.attributes().len() > 1;
+        let mut key = if self.rdns().iter().any(is_set) {
+            // In lower case a set may have another order.
+            oneline::print(&self.rdns().iter().map(Rdn::folded).collect::<Vec<_>>())
+        } else {
+            self.written.oneline.clone()
+        };
+        key.make_ascii_lowercase();
+        MatchingKey(key.into_boxed_str())
     }
 }
 

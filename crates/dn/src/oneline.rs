@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::{Attribute, AttributeType, DnError, OID_BYTES_MAX, Rdn, SubjectDn};
+use crate::SubjectDn;
+use crate::{ATTRIBUTES_MAX, Attribute, AttributeType, DnError, OID_BYTES_MAX, RDNS_MAX, Rdn};
 
 pub(crate) fn print(rdns: &[Rdn]) -> String {
     let mut out = String::new();
@@ -19,7 +20,7 @@ pub(crate) fn print(rdns: &[Rdn]) -> String {
     out
 }
 
-fn print_value(value: &[u8], out: &mut String) {
+pub(crate) fn print_value(value: &[u8], out: &mut String) {
     let mut left = value;
     while let Some((&byte, rest)) = left.split_first() {
         match byte {
@@ -63,34 +64,68 @@ fn type_length(text: &[u8]) -> Option<usize> {
 }
 
 pub(crate) fn parse(text: &[u8]) -> Result<SubjectDn, DnError> {
-    if text.is_empty() || text == b"/" {
-        return Err(DnError::Empty);
-    }
-    if text.first() != Some(&b'/') {
-        return Err(DnError::NoSlash);
-    }
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = Reader::new(text)?;
     let mut rdns = Vec::new();
     let mut attributes = Vec::new();
-    while let Some(joint) = reader.peek() {
-        reader.at += 1;
-        if joint == b'/' && !attributes.is_empty() {
+    while let Some(read) = reader.attribute()? {
+        if read.joint == b'/' && !attributes.is_empty() {
             rdns.push(Rdn::new(std::mem::take(&mut attributes))?);
         }
-        let kind = reader.kind()?;
-        let value = reader.value()?;
-        attributes.push(Attribute::new(kind, value)?);
+        attributes.push(Attribute::new(read.kind, read.value)?);
+        check_limits(rdns.len() + 1, attributes.len())?;
     }
     rdns.push(Rdn::new(attributes)?);
     SubjectDn::from_rdns(rdns)
 }
 
-struct Reader<'a> {
-    text: &'a [u8],
-    at: usize,
+/// Ends reading as soon as there is too much.
+pub(crate) fn check_limits(rdns: usize, attributes: usize) -> Result<(), DnError> {
+    if rdns > RDNS_MAX {
+        return Err(DnError::TooLong("RDNS_MAX"));
+    }
+    if attributes > ATTRIBUTES_MAX {
+        return Err(DnError::TooLong("ATTRIBUTES_MAX"));
+    }
+    Ok(())
 }
 
-impl Reader<'_> {
+/// One attribute as it was written.
+pub(crate) struct Spelled {
+    /// `/` or `+`: what it follows.
+    pub joint: u8,
+    pub kind: AttributeType,
+    pub value: Vec<u8>,
+    /// Where in the value there is a `*` that no `\` is before.
+    pub stars: Vec<usize>,
+    /// Where in the text its end is.
+    pub end: usize,
+}
+
+pub(crate) struct Reader<'a> {
+    text: &'a [u8],
+    at: usize,
+    stars: Vec<usize>,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(text: &'a [u8]) -> Result<Self, DnError> {
+        match text {
+            b"" | b"/" => Err(DnError::Empty),
+            [b'/', ..] => Ok(Self { text, at: 0, stars: Vec::new() }),
+            _ => Err(DnError::NoSlash),
+        }
+    }
+
+    /// The next attribute; `None` at the end.
+    pub(crate) fn attribute(&mut self) -> Result<Option<Spelled>, DnError> {
+        let Some(joint) = self.peek() else { return Ok(None) };
+        self.at += 1;
+        let kind = self.kind(joint)?;
+        let value = self.value()?;
+        let stars = std::mem::take(&mut self.stars);
+        Ok(Some(Spelled { joint, kind, value, stars, end: self.at }))
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
@@ -100,12 +135,16 @@ impl Reader<'_> {
     }
 
     /// A type with its `=`.
-    fn kind(&mut self) -> Result<AttributeType, DnError> {
+    fn kind(&mut self, joint: u8) -> Result<AttributeType, DnError> {
         let at = self.at;
-        let length = type_length(self.left()).ok_or(DnError::NoType { at })?;
+        let joint = (at > 1).then_some(char::from(joint));
+        let length = type_length(self.left()).ok_or(DnError::NoType { at, joint })?;
         let word = String::from_utf8_lossy(self.left().get(..length).unwrap_or_default());
-        let kind = AttributeType::from_word(&word)
-            .ok_or_else(|| DnError::UnknownType { name: word.into_owned(), at })?;
+        let kind = AttributeType::from_word(&word).ok_or_else(|| DnError::UnknownType {
+            name: word.into_owned(),
+            at,
+            joint,
+        })?;
         self.at += length + 1;
         Ok(kind)
     }
@@ -123,6 +162,9 @@ impl Reader<'_> {
                 b'\\' => value.push(self.escape()?),
                 0x00..=0x1f | 0x7f => return Err(DnError::ControlByte { byte, at: self.at }),
                 _ => {
+                    if byte == b'*' {
+                        self.stars.push(value.len());
+                    }
                     value.push(byte);
                     self.at += 1;
                 }

@@ -64,7 +64,7 @@ fn mistakes_say_where() {
     check_error(
         "/CN=a/path=5",
         "unknown attribute type \"path\" at byte 6 (if it belongs to the value before it, write \
-         '\\/' or '\\+' for the '/' or '+')",
+         '\\/' for '/')",
     );
     check_error("/CN=a\\", "unfinished escape at byte 5");
     check_error("/CN=a\\x4", "unfinished escape at byte 5");
