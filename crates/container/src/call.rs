@@ -8,12 +8,13 @@ mod callers;
 use std::sync::Arc;
 
 use nesssi_identity::Peer;
-use nesssi_policy::{Denied, From as LevelFrom};
+use nesssi_policy::{Access, Ask, Denied, From as LevelFrom, SubjectDn};
 use nesssi_rpc::{Call, Fault, FaultCode, MethodName, Reply, Value};
 use nesssi_service::Method;
 use nesssi_session::SessionId;
 
 use crate::builtin::{self, Builtin, Context, Run};
+use crate::clock::now_ms;
 use crate::grants::{CallerGrant, Grant};
 use crate::registry::{MONITOR, Service};
 use crate::workers::{self, Called, ServiceCall};
@@ -124,7 +125,7 @@ async fn call_service(
         Err(fault) => return Decided::fault(fault),
     };
     let (_, method) = full_name.split();
-    let rule = match permitted(&service, method, caller) {
+    let rule = match permitted(&service, method, caller, grant) {
         Ok(rule) => rule,
         Err((fault, rule)) => {
             return Decided { rule, ..Decided::fault(fault) };
@@ -148,18 +149,33 @@ fn permitted(
     service: &Service,
     method: &str,
     caller: &Caller,
+    grant: &Result<Arc<Grant>, Fault>,
 ) -> Result<String, (Fault, Option<String>)> {
     let Some(behind) = &service.access else { return Err((workers::broken(service), None)) };
-    match behind.access.permits(method, caller.subject()) {
+    let ask = access_ask(method, caller.subject(), grant);
+    match Access::permits(&[&behind.access], &ask) {
         Ok(permitted) => Ok(permitted.rule().to_owned()),
         Err(denied) => {
             let text = denied.to_string();
             Err(match denied {
-                Denied::NoCredential => (Fault::new(FaultCode::NoCredential, text), None),
+                Denied::NoCredential { rule } => {
+                    (Fault::new(FaultCode::NoCredential, text), Some(rule))
+                }
                 Denied::Refused { rule, .. } => (Fault::refused(text), Some(rule)),
             })
         }
     }
+}
+
+/// What is asked of a service's access lists, as things stand now.
+pub(crate) fn access_ask<'a>(
+    method: &'a str,
+    subject: Option<&'a SubjectDn>,
+    grant: &'a Result<Arc<Grant>, Fault>,
+) -> Ask<'a> {
+    let level = grant.as_ref().ok().map(|grant| &grant.level);
+    let now_unix = i64::try_from(now_ms() / 1000).unwrap_or(i64::MAX);
+    Ask { method, subject, level, groups: &(), now_unix }
 }
 
 /// Who answers a permitted call.

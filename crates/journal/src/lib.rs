@@ -1,4 +1,5 @@
-//! The journal is the durable record of sessions and jobs, in one SQLite file.
+//! The journal is the durable record of sessions, jobs, VO groups and what was used of budgets, in
+//! one SQLite file.
 //!
 //! Whoever restarts reads it once ([`Journal::open`]), and from then on keeps in memory what it
 //! needs and writes only. Writes go to one thread, which puts all that wait into one transaction
@@ -8,8 +9,11 @@
 //! A numbered *lease* says which process writes: opening takes the next number, and the writes of
 //! an older holder are refused, so two gatekeepers never write against each other.
 
+mod migrate;
 mod rows;
 mod store;
+mod used;
+mod vo;
 mod writer;
 
 use std::path::Path;
@@ -21,7 +25,7 @@ pub use writer::{Done, Journal, WRITES_WAITING_MAX};
 /// Why the journal cannot be used, or did not take a change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
-    /// The file was written by another version of NESSSI.
+    /// The file was written by another version of NESSSI, and not by an earlier one that is known.
     #[error("schema version {found} is not {SCHEMA_VERSION}: it was written by another version")]
     Version {
         /// The version in the file.

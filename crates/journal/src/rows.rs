@@ -1,7 +1,7 @@
 //! What the journal holds: rows as they are loaded, and the changes that make them.
 
 use nesssi_job::{Command, JobState, Tag};
-use nesssi_policy::Limits;
+use nesssi_policy::{Limits, SubjectDn, VoChange};
 use nesssi_session::SessionId;
 
 /// Where a session stands.
@@ -170,5 +170,28 @@ pub enum Change {
     ForgetRemoved {
         /// Milliseconds since 1970 UTC.
         before_ms: u64,
+    },
+    /// A change of the VO groups.
+    Vo {
+        /// What.
+        change: VoChange,
+        /// Who made it.
+        by: SubjectDn,
+        /// When: milliseconds since 1970 UTC.
+        at_ms: u64,
+    },
+    /// CPU time was used, and adds to what was before.
+    Used {
+        /// Whose budget it is of, in the words of whoever keeps budgets.
+        owner: String,
+        /// Days since 1970 (UTC).
+        day: u32,
+        /// CPU microseconds.
+        cpu_usec: u64,
+    },
+    /// Forgets what was used before a day.
+    ForgetUsed {
+        /// Days since 1970 (UTC).
+        before_day: u32,
     },
 }

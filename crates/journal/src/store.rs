@@ -3,20 +3,22 @@
 use std::path::Path;
 
 use nesssi_job::{Command, JobState, Tag};
-use nesssi_policy::Limits;
+use nesssi_policy::{Limits, VoChange};
 use nesssi_session::SessionId;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, Row, TransactionBehavior, named_params, params};
 
 use crate::{Change, JobEnd, JobRow, JournalError, SessionRow, SessionState, Shepherd};
+use crate::{migrate, used, vo};
 
 /// The version of the schema, in the file's `user_version`. Raised with every change of it.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 
 /// How long a statement waits for another process's transaction, in milliseconds: an old
 /// gatekeeper's last commit, or a backup.
 const BUSY_MS_MAX: u64 = 5_000;
 
+/// The tables of sessions and jobs. Those of [`vo`] and [`used`] stand there.
 const SCHEMA: &str = "
 CREATE TABLE lease (one INTEGER PRIMARY KEY CHECK (one = 1), holder INTEGER NOT NULL) STRICT;
 INSERT INTO lease VALUES (1, 0);
@@ -47,6 +49,10 @@ CREATE TABLE jobs (
 pub struct Loaded {
     /// Sessions that are not removed, in the order they were made, each with its job.
     pub sessions: Vec<(SessionRow, Option<JobRow>)>,
+    /// Changes that, applied in this order to an empty tree, give the VO groups.
+    pub vo: Vec<VoChange>,
+    /// What was used: owner, day (since 1970, UTC) and CPU microseconds.
+    pub used: Vec<(String, u32, u64)>,
     /// The number for the next session.
     pub next_number: u64,
     /// The number of this process's lease.
@@ -66,7 +72,8 @@ impl Store {
         connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS_MAX))?;
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let is_new = version == 0 && is_empty(&connection)?;
-        if version != SCHEMA_VERSION && !is_new {
+        let is_known = version == SCHEMA_VERSION || migrate::is_known(version);
+        if !is_known && !is_new {
             return Err(JournalError::Version { found: version });
         }
         connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -77,6 +84,9 @@ impl Store {
             store.create()?;
         }
         store.check()?;
+        if migrate::is_known(version) {
+            migrate::to_current(&mut store.connection, version)?;
+        }
         store.take_lease()?;
         Ok(store)
     }
@@ -85,6 +95,8 @@ impl Store {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(SCHEMA)?;
+        transaction.execute_batch(vo::SCHEMA)?;
+        transaction.execute_batch(used::SCHEMA)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         Ok(transaction.commit()?)
     }
@@ -130,7 +142,9 @@ impl Store {
             let job = read_job(&mut columns, session.number)?;
             sessions.push((session, job));
         }
-        Ok(Loaded { sessions, next_number: unsigned(next), lease: unsigned(self.lease) })
+        let (next_number, lease) = (unsigned(next), unsigned(self.lease));
+        let (vo, used) = (vo::load(&self.connection)?, used::load(&self.connection)?);
+        Ok(Loaded { sessions, vo, used, next_number, lease })
     }
 
     /// Applies writes in one transaction. The outer error is that of the whole transaction; the
@@ -212,6 +226,11 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), JournalError> {
                 .execute([signed(*before_ms)])?;
             Ok(())
         }
+        Change::Vo { change, by, at_ms } => vo::apply(connection, change, by, signed(*at_ms)),
+        Change::Used { owner, day, cpu_usec } => {
+            used::add(connection, owner, *day, signed(*cpu_usec))
+        }
+        Change::ForgetUsed { before_day } => used::forget(connection, *before_day),
     }
 }
 
@@ -415,16 +434,16 @@ fn one(changed: usize) -> Result<(), JournalError> {
     }
 }
 
-fn damaged(what: &str) -> JournalError {
+pub(crate) fn damaged(what: &str) -> JournalError {
     JournalError::Damaged(format!("{what} cannot be read"))
 }
 
 /// SQLite has signed numbers alone. Ours are times and sizes, far below the half of u64 that is cut.
-fn signed(number: u64) -> i64 {
+pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn unsigned(number: i64) -> u64 {
+pub(crate) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 

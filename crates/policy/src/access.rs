@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 
 use nesssi_dn::SubjectDn;
 
+use crate::LevelName;
 use crate::written::{Document, Lined, Table};
 
 /// How large an access list may be, in bytes.
@@ -56,9 +57,57 @@ pub struct AccessError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permitted {
     rule: String,
+    lowered: Option<LevelName>,
+}
+
+/// One question to access lists: may this caller call this method now?
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
+    /// The method's name inside its service.
+    pub method: &'a str,
+    /// The caller's subject DN; `None` without a certificate.
+    pub subject: Option<&'a SubjectDn>,
+    /// The level that he was judged to have, before any lowering; `None` where none takes him.
+    pub level: Option<&'a LevelName>,
+    /// The VO groups there are.
+    pub groups: &'a dyn Groups,
+    /// The time, in seconds since 1970 UTC.
+    pub now_unix: i64,
+}
+
+impl std::fmt::Debug for Ask<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Ask")
+            .field("method", &self.method)
+            .field("subject", &self.subject)
+            .field("level", &self.level)
+            .field("now_unix", &self.now_unix)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who is in which VO group.
+pub trait Groups {
+    /// Whether `subject` is a member of `group`, its own or one that flows down to it; `false`
+    /// where there is no such group.
+    fn is_member(&self, group: &str, subject: &SubjectDn) -> bool;
+}
+
+/// No groups at all.
+impl Groups for () {
+    fn is_member(&self, _: &str, _: &SubjectDn) -> bool {
+        false
+    }
 }
 
 impl Permitted {
+    /// The level that he is lowered to for this service or method. It may be one that is not lower
+    /// than his own: whoever judges him by it holds it to that.
+    #[must_use]
+    pub fn lowered(&self) -> Option<&LevelName> {
+        self.lowered.as_ref()
+    }
+
     /// Which rule let him through, for audit.
     #[must_use]
     pub fn rule(&self) -> &str {
@@ -71,7 +120,10 @@ impl Permitted {
 pub enum Denied {
     /// He has no certificate, and is not admitted without: fault 401.
     #[error("this method needs a certificate")]
-    NoCredential,
+    NoCredential {
+        /// Which rule refused him, for audit.
+        rule: String,
+    },
     /// He has one, and it is not admitted: fault 403.
     #[error("the access list of this service does not admit {subject}")]
     Refused {
@@ -138,24 +190,27 @@ impl Access {
         self.methods.keys().map(String::as_str)
     }
 
-    /// Whether `caller`, `None` without a certificate, may call `method` (its name inside the
-    /// service).
+    /// Whether the caller may call the method of the service whose access list is the last of
+    /// `path`; those before it are of the folders around it, the outermost first.
     ///
     /// # Errors
     /// [`Denied`] says why not.
-    pub fn permits(&self, method: &str, caller: Option<&SubjectDn>) -> Result<Permitted, Denied> {
-        let inner = self.methods.get(method);
-        match caller {
+    pub fn permits(path: &[&Self], ask: &Ask<'_>) -> Result<Permitted, Denied> {
+        let Some(access) = path.last() else {
+            return Err(Denied::NoCredential { rule: "no access list".to_owned() });
+        };
+        let inner = access.methods.get(ask.method);
+        match ask.subject {
             None => {
                 let own = inner.and_then(|scope| scope.anonymous);
-                if own.or(self.service.anonymous).unwrap_or(false) {
-                    Ok(Permitted { rule: "anonymous = true".to_owned() })
+                if own.or(access.service.anonymous).unwrap_or(false) {
+                    Ok(Permitted { rule: "anonymous = true".to_owned(), lowered: None })
                 } else {
-                    Err(Denied::NoCredential)
+                    Err(Denied::NoCredential { rule: "anonymous = false".to_owned() })
                 }
             }
-            Some(subject) => match self.decide(method, subject) {
-                Verdict::Admit(rule) => Ok(Permitted { rule }),
+            Some(subject) => match access.decide(ask.method, subject) {
+                Verdict::Admit(rule) => Ok(Permitted { rule, lowered: None }),
                 Verdict::Refuse(rule) => {
                     Err(Denied::Refused { subject: subject.to_oneline(), rule })
                 }

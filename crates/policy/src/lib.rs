@@ -2,6 +2,7 @@
 //!
 //! * A *level* says how far a credential is trusted, and what it may use: [`Level`], [`Limits`].
 //! * The *gridmap* says which account a subject DN has of its own: [`Gridmap`].
+//! * A *VO group* is a named set of subject DNs that access lists may name: [`VoTree`].
 //! * An *access list* says who may call a service's methods: [`Access`].
 //!
 //! [`Rules::judge`] turns a caller into a [`Judgement`], [`Access::permits`] into [`Permitted`],
@@ -14,10 +15,18 @@ mod gridmap;
 mod levels;
 mod limits;
 mod names;
+mod prefixes;
+mod vo;
 pub mod written;
 
-pub use access::{ACCESS_BYTES_MAX, Access, AccessError, Denied, Permitted};
+pub use ipnet::IpNet;
+pub use nesssi_dn::{DnPattern, SubjectDn};
+
+pub use access::{ACCESS_BYTES_MAX, Access, AccessError, Ask, Denied, Groups, Permitted};
 pub use gridmap::{GRIDMAP_BYTES_MAX, Gridmap, GridmapEntry, GridmapError, Warning};
-pub use levels::{From, Judgement, Level, NotJudged, Rules};
+pub use levels::{From, Judgement, Level, NotJudged, ProxyKind, ProxyWord, Rules, Who};
 pub use limits::{AdmitError, LIMITS_BYTES, Limits, OverLimit, admit_seconds};
 pub use names::{AccountName, LevelName, NameError};
+pub use vo::{
+    VO_ENTRIES_MAX, VO_GROUPS_MAX, VoChange, VoError, VoTree, check_group_name, vo_entry_key,
+};

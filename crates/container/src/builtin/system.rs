@@ -6,6 +6,7 @@ use nesssi_service::{Method, Signature};
 
 use super::{Builtin, Context, Run, exactly, text};
 use crate::Answer;
+use crate::call::access_ask;
 use crate::registry::{self, MONITOR};
 
 pub(crate) const METHODS: &[Builtin] = &[
@@ -72,7 +73,8 @@ fn may_call(context: &Context<'_>, service: &registry::Service, method: &str) ->
         // Who is granted nothing can start nothing.
         Err(_) => false,
     };
-    let permits = |access: &Access| access.permits(method, context.subject()).is_ok();
+    let ask = access_ask(method, context.subject(), context.grant);
+    let permits = |access: &Access| Access::permits(&[access], &ask).is_ok();
     served && service.access.as_ref().is_some_and(|behind| permits(&behind.access))
 }
 

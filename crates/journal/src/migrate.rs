@@ -1,0 +1,44 @@
+//! From the schema of an earlier version to the present one, in one transaction.
+
+use nesssi_policy::LIMITS_BYTES;
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use crate::store::SCHEMA_VERSION;
+use crate::{JournalError, used, vo};
+
+/// How long a session's limits were in version 1: without the CPU seconds of a day.
+const LIMITS_BYTES_1: usize = 48;
+
+/// Whether the schema of this version can be brought up to date.
+pub(crate) fn is_known(version: i64) -> bool {
+    version == 1
+}
+
+/// Brings a file of a known version up to date, or leaves it as it is.
+pub(crate) fn to_current(connection: &mut Connection, version: i64) -> Result<(), JournalError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have done it since the version was read.
+    let now: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if now == version {
+        from_1(&transaction)?;
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    }
+    Ok(transaction.commit()?)
+}
+
+/// Version 2 has VO groups and what was used, and limits end in the CPU seconds of a day. Sessions
+/// of before have no such limit. Their seals are over limits of their own, and hold.
+fn from_1(connection: &Connection) -> Result<(), JournalError> {
+    connection.execute_batch(vo::SCHEMA)?;
+    connection.execute_batch(used::SCHEMA)?;
+    let rows: Vec<(i64, Vec<u8>)> = connection
+        .prepare("SELECT number, limits FROM sessions WHERE length(limits) = ?1")?
+        .query_map([LIMITS_BYTES_1], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut update = connection.prepare("UPDATE sessions SET limits = ?2 WHERE number = ?1")?;
+    for (number, mut limits) in rows {
+        limits.resize(LIMITS_BYTES, 0xff);
+        update.execute(params![number, limits])?;
+    }
+    Ok(())
+}
