@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nesssi_config::Config;
-use nesssi_policy::Gridmap;
+use nesssi_policy::{Assigned, Gridmap};
 use nesssi_privsep::{Account, Command, Ending, Spawn, account};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -145,7 +145,7 @@ impl<'a> Check<'a> {
     fn gridmap_accounts(&mut self, who: &Identity, gridmap: &Gridmap) {
         let mut seen = BTreeSet::new();
         for entry in gridmap.entries() {
-            let Some(name) = entry.accounts.first() else { continue };
+            let Some(Assigned::Account(name)) = entry.accounts.first() else { continue };
             if !seen.insert(name.clone()) || seen.len() > GRIDMAP_ACCOUNTS_MAX {
                 continue;
             }

@@ -6,20 +6,24 @@
 //! and `\` before any other character is that character. DNs are compared as
 //! [`SubjectDn::matching_key`] says; the first line with a DN wins.
 //!
+//! An account that begins with a dot is a pool, from which the caller is leased one.
+//!
 //! Where Globus guesses or skips, this refuses, with line and column: a carriage return (Globus
-//! makes it part of the account's name), other control bytes, a `#` among the accounts, `root`,
-//! pool accounts (`.pool`), a DN that is none. One wrong line refuses the whole file, and whoever
-//! reads it keeps the last good one in force.
+//! makes it part of the account's name), other control bytes, a `#` among the accounts, `root`, a
+//! DN that is none or is in another form. One wrong line refuses the whole file, and whoever reads
+//! it keeps the last good one in force. A line or an account that nobody can reach is a warning.
 
 use std::collections::HashMap;
 
-use nesssi_dn::{MatchingKey, SubjectDn};
+use nesssi_dn::{DnError, MatchingKey, SubjectDn};
 
-use crate::{AccountName, NameError};
+use crate::{AccountName, Assigned, NameError, PoolName};
 
 /// How large a gridmap may be, in bytes: about 100,000 lines.
 pub const GRIDMAP_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How many mistakes of one file are told.
+/// How many accounts one line may list.
+const ACCOUNTS_MAX: usize = 100;
+/// How many mistakes of one file are told, and how many warnings.
 const ERRORS_MAX: usize = 100;
 
 /// A gridmap without a mistake.
@@ -35,7 +39,7 @@ pub struct GridmapEntry {
     /// Whose line it is.
     pub subject: SubjectDn,
     /// His accounts, one at least, the default first.
-    pub accounts: Vec<AccountName>,
+    pub accounts: Vec<Assigned>,
     /// Its number, from 1.
     pub line: usize,
 }
@@ -80,7 +84,7 @@ impl Gridmap {
     /// certificate.
     ///
     /// # Errors
-    /// Every mistake (the first 100), in the order of lines.
+    /// Every mistake (the first 100), in the order of lines; of warnings too the first 100.
     pub fn parse_bytes(text: &[u8]) -> Result<(Self, Vec<Warning>), Vec<GridmapError>> {
         if text.len() > GRIDMAP_BYTES_MAX {
             let text = format!("larger than {GRIDMAP_BYTES_MAX} bytes");
@@ -91,8 +95,13 @@ impl Gridmap {
             let line = index + 1;
             match parse_line(bytes) {
                 Ok(None) => {}
-                Ok(Some((subject, accounts))) => {
-                    warnings.extend(gridmap.add(GridmapEntry { subject, accounts, line }));
+                Ok(Some(Parsed { subject, accounts, odd })) => {
+                    let odd = odd.into_iter().chain(gridmap.add(GridmapEntry {
+                        subject,
+                        accounts,
+                        line,
+                    }));
+                    warnings.extend(odd.map(|text| Warning { line, text }));
                 }
                 Err((at, text)) => {
                     errors.push(GridmapError { line, column: column(bytes, at), text });
@@ -102,15 +111,16 @@ impl Gridmap {
                 }
             }
         }
+        warnings.truncate(ERRORS_MAX);
         if errors.is_empty() { Ok((gridmap, warnings)) } else { Err(errors) }
     }
 
-    fn add(&mut self, entry: GridmapEntry) -> Option<Warning> {
-        let line = entry.line;
+    /// Takes an entry, unless its DN has one already: then it says so.
+    fn add(&mut self, entry: GridmapEntry) -> Option<String> {
         let key = entry.subject.matching_key();
         if let Some(first) = self.by_key.get(&key).and_then(|&index| self.entries.get(index)) {
-            let text = format!("{} has line {} already, which wins", entry.subject, first.line);
-            return Some(Warning { line, text });
+            let (subject, line) = (&entry.subject, first.line);
+            return Some(format!("never reached: {subject} has line {line} already, which wins"));
         }
         self.by_key.insert(key, self.entries.len());
         self.entries.push(entry);
@@ -138,11 +148,21 @@ impl Gridmap {
 
 impl GridmapEntry {
     fn to_line(&self) -> String {
-        let accounts: Vec<_> = self.accounts.iter().map(AccountName::as_str).collect();
-        // The one-line form has `\` escaped already; quotes it leaves alone.
-        let subject = self.subject.to_oneline().replace('"', "\\\"");
-        format!("\"{subject}\" {}\n", accounts.join(","))
+        let accounts: Vec<_> = self.accounts.iter().map(Assigned::to_string).collect();
+        format!("{} {}\n", quoted(&self.subject), accounts.join(","))
     }
+}
+
+/// The one-line form has `\` escaped already; quotes it leaves alone.
+fn quoted(subject: &SubjectDn) -> String {
+    format!("\"{}\"", subject.to_oneline().replace('"', "\\\""))
+}
+
+/// A line that is an entry, and what is odd about it.
+struct Parsed {
+    subject: SubjectDn,
+    accounts: Vec<Assigned>,
+    odd: Vec<String>,
 }
 
 /// What is wrong, and before which byte of the line.
@@ -157,7 +177,7 @@ fn column(line: &[u8], at: usize) -> usize {
     line.iter().take(at).filter(starts_character).count() + 1
 }
 
-fn parse_line(line: &[u8]) -> Result<Option<(SubjectDn, Vec<AccountName>)>, Wrong> {
+fn parse_line(line: &[u8]) -> Result<Option<Parsed>, Wrong> {
     check_bytes(line)?;
     let Some(start) = line.iter().position(|byte| !is_blank(*byte)) else { return Ok(None) };
     if line.get(start) == Some(&b'#') {
@@ -165,13 +185,54 @@ fn parse_line(line: &[u8]) -> Result<Option<(SubjectDn, Vec<AccountName>)>, Wron
     }
     let (dn_start, dn_end, after) = find_dn(line, start)?;
     let text = line.get(dn_start..dn_end).unwrap_or_default();
-    let subject = SubjectDn::parse_oneline_bytes(text)
-        .map_err(|error| (dn_start + error.at().unwrap_or(0), without_place(&error)))?;
-    Ok(Some((subject, parse_accounts(line, after)?)))
+    let subject = SubjectDn::parse_oneline_bytes(text).map_err(|error| {
+        let advice =
+            if error == DnError::NoSlash { other_form(text, dn_start > start) } else { "".into() };
+        (dn_start + error.at().unwrap_or(0), without_place(&error) + &advice)
+    })?;
+    let accounts = parse_accounts(line, after)?;
+    let odd = unreached(&subject, &accounts);
+    Ok(Some(Parsed { subject, accounts, odd }))
+}
+
+/// How to write a name that stands there in the form of RFC 4514, as far as one can see it: without
+/// quotes, a blank in the name has cut it.
+fn other_form(text: &[u8], in_quotes: bool) -> String {
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    match SubjectDn::parse_rfc4514(text) {
+        Ok(name) if in_quotes => format!(": write {}", quoted(&name)),
+        Ok(_) => ": write it in quotes, the outermost RDN first, as in \"/O=Grid/CN=Alice\"".into(),
+        Err(_) => String::new(),
+    }
+}
+
+/// What of a line nobody can reach, beside a DN that comes again.
+fn unreached(subject: &SubjectDn, accounts: &[Assigned]) -> Vec<String> {
+    let mut odd = Vec::new();
+    if let [_, .., last] = subject.rdns()
+        && let [attribute] = last.attributes()
+        && attribute.kind().as_str() == "CN"
+        && [&b"proxy"[..], b"limited proxy"].contains(&attribute.value())
+    {
+        odd.push(
+            "never reached: the holder of a proxy is known by the name before the CN of the proxy"
+                .to_owned(),
+        );
+    }
+    for (index, assigned) in accounts.iter().enumerate() {
+        if accounts.iter().take(index).any(|before| before == assigned) {
+            odd.push(format!("{assigned} stands twice in this line"));
+        } else if index > 0 && matches!(assigned, Assigned::Pool(_)) {
+            odd.push(format!(
+                "never reached: {assigned} is a pool and not the first account of its line"
+            ));
+        }
+    }
+    odd
 }
 
 /// The column says the place, counted from the line's start; the DN's own count would confuse.
-fn without_place(error: &nesssi_dn::DnError) -> String {
+fn without_place(error: &DnError) -> String {
     let text = error.to_string();
     error.at().map_or(text.clone(), |at| text.replace(&format!(" at byte {at}"), ""))
 }
@@ -180,7 +241,12 @@ fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 fn check_bytes(line: &[u8]) -> Result<(), Wrong> {
+    if line.starts_with(BYTE_ORDER_MARK) {
+        return wrong(0, "byte order mark: save the file as UTF-8 without one");
+    }
     let Some(at) = line.iter().position(|&byte| byte.is_ascii_control() && byte != b'\t') else {
         return Ok(());
     };
@@ -217,12 +283,15 @@ fn find_dn(line: &[u8], start: usize) -> Result<(usize, usize, usize), Wrong> {
     wrong(start, "the quote is never closed")
 }
 
-fn parse_accounts(line: &[u8], after: usize) -> Result<Vec<AccountName>, Wrong> {
+fn parse_accounts(line: &[u8], after: usize) -> Result<Vec<Assigned>, Wrong> {
     let mut accounts = Vec::new();
     let mut at = after;
     let rest = line.get(after..).unwrap_or_default();
     for word in rest.split(|&byte| is_blank(byte) || byte == b',') {
         if !word.is_empty() {
+            if accounts.len() == ACCOUNTS_MAX {
+                return wrong(at, format!("more than {ACCOUNTS_MAX} accounts"));
+            }
             accounts.push(parse_account(word).map_err(|(inside, text)| (at + inside, text))?);
         }
         at += word.len() + 1;
@@ -233,15 +302,22 @@ fn parse_accounts(line: &[u8], after: usize) -> Result<Vec<AccountName>, Wrong> 
     Ok(accounts)
 }
 
-fn parse_account(word: &[u8]) -> Result<AccountName, Wrong> {
+fn parse_account(word: &[u8]) -> Result<Assigned, Wrong> {
     let text = String::from_utf8_lossy(word);
-    match word.first() {
-        Some(b'.') => wrong(0, format!("pool accounts are not supported ({text:?})")),
-        Some(b'#') => wrong(0, "a comment begins its line: '#' may not stand among the accounts"),
-        _ => AccountName::parse(&text).map_err(|error| {
-            let at = if let NameError::Character { at, .. } = error { at } else { 0 };
-            (at, format!("account {text:?}: {error}"))
-        }),
+    let refused = |kind: &str, before: usize, error: NameError| {
+        let at = if let NameError::Character { at, .. } = error { at } else { 0 };
+        (before + at, format!("{kind} {text:?}: {error}"))
+    };
+    if word.first() == Some(&b'#') {
+        return wrong(0, "a comment begins its line: '#' may not stand among the accounts");
+    }
+    match text.strip_prefix('.') {
+        Some(prefix) => {
+            PoolName::parse(prefix).map(Assigned::Pool).map_err(|error| refused("pool", 1, error))
+        }
+        None => AccountName::parse(&text)
+            .map(Assigned::Account)
+            .map_err(|error| refused("account", 0, error)),
     }
 }
 

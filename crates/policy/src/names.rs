@@ -1,4 +1,4 @@
-//! Names of accounts and levels.
+//! Names of accounts, of pools of accounts, and of levels.
 
 use std::fmt;
 
@@ -40,14 +40,7 @@ impl AccountName {
     /// # Errors
     /// [`NameError`] if it breaks one of the rules above.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        let first = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        check(text, first, |c| first(c) || c == '.' || c == '-')?;
-        if text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(NameError::Numeric);
-        }
-        if text == "root" {
-            return Err(NameError::Root);
-        }
+        check_account(text)?;
         Ok(Self(text.to_owned()))
     }
 
@@ -56,6 +49,37 @@ impl AccountName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// What the accounts of a pool begin with: a gridmap's `.atlas` is the pool of `atlas001`,
+/// `atlas002` and so on. Without the dot, and by the same rules as an account's own name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolName(String);
+
+impl PoolName {
+    /// Reads a prefix, without the dot.
+    ///
+    /// # Errors
+    /// [`NameError`] if it breaks one of the rules for the names of accounts.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        check_account(text)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The prefix, without the dot.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a rule gives a caller.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Assigned {
+    /// This account.
+    Account(AccountName),
+    /// One of these accounts, leased to him (Globus's gridmapdir).
+    Pool(PoolName),
 }
 
 /// The name of a level: a lower-case letter, then lower-case letters, digits, `_` and `-`, at
@@ -81,6 +105,18 @@ impl LevelName {
     }
 }
 
+fn check_account(text: &str) -> Result<(), NameError> {
+    let first = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    check(text, first, |c| first(c) || c == '.' || c == '-')?;
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(NameError::Numeric);
+    }
+    if text == "root" {
+        return Err(NameError::Root);
+    }
+    Ok(())
+}
+
 fn check(
     text: &str,
     first: impl Fn(char) -> bool,
@@ -101,6 +137,23 @@ fn check(
 impl fmt::Display for AccountName {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.0)
+    }
+}
+
+/// With the dot, as a gridmap writes it.
+impl fmt::Display for PoolName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, ".{}", self.0)
+    }
+}
+
+/// As a gridmap writes it.
+impl fmt::Display for Assigned {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account(account) => account.fmt(out),
+            Self::Pool(pool) => pool.fmt(out),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ fn check(lines: &str, name: &str, accounts: &str) {
 fn check_bytes(lines: &[u8], name: &str, accounts: &str) {
     let (gridmap, _) = Gridmap::parse_bytes(lines).unwrap();
     let found = gridmap.lookup(&dn(name)).map(|entry| entry.accounts.as_slice());
-    let found: Vec<_> = found.unwrap_or_default().iter().map(AccountName::as_str).collect();
+    let found: Vec<_> = found.unwrap_or_default().iter().map(Assigned::to_string).collect();
     assert_eq!(found.join(" "), accounts, "{name}");
 }
 
@@ -46,6 +46,13 @@ fn lines() {
     check("# \"/CN=a\" joe\n\n   # more\n\t\n", "/CN=a", "");
     check("\"/CN=a\" one\n\"/CN=a\" two", "/CN=a", "one");
     check("\"/CN=say \\\"hi\\\"\" joe", "/CN=say \"hi\"", "joe");
+    check("\"/CN=a\" .atlas", "/CN=a", ".atlas");
+    check("/CN=a al,.atlas", "/CN=a", "al .atlas");
+    // Globus's own reading of these: the last is a name with a blank at its end.
+    check("\"/CN=a\" , joe", "/CN=a", "joe");
+    check("/CN=a\\x20b joe", "/CN=a b", "joe");
+    check("\"/CN=a \" joe", "/CN=a ", "joe");
+    check("\"/CN=a \" joe", "/CN=a", "");
     check("", "/CN=a", "");
 }
 
@@ -98,8 +105,16 @@ fn mistakes_have_line_and_column() {
         &["line 1, column 13: account \"0\": a name of digits alone could be taken for a uid"],
     );
     check_errors(
-        b"\"/CN=a\" .pool\n",
-        &["line 1, column 9: pool accounts are not supported (\".pool\")"],
+        b"\"/CN=a\" .\n",
+        &["line 1, column 10: pool \".\": a name has 1 to 32 characters"],
+    );
+    check_errors(
+        b"\"/CN=a\" .../x\n",
+        &["line 1, column 10: pool \".../x\": '.' may not stand here in a name"],
+    );
+    check_errors(
+        "\u{feff}\"/CN=a\" joe\n".as_bytes(),
+        &["line 1, column 1: byte order mark: save the file as UTF-8 without one"],
     );
     check_errors(
         b"\"/CN=a\" al/ice\n",
@@ -116,8 +131,37 @@ fn mistakes_have_line_and_column() {
     check_errors(
         "\"/CN=é/path=1\" joe\n".as_bytes(),
         &["line 1, column 8: unknown attribute type \"path\" (if it belongs to the value before \
-           it, write '\\/' or '\\+' for the '/' or '+')"],
+           it, write '\\/' for '/')"],
     );
+}
+
+#[test]
+fn a_name_in_the_other_form_is_told_how_to_be_written() {
+    check_errors(
+        b"\"CN=Say \\\"x\\\", O=Example\\, Inc\" joe\n",
+        &["line 1, column 2: a name begins with '/': write \
+           \"/O=Example, Inc/CN=Say \\\"x\\\"\""],
+    );
+    check_errors(
+        b"CN=Alice Adams,O=Grid joe\n",
+        &[
+            "line 1, column 1: a name begins with '/': write it in quotes, the outermost RDN first, \
+           as in \"/O=Grid/CN=Alice\"",
+        ],
+    );
+    check_errors(b"alice \"/CN=Alice\"\n", &["line 1, column 1: a name begins with '/'"]);
+}
+
+#[test]
+fn so_many_accounts_and_no_more() {
+    let line = |count: usize| {
+        let accounts: Vec<_> = (0..count).map(|number| format!("a{number}")).collect();
+        format!("/CN=a {}", accounts.join(","))
+    };
+    assert!(Gridmap::parse(&line(ACCOUNTS_MAX - 1)).is_ok());
+    assert!(Gridmap::parse(&line(ACCOUNTS_MAX)).is_ok());
+    let errors = Gridmap::parse(&line(ACCOUNTS_MAX + 1)).unwrap_err();
+    assert_eq!(errors[0].text, "more than 100 accounts");
 }
 
 #[test]
@@ -136,27 +180,59 @@ fn all_mistakes_are_told_and_one_refuses_the_file() {
     assert!(Gridmap::parse(&(large + " ")).is_err());
 }
 
-#[test]
-fn a_name_that_comes_again_is_a_warning() {
-    let (_, warnings) = Gridmap::parse("/CN=a one\n\n/cn=A two\n").unwrap();
+fn check_warnings(lines: &str, expected: &[&str]) {
+    let (_, warnings) = Gridmap::parse(lines).unwrap();
     let warnings: Vec<_> = warnings.iter().map(Warning::to_string).collect();
-    assert_eq!(warnings, ["line 3: /CN=A has line 1 already, which wins"]);
+    assert_eq!(warnings, expected);
 }
 
-fn any_entry() -> impl Strategy<Value = (SubjectDn, Vec<AccountName>)> {
+#[test]
+fn what_nobody_can_reach_is_a_warning() {
+    check_warnings(
+        "/CN=a one\n\n/cn=A two\n",
+        &["line 3: never reached: /CN=A has line 1 already, which wins"],
+    );
+    check_warnings(
+        "\"/CN=\\x41+UID=b/E=c\" one\n/USERID=B+CN=a/Email=C two\n",
+        &["line 2: never reached: /CN=a+UID=B/emailAddress=C has line 1 already, which wins"],
+    );
+    check_warnings("/CN=a one,two,one\n", &["line 1: one stands twice in this line"]);
+    check_warnings(
+        "/CN=a one,.pool\n/CN=b .pool,one\n",
+        &["line 1: never reached: .pool is a pool and not the first account of its line"],
+    );
+    let proxy = "never reached: the holder of a proxy is known by the name before the CN of the \
+                 proxy";
+    check_warnings(
+        "/CN=a/CN=proxy one\n\"/CN=a/CN=limited proxy\" one\n/CN=proxy one\n/CN=a/CN=123 one\n",
+        &[&format!("line 1: {proxy}"), &format!("line 2: {proxy}")],
+    );
+    let (_, warnings) = Gridmap::parse(&"/CN=a one\n".repeat(ERRORS_MAX + 5)).unwrap();
+    assert_eq!(warnings.len(), ERRORS_MAX);
+}
+
+fn any_entry() -> impl Strategy<Value = (SubjectDn, Vec<Assigned>)> {
     let value = prop_oneof![
         prop::collection::vec(any::<u8>(), 0..8),
         "[a-zA-Z /+=\\\\\",]{0,10}".prop_map(String::into_bytes),
     ];
     let word = prop::sample::select(vec!["CN", "O", "UID", "emailAddress", "1.2.3"]);
-    let rdn = (word, value).prop_map(|(word, value)| {
-        let kind = AttributeType::from_word(word).unwrap();
-        Rdn::new(vec![Attribute::new(kind, value).unwrap()]).unwrap()
+    let one = (word, value).prop_map(|(word, value)| {
+        Attribute::new(AttributeType::from_word(word).unwrap(), value).unwrap()
     });
+    let rdn = prop::collection::vec(one, 1..3).prop_map(|all| Rdn::new(all).unwrap());
     let name =
         prop::collection::vec(rdn, 1..4).prop_map(|rdns| SubjectDn::from_rdns(rdns).unwrap());
-    let account = "[a-z_][a-z0-9_.-]{0,8}".prop_filter_map("root", |a| AccountName::parse(&a).ok());
-    (name, prop::collection::vec(account, 1..4))
+    let word = || "[a-z_][a-z0-9_.-]{0,8}".prop_filter("root", |word| word != "root");
+    let account = |word: String| Assigned::Account(AccountName::parse(&word).unwrap());
+    let pool = |word: String| Assigned::Pool(PoolName::parse(&word).unwrap());
+    let first = prop_oneof![word().prop_map(account), word().prop_map(pool)];
+    let others = prop::collection::btree_set(word().prop_map(account), 0..3);
+    let accounts = (first, others).prop_map(|(first, others)| {
+        let others: Vec<_> = others.into_iter().filter(|other| *other != first).collect();
+        [vec![first], others].concat()
+    });
+    (name, accounts)
 }
 
 proptest! {

@@ -30,6 +30,18 @@ fn accounts() {
 }
 
 #[test]
+fn pools() {
+    for good in ["atlas", "cms-prod", "a1"] {
+        assert_eq!(PoolName::parse(good).unwrap().to_string(), format!(".{good}"));
+    }
+    for bad in ["", ".", ".atlas", "..", "../x", "root", "001", "a b", &"a".repeat(33)] {
+        assert!(PoolName::parse(bad).is_err(), "{bad}");
+    }
+    let account = Assigned::Account(AccountName::parse("alice").unwrap());
+    assert_eq!(account.to_string(), "alice");
+}
+
+#[test]
 fn levels() {
     for good in ["strong", "a", "level-2", "a_b"] {
         assert!(LevelName::parse(good).is_ok(), "{good}");
