@@ -1,9 +1,10 @@
 //! Levels in the configuration, and NESSSI's own.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use nesssi_policy::written::{Lined, Table};
-use nesssi_policy::{AccountName, From, Level, LevelName, Limits};
+use nesssi_policy::{AccountName, DnPattern, From, IpNet, Level, LevelName, Limits, ProxyWord};
 
 use crate::keys;
 
@@ -26,6 +27,7 @@ pub fn default_limits(from: From) -> Limits {
             call_cpu_seconds,
             sandbox_bytes: 100 * GIB,
             retention_seconds: 30 * DAY_SECONDS,
+            cpu_seconds_per_day: u64::MAX,
         },
         From::Certificate => Limits {
             cpu_seconds: 3_600,
@@ -36,6 +38,7 @@ pub fn default_limits(from: From) -> Limits {
             call_cpu_seconds,
             sandbox_bytes: 10 * GIB,
             retention_seconds: 7 * DAY_SECONDS,
+            cpu_seconds_per_day: 36_000,
         },
         From::Anonymous => Limits {
             cpu_seconds: 900,
@@ -46,6 +49,7 @@ pub fn default_limits(from: From) -> Limits {
             call_cpu_seconds,
             sandbox_bytes: GIB,
             retention_seconds: DAY_SECONDS,
+            cpu_seconds_per_day: 9_000,
         },
     }
 }
@@ -66,7 +70,7 @@ fn defaults() -> Vec<Level> {
         .into_iter()
         .filter_map(|(name, from)| {
             let name = LevelName::parse(name).ok()?;
-            Some(Level { name, from, account: None, limits: default_limits(from) })
+            Some(Level::new(name, from, None, default_limits(from)))
         })
         .collect()
 }
@@ -86,8 +90,101 @@ fn read_one(mut table: Table<'_>, found: &mut Found, shared_account: bool) -> Op
     if let (Some(name), Some(account)) = (&name, &account) {
         check_account(&table, name, account, found, shared_account);
     }
+    let gridmapped = read_gridmapped(&mut table, from);
+    let (subjects, issuers) =
+        (read_patterns(&mut table, "subjects", from), read_patterns(&mut table, "issuers", from));
+    let (proxies, addresses) = (read_proxies(&mut table, from), read_addresses(&mut table));
     table.finish(keys::advice);
-    Some(Level { name: name?, from: from?, account: account.map(|lined| lined.value), limits })
+    let account = account.map(|lined| lined.value);
+    let conditions = |level| Level { subjects, issuers, gridmapped, proxies, addresses, ..level };
+    Some(conditions(Level::new(name?, from?, account, limits)))
+}
+
+/// What only a certificate can have is no condition on callers without one.
+fn is_about_certificates(table: &Table<'_>, line: usize, key: &str, from: Option<From>) -> bool {
+    let anonymous = from == Some(From::Anonymous);
+    if anonymous {
+        table.mistake(line, format!("callers without a certificate have no `{key}`"));
+    }
+    !anonymous
+}
+
+fn read_gridmapped(table: &mut Table<'_>, from: Option<From>) -> Option<bool> {
+    let truth = table.truth("gridmapped")?;
+    if from == Some(From::Gridmap) {
+        table.mistake(truth.line, "`from = \"gridmap\"` says `gridmapped` already");
+        return None;
+    }
+    is_about_certificates(table, truth.line, "gridmapped", from).then_some(truth.value)
+}
+
+fn read_patterns(table: &mut Table<'_>, key: &str, from: Option<From>) -> Vec<DnPattern> {
+    let Some(list) = table.texts(key) else { return Vec::new() };
+    is_about_certificates(table, list.line, key, from);
+    none_taken(table, key, &list);
+    let mut patterns = Vec::new();
+    for item in &list.value {
+        match DnPattern::parse(&item.value) {
+            Ok(pattern) => patterns.push(pattern),
+            Err(error) => {
+                table.mistake(item.line, format!("`{key}` {:?}: {error}", item.value));
+            }
+        }
+    }
+    patterns
+}
+
+/// An empty list would take everybody, which nobody means who writes one.
+fn none_taken<T>(table: &Table<'_>, key: &str, list: &Lined<Vec<T>>) {
+    if list.value.is_empty() {
+        table.mistake(list.line, format!("`{key}` is empty: leave it out, or say who is taken"));
+    }
+}
+
+fn read_proxies(table: &mut Table<'_>, from: Option<From>) -> Vec<ProxyWord> {
+    let Some(list) = table.texts("proxies") else { return Vec::new() };
+    is_about_certificates(table, list.line, "proxies", from);
+    none_taken(table, "proxies", &list);
+    let mut words = Vec::new();
+    for item in &list.value {
+        match ProxyWord::from_word(&item.value) {
+            Some(word) => words.push(word),
+            None => {
+                let known = ProxyWord::WORDS.map(|(word, _)| word).join("\", \"");
+                let text = format!("`proxies` are \"{known}\", not {:?}", item.value);
+                table.mistake(item.line, text);
+            }
+        }
+    }
+    words
+}
+
+fn read_addresses(table: &mut Table<'_>) -> Vec<IpNet> {
+    let Some(list) = table.texts("addresses") else { return Vec::new() };
+    none_taken(table, "addresses", &list);
+    list.value.iter().filter_map(|item| read_network(table, "addresses", item)).collect()
+}
+
+/// A network as `192.0.2.0/24` or `2001:db8::/32`, or one address.
+pub(crate) fn read_network(table: &Table<'_>, key: &str, item: &Lined<String>) -> Option<IpNet> {
+    let one = |address: IpAddr| IpNet::from(address.to_canonical());
+    let net = item.value.parse::<IpAddr>().map(one).or_else(|_| item.value.parse::<IpNet>());
+    match net {
+        Ok(net) if net.network() == net.addr() => Some(net),
+        Ok(net) => {
+            let text = format!("`{key}` {:?}: the network is {}", item.value, net.trunc());
+            table.mistake(item.line, text);
+            None
+        }
+        Err(_) => {
+            let text = format!(
+                "`{key}` {:?}: a network is such as \"192.0.2.0/24\" or \"2001:db8::/32\"",
+                item.value
+            );
+            table.mistake(item.line, text);
+            None
+        }
+    }
 }
 
 fn read_name(table: &mut Table<'_>, found: &mut Found) -> Option<LevelName> {
@@ -168,6 +265,7 @@ fn read_limits(table: &mut Table<'_>, from: From) -> Limits {
         wall_seconds: long("wall_seconds", defaults.wall_seconds),
         sandbox_bytes: long("sandbox_bytes", defaults.sandbox_bytes),
         retention_seconds: long("retention_seconds", defaults.retention_seconds),
+        cpu_seconds_per_day: long("cpu_seconds_per_day", defaults.cpu_seconds_per_day),
         ..defaults
     };
     let mut short = |key: &str, place: &mut u32| {

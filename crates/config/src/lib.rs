@@ -14,7 +14,7 @@ use std::fmt;
 
 pub use keys::KEYS;
 pub use levels::default_limits;
-pub use meant::{Batch, Bounds, Config, LocalBatch, PolicyKeys, Sandboxes, Server, Services};
+pub use meant::{Batch, Bounds, Config, LocalBatch, Missing, PolicyKeys, Sandboxes, Server, Services};
 
 /// Where the configuration is looked for when nobody says.
 pub const DEFAULT_PATH: &str = "/etc/nesssi/nesssi.toml";

@@ -121,6 +121,10 @@ pub struct Server {
     pub private_key: PathBuf,
     /// The directory of trusted CA certificates.
     pub trust_directory: PathBuf,
+    /// What becomes of the certificates of a CA that has no CRL there.
+    pub missing_crl: Missing,
+    /// What becomes of the certificates of a CA that has no signing policy (nor namespaces) there.
+    pub missing_signing_policy: Missing,
     /// The system user of the gatekeeper.
     pub user: String,
     /// The control socket.
@@ -135,6 +139,15 @@ pub struct Server {
     pub libexec_directory: Option<PathBuf>,
     /// Seconds that running calls are given when the server stops.
     pub drain_seconds_max: u32,
+}
+
+/// What becomes of a CA's certificates when a file of the trust directory is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// They are accepted.
+    Accept,
+    /// They are refused.
+    Refuse,
 }
 
 /// `[bounds]`

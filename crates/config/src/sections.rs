@@ -7,7 +7,7 @@ use nesssi_policy::AccountName;
 use nesssi_policy::written::{Document, Lined, Table};
 
 use crate::meant::{
-    Batch, Bounds, Config, LocalBatch, Places, PolicyKeys, Sandboxes, Server, Services,
+    Batch, Bounds, Config, LocalBatch, Missing, Places, PolicyKeys, Sandboxes, Server, Services,
 };
 use crate::{Mistake, keys, levels};
 
@@ -132,6 +132,8 @@ fn read_server(section: &mut Section<'_, '_>) -> (Server, usize) {
         certificate: section.path("certificate", "hostcert.pem"),
         private_key: section.path("private_key", "hostkey.pem"),
         trust_directory: section.path("trust_directory", "/etc/grid-security/certificates"),
+        missing_crl: read_missing(section, "missing_crl", Missing::Accept),
+        missing_signing_policy: read_missing(section, "missing_signing_policy", Missing::Refuse),
         user: section.account("user").map_or_else(|| "nesssi".to_owned(), |user| user.value),
         control_socket: section.path("control_socket", "/run/nesssi/control"),
         control_group: section.account("control_group").map(|group| group.value),
@@ -141,6 +143,19 @@ fn read_server(section: &mut Section<'_, '_>) -> (Server, usize) {
         drain_seconds_max: section.short("drain_seconds_max", 1, 86_400, 30),
     };
     (server, public.map_or(section.line(), |lined| lined.line))
+}
+
+fn read_missing(section: &mut Section<'_, '_>, key: &str, default: Missing) -> Missing {
+    let Some(text) = section.text(key) else { return default };
+    match text.value.as_str() {
+        "accept" => Missing::Accept,
+        "refuse" => Missing::Refuse,
+        other => {
+            let wrong = format!("`{key}` is \"accept\" or \"refuse\", not {other:?}");
+            section.mistake(text.line, wrong);
+            default
+        }
+    }
 }
 
 fn read_address(section: &mut Section<'_, '_>, key: &str, port: u16, public: bool) -> SocketAddr {

@@ -40,6 +40,16 @@ fn the_example_has_every_key_and_says_the_defaults() {
         defaults.levels.iter_mut().zip([None, Some("nesssi-weak"), Some("nesssi-anon")])
     {
         level.account = account.map(|name| nesssi_policy::AccountName::parse(name).unwrap());
+        if level.name.as_str() == "weak" {
+            let narrow = &example.levels[1];
+            assert!(narrow.subjects.len() == 3 && narrow.issuers.len() == 3);
+            assert!(narrow.proxies.len() == 4 && narrow.addresses.len() == 2);
+            level.subjects.clone_from(&narrow.subjects);
+            level.issuers.clone_from(&narrow.issuers);
+            level.proxies.clone_from(&narrow.proxies);
+            level.addresses.clone_from(&narrow.addresses);
+            level.gridmapped = Some(false);
+        }
     }
     let told = |config: &Config| {
         let Config { server, bounds, policy, levels, sandboxes, services, batch, .. } = config;
@@ -185,6 +195,23 @@ fn addresses() {
 }
 
 #[test]
+fn what_is_missing_in_the_trust_directory() {
+    let meant = |text: &str| {
+        let server = good(text).server;
+        (server.missing_crl, server.missing_signing_policy)
+    };
+    assert_eq!(meant(""), (Missing::Accept, Missing::Refuse));
+    assert_eq!(
+        meant("[server]\nmissing_crl = \"refuse\"\nmissing_signing_policy = \"accept\"\n"),
+        (Missing::Refuse, Missing::Accept)
+    );
+    for key in ["missing_crl", "missing_signing_policy"] {
+        let expected = format!("`{key}` is \"accept\" or \"refuse\", not \"ignore\"");
+        check_mistake("server", &format!("{key} = \"ignore\""), &expected);
+    }
+}
+
+#[test]
 fn urls() {
     let check = |key: &str, url: &str, expected: Result<&str, &str>| {
         let line = format!("{key} = \"{url}\"");
@@ -325,4 +352,48 @@ fn accounts_as_root() {
         &["n.toml:1: level `anonymous` has the server's user `nesssi` as account"],
     );
     assert_eq!(good(EXAMPLE).check_accounts(true), []);
+}
+
+#[test]
+fn conditions_of_levels() {
+    let levels = good(
+        "[[level]]\nname = \"few\"\nfrom = \"certificate\"\naccount = \"few\"\n\
+         subjects = [\"/O=Grid/CN=*\"]\nissuers = [\"/O=Grid/*\"]\ngridmapped = true\n\
+         proxies = [\"none\", \"limited\"]\naddresses = [\"192.0.2.0/24\", \"::1\"]\n\
+         cpu_seconds_per_day = 5\n",
+    )
+    .levels;
+    let [few] = levels.as_slice() else { panic!("{levels:?}") };
+    let told = format!("{:?}", few.addresses);
+    assert_eq!(told, "[192.0.2.0/24, ::1/128]");
+    assert_eq!((few.subjects.len(), few.issuers.len(), few.proxies.len()), (1, 1, 2));
+    assert_eq!((few.gridmapped, few.limits.cpu_seconds_per_day), (Some(true), 5));
+
+    let wrong = |from: &str, line: &str, expected: &str| {
+        let text = format!("[[level]]\nname = \"l\"\nfrom = \"{from}\"\n{line}\n");
+        check_mistakes(&text, &[&format!("n.toml:4: {expected}")]);
+    };
+    wrong(
+        "anonymous",
+        "subjects = [\"/O=*\"]",
+        "callers without a certificate have no `subjects`",
+    );
+    wrong("anonymous", "gridmapped = true", "callers without a certificate have no `gridmapped`");
+    wrong("gridmap", "gridmapped = true", "`from = \"gridmap\"` says `gridmapped` already");
+    wrong("gridmap", "issuers = []", "`issuers` is empty: leave it out, or say who is taken");
+    wrong(
+        "certificate",
+        "proxies = [\"half\"]",
+        "`proxies` are \"none\", \"full\", \"limited\", \"independent\", not \"half\"",
+    );
+    wrong(
+        "anonymous",
+        "addresses = [\"192.0.2.1/24\"]",
+        "`addresses` \"192.0.2.1/24\": the network is 192.0.2.0/24",
+    );
+    wrong(
+        "anonymous",
+        "addresses = [\"here\"]",
+        "`addresses` \"here\": a network is such as \"192.0.2.0/24\" or \"2001:db8::/32\"",
+    );
 }

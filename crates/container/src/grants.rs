@@ -34,7 +34,9 @@ pub struct Grant {
     pub limits: Limits,
     /// The generation of the rules it was judged by.
     pub generation: u64,
-    /// Which rule decided: for audit, never for strangers.
+    /// Whether nothing may be started with it: the proxy presented is limited.
+    pub reads_only: bool,
+    /// Which rule decided: for audit and for the caller himself, never for others.
     pub rule: String,
 }
 
@@ -142,6 +144,9 @@ impl Grants {
         let claim = Claim {
             subject: subject.map(|name| Blob(name.to_bytes())),
             issuer: issuer.map(|name| Blob(name.to_bytes())),
+            proxy: 0,
+            account: None,
+            lowered: None,
         };
         let record = self.shared.monitor.judge(claim, address).await?;
         let grant = Arc::new(parse_grant(record)?);
@@ -265,6 +270,7 @@ fn parse_grant(record: GrantRecord) -> Result<Grant, AskError> {
         level: LevelName::parse(&record.level).map_err(|_| AskError::Unfit)?,
         limits,
         generation: record.generation,
+        reads_only: record.reads_only,
         rule: record.rule,
     })
 }

@@ -17,6 +17,7 @@ mod files;
 mod grants;
 mod jobs;
 pub mod link;
+mod logins;
 mod registry;
 mod workers;
 
@@ -25,9 +26,10 @@ use std::sync::Arc;
 
 use nesssi_config::Config;
 use nesssi_dn::SubjectDn;
-use nesssi_identity::Peer;
+use nesssi_identity::{Peer, Presented};
 use nesssi_rpc::{Call, Dialect, Fault, FaultCode, Reply};
 
+pub use audit::Served;
 pub use ending::Ending;
 pub use files::{Change, DirectoryEntry, FileFault, Following, Found};
 pub use grants::{CallerGrant, Grant};
@@ -42,6 +44,12 @@ use crate::link::{Channels, JobmanagerEvent, Monitor, MonitorEvent, Welcome};
 pub struct Caller {
     /// What the connection's credential was found to be; shared by all its calls.
     pub peer: Arc<Peer>,
+    /// The certificates behind it, as they were sent.
+    pub presented: Option<Arc<Presented>>,
+    /// The account that this request asks for, as it was written; `None` is the caller's first.
+    pub account: Option<String>,
+    /// User and password of this request, as the original's clients send them.
+    pub basic: Option<Basic>,
     /// Where the connection comes from.
     pub address: IpAddr,
     /// The request's id, in every log line about it.
@@ -50,7 +58,29 @@ pub struct Caller {
     pub dialect: Dialect,
 }
 
+/// User and password of HTTP's Basic scheme (RFC 7617): here never a person's, but the two halves of
+/// a login that [`Container::call`] of `system.auth2` has made, or asks for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Basic {
+    /// The client's own token.
+    pub user: String,
+    /// Our secret, or the word that asks for one.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Basic {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Basic")
+    }
+}
+
 impl Caller {
+    /// A caller without a certificate and without wishes.
+    #[must_use]
+    pub fn plain(peer: Arc<Peer>, address: IpAddr, request_id: String, dialect: Dialect) -> Self {
+        Self { peer, presented: None, account: None, basic: None, address, request_id, dialect }
+    }
+
     /// The caller's subject; `None` is anonymous, or refused.
     #[must_use]
     pub fn subject(&self) -> Option<&SubjectDn> {
@@ -67,6 +97,23 @@ impl Caller {
             Peer::Certified(identity) => Some(&identity.issuer),
             Peer::Anonymous(_) | Peer::Refused(_) => None,
         }
+    }
+}
+
+/// Judges a chain afresh, against the trust directory in force and the time of day.
+pub type Rejudge = Arc<dyn Fn(&Presented) -> Peer + Send + Sync>;
+
+/// What the network side lends the container of what it knows of certificates.
+pub struct Trusting {
+    /// For callers of logins, who showed their chain on an earlier connection.
+    pub rejudge: Rejudge,
+    /// The server's own certificate, PEM: part of the answer to `system.auth2`.
+    pub server_certificate: String,
+}
+
+impl std::fmt::Debug for Trusting {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Trusting")
     }
 }
 
@@ -122,6 +169,7 @@ pub(crate) struct Inner {
     pub(crate) jobs: Jobs,
     pub(crate) services: registry::Services,
     pub(crate) audit: audit::Audit,
+    pub(crate) logins: logins::Logins,
     in_flight: InFlight,
     ending: ending::EndingSignal,
 }
@@ -138,11 +186,13 @@ impl Container {
         config: Arc<Config>,
         welcome: Welcome,
         monitor: Monitor,
+        trusting: Trusting,
     ) -> Result<Self, StartError> {
         let (channels, jobmanager_events) = Channels::new(monitor.clone());
         let grants =
             Grants::new(monitor.clone(), channels.clone(), welcome.root, welcome.generation);
         let audit = audit::Audit::start(&config)?;
+        tokio::spawn(audit::tell_heads(audit.heads(), monitor.clone()));
         let jobs = Jobs::start(jobs::Needs {
             config: Arc::clone(&config),
             boot_id: welcome.boot_id.clone(),
@@ -162,6 +212,7 @@ impl Container {
             jobs,
             services: registry::Services::default(),
             audit,
+            logins: logins::Logins::new(trusting),
             in_flight: InFlight::default(),
             ending: ending::EndingSignal::default(),
         });
@@ -179,6 +230,21 @@ impl Container {
     /// [`link::AskError`] if the monitor is gone.
     pub async fn ready(&self) -> Result<(), link::AskError> {
         self.inner.monitor.ready().await
+    }
+
+    /// The server's certificate has been renewed: PEM.
+    pub fn set_server_certificate(&self, pem: String) {
+        self.inner.logins.set_server_certificate(pem);
+    }
+
+    /// Records who is connected, once for each connection: a credential that was taken or refused.
+    pub fn connected(&self, peer: &Peer, address: IpAddr) {
+        audit::connected(&self.inner.audit, peer, address);
+    }
+
+    /// Records a file that was served, or was not, to whoever holds the session's id.
+    pub fn served(&self, served: &Served<'_>) {
+        audit::served(&self.inner.audit, served);
     }
 
     /// Answers a call. Never panics across a request, never waits without a bound.
@@ -230,7 +296,8 @@ impl Container {
 async fn obey_monitor(inner: Arc<Inner>, mut events: tokio::sync::mpsc::Receiver<MonitorEvent>) {
     while let Some(event) = events.recv().await {
         match event {
-            MonitorEvent::Generation(generation) => inner.grants.forget_all(generation),
+            MonitorEvent::Generation { generation, .. } => inner.grants.forget_all(generation),
+            MonitorEvent::Certificate { .. } => {}
             MonitorEvent::Drain { seconds_max } => {
                 inner.ending.set(Ending::Drain { seconds_max });
             }

@@ -325,7 +325,7 @@ pub(crate) fn caller(
     address: std::net::IpAddr,
     request_id: String,
 ) -> Caller {
-    Caller { peer: Arc::clone(peer), address, request_id, dialect: Dialect::XmlRpc }
+    Caller::plain(Arc::clone(peer), address, request_id, Dialect::XmlRpc)
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ fn limits() -> Limits {
         call_cpu_seconds: 10,
         sandbox_bytes: 1 << 30,
         retention_seconds: 86_400,
+        cpu_seconds_per_day: u64::MAX,
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Grant {
     pub level: LevelName,
     /// Its limits.
     pub limits: Limits,
+    /// Whether no session is sealed for it.
+    pub reads_only: bool,
     /// The generation of the rules by which he was judged.
     pub generation: u64,
     /// Whether a channel to start was given for it, and the uid that the account had then.
@@ -45,8 +47,8 @@ impl Grants {
         }
     }
 
-    /// Remembers a judgement; answers its number.
-    pub fn add(&mut self, judgement: Judgement, generation: u64) -> u64 {
+    /// Remembers a judgement, and the account that came of it; answers its number.
+    pub fn add(&mut self, judgement: Judgement, account: AccountName, generation: u64) -> u64 {
         while self.by_id.len() >= self.grants_max.max(1) {
             let Some((_, oldest)) = self.by_use.pop_first() else { break };
             self.by_id.remove(&oldest);
@@ -55,9 +57,10 @@ impl Grants {
         self.next = self.next.wrapping_add(1).max(1);
         self.tick += 1;
         let grant = Grant {
-            account: judgement.account,
+            account,
             level: judgement.level,
             limits: judgement.limits,
+            reads_only: judgement.reads_only,
             generation,
             started: None,
         };

@@ -458,7 +458,7 @@ impl Monitor {
     fn push_generation(&mut self, generation: u64) {
         self.grants.clear();
         for gatekeeper in &mut self.gatekeepers {
-            let message = FromMonitor::Generation { generation };
+            let message = FromMonitor::Generation { generation, config_text: None };
             if !gatekeeper.deaf && gatekeeper.link.send(0, &message, Vec::new()).is_err() {
                 gatekeeper.kill("it does not take the new generation");
             }

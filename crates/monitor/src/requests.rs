@@ -4,11 +4,12 @@
 //! cannot be read costs the gatekeeper its life. What is asked is judged by what the monitor knows (grants, seals),
 //! never by what the request says of accounts or levels.
 
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use nesssi_dn::SubjectDn;
-use nesssi_policy::AccountName;
+use nesssi_policy::{AccountName, Assigned, LevelName, ProxyKind, Who};
 use nesssi_privsep::door::Doorkeeper;
 use nesssi_privsep::messages::{
     Claim, FromMonitor, GrantRecord, LeafFacts, LeafOwner, Refusal, Seal, ToMonitor,
@@ -43,7 +44,7 @@ struct Row {
 }
 
 /// How many kinds of requests there are.
-pub(crate) const REQUESTS: usize = 12;
+pub(crate) const REQUESTS: usize = 13;
 
 /// The table. Its order is that of the variants of [`ToMonitor`].
 const TABLE: [Row; REQUESTS] = [
@@ -59,6 +60,7 @@ const TABLE: [Row; REQUESTS] = [
     row("LeafList", ALWAYS, 10, Monitor::leaf_list),
     row("ControlDone", SERVED, 100, Monitor::control_done),
     row("Released", DRAINING, 1, Monitor::released),
+    row("AuditHead", SERVED, 100, Monitor::audit_head),
 ];
 
 const fn row(request: &'static str, when: When, per_second_max: u32, handler: Handler) -> Row {
@@ -79,6 +81,7 @@ fn index(message: &ToMonitor) -> usize {
         ToMonitor::LeafList {} => 9,
         ToMonitor::ControlDone { .. } => 10,
         ToMonitor::Released {} => 11,
+        ToMonitor::AuditHead { .. } => 12,
     }
 }
 
@@ -171,25 +174,32 @@ impl Monitor {
 
     fn judge(&mut self, _: Asker, message: &ToMonitor) -> Handled {
         let ToMonitor::Judge { claim, address } = message else { return Err(mismatch()) };
-        let subject = subject(claim)?;
+        let claimed = Claimed::parse(claim)?;
         let judgement = self
             .setup
             .rules
             .rules()
-            .judge(subject.as_ref(), *address)
+            .judge(&claimed.who(*address))
             .map_err(|error| Refusal::NoLevel { text: error.to_string() })?;
-        self.only_invoker(judgement.account.as_str(), &judgement.rule)
+        let account = match &judgement.account {
+            Assigned::Account(account) => account.clone(),
+            Assigned::Pool(pool) => {
+                return Err(Refusal::NoLevel { text: format!("pool {pool:?} has no leases") });
+            }
+        };
+        self.only_invoker(account.as_str(), &judgement.rule)
             .map_err(|text| Refusal::NoLevel { text })?;
         let generation = self.setup.rules.generation();
         let mut grant = GrantRecord {
             id: 0,
-            account: judgement.account.as_str().to_owned(),
+            account: account.as_str().to_owned(),
             level: judgement.level.as_str().to_owned(),
             limits: Blob(judgement.limits.to_bytes().to_vec()),
             generation,
+            reads_only: judgement.reads_only,
             rule: judgement.rule.clone(),
         };
-        grant.id = self.grants.add(judgement, generation);
+        grant.id = self.grants.add(judgement, account, generation);
         Ok(Some((FromMonitor::Judged { grant }, Vec::new())))
     }
 
@@ -208,6 +218,9 @@ impl Monitor {
         let generation = self.setup.rules.generation();
         let found = self.grants.current(*grant, generation).ok_or(Refusal::StaleGrant {})?;
         let uid = found.started.ok_or_else(|| bad("Admit before Start".into()))?;
+        if found.reads_only {
+            return Err(bad("Admit for a grant that is for reading alone".into()));
+        }
         let seal = self.setup.seals.seal(
             session,
             found.account.as_str(),
@@ -309,6 +322,11 @@ impl Monitor {
         Ok(None)
     }
 
+    fn audit_head(&mut self, _: Asker, message: &ToMonitor) -> Handled {
+        let ToMonitor::AuditHead { .. } = message else { return Err(mismatch()) };
+        Ok(None)
+    }
+
     /// Kills all in a leaf, and counts it off when it is gone.
     pub(crate) fn kill_leaf(&mut self, name: &LeafName) -> std::io::Result<Option<LeafFacts>> {
         let Ok(leaves) = &self.leaves else { return Ok(None) };
@@ -373,13 +391,52 @@ pub(crate) fn other_uid(seal: &Seal) -> Refusal {
     }
 }
 
-fn subject(claim: &Claim) -> Result<Option<SubjectDn>, Refusal> {
-    claim
-        .subject
-        .as_ref()
+/// A claim, parsed again: what arrives on a channel is bytes.
+struct Claimed {
+    subject: Option<SubjectDn>,
+    issuer: Option<SubjectDn>,
+    proxy: Option<ProxyKind>,
+    account: Option<AccountName>,
+    lowered: Option<LevelName>,
+}
+
+impl Claimed {
+    fn parse(claim: &Claim) -> Result<Self, Refusal> {
+        let proxy = match claim.proxy {
+            0 => None,
+            1 => Some(ProxyKind::Full),
+            2 => Some(ProxyKind::Limited),
+            3 => Some(ProxyKind::Independent),
+            other => return Err(bad(format!("there is no kind of proxy {other}"))),
+        };
+        let account = claim.account.as_deref().map(AccountName::parse).transpose();
+        let lowered = claim.lowered.as_deref().map(LevelName::parse).transpose();
+        Ok(Self {
+            subject: name(claim.subject.as_ref(), "subject")?,
+            issuer: name(claim.issuer.as_ref(), "issuer")?,
+            proxy,
+            account: account.map_err(|error| bad(format!("account: {error}")))?,
+            lowered: lowered.map_err(|error| bad(format!("level: {error}")))?,
+        })
+    }
+
+    fn who(&self, address: IpAddr) -> Who<'_> {
+        Who {
+            subject: self.subject.as_ref(),
+            issuer: self.issuer.as_ref(),
+            proxy: self.proxy,
+            address,
+            account: self.account.as_ref(),
+            lowered: self.lowered.as_ref(),
+        }
+    }
+}
+
+fn name(bytes: Option<&Blob>, what: &str) -> Result<Option<SubjectDn>, Refusal> {
+    bytes
         .map(|bytes| SubjectDn::from_bytes(&bytes.0))
         .transpose()
-        .map_err(|error| bad(format!("subject: {error}")))
+        .map_err(|error| bad(format!("{what}: {error}")))
 }
 
 fn check_session(session: &str) -> Result<(), Refusal> {

@@ -165,7 +165,7 @@ fn a_new_gridmap_voids_grants_within_a_second_or_two() {
     world.write_gridmap("");
     let begun = Instant::now();
     let generation = loop {
-        if let FromMonitor::Generation { generation } = gatekeeper.unasked() {
+        if let FromMonitor::Generation { generation, .. } = gatekeeper.unasked() {
             // Accounts that other tests make are generations too.
             let now = gatekeeper.judge(world::ALICE);
             if now.account != grant.account || now.level != grant.level {

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use nesssi_dn::SubjectDn;
+use ipnet::IpNet;
+use nesssi_dn::{DnPattern, SubjectDn};
 
-use crate::{AccountName, Gridmap, LevelName, Limits};
+use crate::{AccountName, Assigned, Gridmap, GridmapEntry, LevelName, Limits};
 
 /// Which callers a level takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,13 +38,54 @@ impl From {
     }
 }
 
-/// How far a kind of credential is trusted.
+/// Which kind of proxy certificate a caller has presented (RFC 3820).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProxyKind {
+    /// It has all rights of the end entity.
+    Full,
+    /// It may read, and starts nothing.
+    Limited,
+    /// It has rights of its own: the caller is the proxy's own subject.
+    Independent,
+}
+
+/// A word of a level's `proxies`: a kind of proxy, or that there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ProxyWord(pub Option<ProxyKind>);
+
+impl ProxyWord {
+    /// All words with what they mean.
+    pub const WORDS: [(&'static str, Self); 4] = [
+        ("none", Self(None)),
+        ("full", Self(Some(ProxyKind::Full))),
+        ("limited", Self(Some(ProxyKind::Limited))),
+        ("independent", Self(Some(ProxyKind::Independent))),
+    ];
+
+    /// What a word of the configuration means.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::WORDS.into_iter().find(|(known, _)| *known == word).map(|(_, meant)| meant)
+    }
+}
+
+/// How far a kind of credential is trusted. It takes a caller if everything that it names does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Level {
     /// Its name, one of its own.
     pub name: LevelName,
     /// Whom it takes.
     pub from: From,
+    /// Only subjects that one of these matches; empty is all.
+    pub subjects: Vec<DnPattern>,
+    /// Only certificates of issuers that one of these matches; empty is all.
+    pub issuers: Vec<DnPattern>,
+    /// Only those that are in the gridmap, or only those that are not.
+    pub gridmapped: Option<bool>,
+    /// Only these kinds of credentials; empty is all.
+    pub proxies: Vec<ProxyWord>,
+    /// Only callers from these networks; empty is all.
+    pub addresses: Vec<IpNet>,
     /// The community account that its callers share; `None` for [`From::Gridmap`], where each has
     /// one of his own. A level of another kind without an account refuses.
     pub account: Option<AccountName>,
@@ -60,16 +102,43 @@ pub struct Rules {
     pub levels: Vec<Level>,
 }
 
+/// A caller, as far as he is judged by it.
+#[derive(Debug, Clone, Copy)]
+pub struct Who<'a> {
+    /// The subject DN of his verified certificate; `None` without one.
+    pub subject: Option<&'a SubjectDn>,
+    /// The CA that issued his end-entity certificate.
+    pub issuer: Option<&'a SubjectDn>,
+    /// The proxy that he presented, if any.
+    pub proxy: Option<ProxyKind>,
+    /// Where he calls from.
+    pub address: IpAddr,
+    /// The account that he asks for; `None` is his first.
+    pub account: Option<&'a AccountName>,
+    /// The level that the service lowers him to.
+    pub lowered: Option<&'a LevelName>,
+}
+
+impl<'a> Who<'a> {
+    /// A caller with a certificate (or none) and nothing beside.
+    #[must_use]
+    pub fn of(subject: Option<&'a SubjectDn>, address: IpAddr) -> Self {
+        Self { subject, issuer: None, proxy: None, address, account: None, lowered: None }
+    }
+}
+
 /// The result of judging a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
-    /// The account that his work runs as.
-    pub account: AccountName,
+    /// The account that his work runs as, or the pool that it is leased from.
+    pub account: Assigned,
     /// The level that took him.
     pub level: LevelName,
     /// Its limits.
     pub limits: Limits,
-    /// Which rule decided, for audit; it names lines of files and never goes to a stranger.
+    /// He may read what he has, and start nothing: his proxy is limited.
+    pub reads_only: bool,
+    /// Which rule decided, for audit and for himself; it names lines of the gridmap.
     pub rule: String,
 }
 
@@ -84,50 +153,136 @@ pub enum NotJudged {
     },
     /// The level that takes him has no account configured. It refuses: the caller is not passed on
     /// to the next.
-    #[error("level {} has no account", level.as_str())]
+    #[error("level {level} has no account")]
     NoAccount {
         /// The level.
+        level: LevelName,
+    },
+    /// He asked for an account that is not one of his.
+    #[error("account {account} is not one of this caller's at level {level}")]
+    NotHisAccount {
+        /// What he asked for.
+        account: AccountName,
+        /// The level.
+        level: LevelName,
+    },
+    /// A service lowers him to a level that there is not.
+    #[error("the service lowers this caller to level {level}, which there is not")]
+    NoSuchLevel {
+        /// What the access list names.
         level: LevelName,
     },
 }
 
 impl Rules {
-    /// Judges a caller by the subject DN of his verified certificate, or `None` without one.
+    /// Judges a caller.
     ///
-    /// The address decides nothing yet: no level is bound to one.
+    /// The first level that takes him decides. A service may have lowered him to one further down:
+    /// he then has that one's account, and of each limit the lesser. A level further up changes
+    /// nothing, so that no service can raise anybody.
     ///
     /// # Errors
     /// [`NotJudged`], never an account that nobody configured.
-    pub fn judge(
-        &self,
-        subject: Option<&SubjectDn>,
-        _address: IpAddr,
-    ) -> Result<Judgement, NotJudged> {
-        let mapped = subject.and_then(|subject| self.gridmap.lookup(subject));
-        let takes = |level: &&Level| match level.from {
-            From::Gridmap => mapped.is_some(),
-            From::Certificate => subject.is_some(),
-            From::Anonymous => subject.is_none(),
-        };
-        let level = self
+    pub fn judge(&self, who: &Who<'_>) -> Result<Judgement, NotJudged> {
+        let mapped = who.subject.and_then(|subject| self.gridmap.lookup(subject));
+        let (place, natural) = self
             .levels
             .iter()
-            .find(takes)
-            .ok_or(NotJudged::NoLevel { caller: kind(subject, mapped.is_some()) })?;
-        let (account, rule) = match (level.from, mapped) {
-            (From::Gridmap, Some(entry)) => {
-                (entry.accounts.first(), format!("gridmap line {}", entry.line))
-            }
-            (from, _) => (level.account.as_ref(), format!("community account of {}", from.word())),
+            .enumerate()
+            .find(|(_, level)| level.takes(who, mapped.is_some()))
+            .ok_or(NotJudged::NoLevel { caller: kind(who.subject, mapped.is_some()) })?;
+        let Some(name) = who.lowered else {
+            return natural.judgement(who, mapped, natural.limits.clone());
         };
-        let account = account.ok_or_else(|| NotJudged::NoAccount { level: level.name.clone() })?;
+        let (lower_place, lower) = self
+            .levels
+            .iter()
+            .enumerate()
+            .find(|(_, level)| level.name == *name)
+            .ok_or_else(|| NotJudged::NoSuchLevel { level: name.clone() })?;
+        if lower_place <= place {
+            return natural.judgement(who, mapped, natural.limits.clone());
+        }
+        let mut judged = lower.judgement(who, mapped, lower.limits.at_most(&natural.limits))?;
+        judged.rule.push_str(&format!(", lowered by the service from level {}", natural.name));
+        Ok(judged)
+    }
+}
+
+impl Level {
+    /// A level that takes whom `from` says, wherever he comes from.
+    #[must_use]
+    pub fn new(name: LevelName, from: From, account: Option<AccountName>, limits: Limits) -> Self {
+        Self {
+            name,
+            from,
+            subjects: Vec::new(),
+            issuers: Vec::new(),
+            gridmapped: None,
+            proxies: Vec::new(),
+            addresses: Vec::new(),
+            account,
+            limits,
+        }
+    }
+
+    fn takes(&self, who: &Who<'_>, mapped: bool) -> bool {
+        let of_kind = match self.from {
+            From::Gridmap => mapped,
+            From::Certificate => who.subject.is_some(),
+            From::Anonymous => who.subject.is_none(),
+        };
+        let address = who.address.to_canonical();
+        of_kind
+            && self.gridmapped.is_none_or(|wanted| wanted == mapped)
+            && matches_one(&self.subjects, who.subject)
+            && matches_one(&self.issuers, who.issuer)
+            && (self.proxies.is_empty() || self.proxies.contains(&ProxyWord(who.proxy)))
+            && (self.addresses.is_empty() || self.addresses.iter().any(|net| net.contains(&address)))
+    }
+
+    /// What this level gives a caller whom it has taken, or who was lowered to it.
+    fn judgement(
+        &self,
+        who: &Who<'_>,
+        mapped: Option<&GridmapEntry>,
+        limits: Limits,
+    ) -> Result<Judgement, NotJudged> {
+        let (accounts, rule) = match (self.from, mapped) {
+            (From::Gridmap, Some(entry)) => {
+                (entry.accounts.clone(), format!("gridmap line {}", entry.line))
+            }
+            (from, _) => {
+                let account = self.account.clone().map(Assigned::Account);
+                (account.into_iter().collect(), format!("community account of {}", from.word()))
+            }
+        };
+        let chosen = match who.account {
+            None => accounts.first(),
+            Some(asked) => {
+                let is_asked = |known: &&Assigned| matches!(known, Assigned::Account(name) if name == asked);
+                let found = accounts.iter().find(is_asked);
+                if found.is_none() && !accounts.is_empty() {
+                    let (account, level) = (asked.clone(), self.name.clone());
+                    return Err(NotJudged::NotHisAccount { account, level });
+                }
+                found
+            }
+        };
+        let account = chosen.ok_or_else(|| NotJudged::NoAccount { level: self.name.clone() })?;
         Ok(Judgement {
             account: account.clone(),
-            level: level.name.clone(),
-            limits: level.limits.clone(),
-            rule: format!("level {}: {rule}", level.name),
+            level: self.name.clone(),
+            limits,
+            reads_only: who.proxy == Some(ProxyKind::Limited),
+            rule: format!("level {}: {rule}", self.name),
         })
     }
+}
+
+fn matches_one(patterns: &[DnPattern], name: Option<&SubjectDn>) -> bool {
+    let matched = |name: &SubjectDn| patterns.iter().any(|pattern| pattern.matches(name));
+    patterns.is_empty() || name.is_some_and(matched)
 }
 
 fn kind(subject: Option<&SubjectDn>, mapped: bool) -> &'static str {

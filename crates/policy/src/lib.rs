@@ -26,7 +26,7 @@ pub use access::{ACCESS_BYTES_MAX, Access, AccessError, Ask, Denied, Groups, Per
 pub use gridmap::{GRIDMAP_BYTES_MAX, Gridmap, GridmapEntry, GridmapError, Warning};
 pub use levels::{From, Judgement, Level, NotJudged, ProxyKind, ProxyWord, Rules, Who};
 pub use limits::{AdmitError, LIMITS_BYTES, Limits, OverLimit, admit_seconds};
-pub use names::{AccountName, LevelName, NameError};
+pub use names::{AccountName, Assigned, LevelName, NameError, PoolName};
 pub use vo::{
     VO_ENTRIES_MAX, VO_GROUPS_MAX, VoChange, VoError, VoTree, check_group_name, vo_entry_key,
 };

@@ -3,7 +3,7 @@
 use crate::LevelName;
 
 /// How long [`Limits::to_bytes`] is.
-pub const LIMITS_BYTES: usize = 48;
+pub const LIMITS_BYTES: usize = 56;
 
 /// What one level allows. Every number is an upper bound, and may be reached.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -24,6 +24,8 @@ pub struct Limits {
     pub sandbox_bytes: u64,
     /// Seconds that a sandbox is kept after its job has ended.
     pub retention_seconds: u64,
+    /// CPU seconds of all jobs and calls of one caller in a day (UTC).
+    pub cpu_seconds_per_day: u64,
 }
 
 impl Limits {
@@ -42,7 +44,8 @@ impl Limits {
             .chain(self.call_wall_seconds.to_le_bytes())
             .chain(self.call_cpu_seconds.to_le_bytes())
             .chain(self.sandbox_bytes.to_le_bytes())
-            .chain(self.retention_seconds.to_le_bytes());
+            .chain(self.retention_seconds.to_le_bytes())
+            .chain(self.cpu_seconds_per_day.to_le_bytes());
         out.iter_mut().zip(fields).for_each(|(place, byte)| *place = byte);
         out
     }
@@ -60,8 +63,27 @@ impl Limits {
             call_cpu_seconds: u32::from_le_bytes(take(&mut left)?),
             sandbox_bytes: u64::from_le_bytes(take(&mut left)?),
             retention_seconds: u64::from_le_bytes(take(&mut left)?),
+            cpu_seconds_per_day: u64::from_le_bytes(take(&mut left)?),
         };
         left.is_empty().then_some(limits)
+    }
+}
+
+impl Limits {
+    /// Of each limit the lesser.
+    #[must_use]
+    pub fn at_most(&self, other: &Self) -> Self {
+        Self {
+            cpu_seconds: self.cpu_seconds.min(other.cpu_seconds),
+            wall_seconds: self.wall_seconds.min(other.wall_seconds),
+            jobs_at_once: self.jobs_at_once.min(other.jobs_at_once),
+            calls_per_minute: self.calls_per_minute.min(other.calls_per_minute),
+            call_wall_seconds: self.call_wall_seconds.min(other.call_wall_seconds),
+            call_cpu_seconds: self.call_cpu_seconds.min(other.call_cpu_seconds),
+            sandbox_bytes: self.sandbox_bytes.min(other.sandbox_bytes),
+            retention_seconds: self.retention_seconds.min(other.retention_seconds),
+            cpu_seconds_per_day: self.cpu_seconds_per_day.min(other.cpu_seconds_per_day),
+        }
     }
 }
 

@@ -14,6 +14,12 @@ fields! {
         subject: Option<Blob>,
         /// The issuer of the end-entity certificate, in the same form.
         issuer: Option<Blob>,
+        /// What was presented: 0 no proxy certificate, 1 a full one, 2 a limited, 3 an independent.
+        proxy: u32,
+        /// The account asked for, where the caller has several; `None` is his first.
+        account: Option<String>,
+        /// The level to which the service lowers this caller.
+        lowered: Option<String>,
     }
 }
 
@@ -30,6 +36,8 @@ fields! {
         limits: Blob,
         /// The generation of the rules it was judged by.
         generation: u64,
+        /// Whether it is for reading alone: no session is sealed for it.
+        reads_only: bool,
         /// Which rule decided, for audit and `explain`; never for strangers.
         rule: String,
     }
@@ -186,6 +194,15 @@ variants! {
         },
         /// The lease is given up and no new work is taken: a successor may start.
         12 => Released {},
+        /// The audit log is on the disk up to here. Not answered.
+        13 => AuditHead {
+            /// How many lines it has.
+            lines: u64,
+            /// How many bytes.
+            bytes: u64,
+            /// SHA-256 of the last line, its newline not counted.
+            hash: Blob,
+        },
     }
 }
 
@@ -213,6 +230,8 @@ variants! {
         2 => Generation {
             /// The new generation.
             generation: u64,
+            /// The text of nesssi.toml, if that has changed.
+            config_text: Option<String>,
         },
         /// Finish what is under way, take nothing new, say `Released`, then exit.
         3 => Drain {
@@ -270,6 +289,8 @@ variants! {
             /// To be repeated in `ControlDone`.
             ticket: u32,
         },
+        /// The server's certificate or key has changed. Descriptors: the certificate chain, its key.
+        14 => Certificate {},
     }
 }
 

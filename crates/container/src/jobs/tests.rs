@@ -29,6 +29,7 @@ const LIMITS: Limits = Limits {
     call_cpu_seconds: 10,
     sandbox_bytes: 0,
     retention_seconds: 86_400,
+    cpu_seconds_per_day: u64::MAX,
 };
 
 /// A machine: what survives the death of a gatekeeper.

@@ -36,7 +36,19 @@ pub struct Welcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MonitorEvent {
     /// The rules have changed: cached grants are void.
-    Generation(u64),
+    Generation {
+        /// The new generation.
+        generation: u64,
+        /// The text of nesssi.toml, if that has changed.
+        config_text: Option<String>,
+    },
+    /// The server's certificate or key has changed.
+    Certificate {
+        /// The certificate chain, PEM.
+        certificate: OwnedFd,
+        /// Its key, PEM.
+        key: OwnedFd,
+    },
     /// Finish and release.
     Drain {
         /// Seconds until this process is killed.
@@ -280,7 +292,19 @@ async fn sort_events(
 ) {
     while let Some(received) = unasked.recv().await {
         let event = match received.message {
-            FromMonitor::Generation { generation } => MonitorEvent::Generation(generation),
+            FromMonitor::Generation { generation, config_text } => {
+                MonitorEvent::Generation { generation, config_text }
+            }
+            FromMonitor::Certificate {} => {
+                let [certificate, key] = match <[OwnedFd; 2]>::try_from(received.descriptors) {
+                    Ok(both) => both,
+                    Err(other) => {
+                        tracing::warn!(count = other.len(), "a certificate and a key were due");
+                        continue;
+                    }
+                };
+                MonitorEvent::Certificate { certificate, key }
+            }
             FromMonitor::Drain { seconds_max } => MonitorEvent::Drain { seconds_max },
             FromMonitor::RestartService { ticket, name } => {
                 MonitorEvent::RestartService { ticket, name }

@@ -8,7 +8,7 @@ use super::{Link, LinkError};
 type TestLink = Link<ToMonitor, FromMonitor>;
 
 fn generation(generation: u64) -> FromMonitor {
-    FromMonitor::Generation { generation }
+    FromMonitor::Generation { generation, config_text: None }
 }
 
 #[tokio::test]

@@ -315,6 +315,7 @@ fn limits() -> Limits {
         call_cpu_seconds: 10,
         sandbox_bytes: 0,
         retention_seconds: 1,
+        cpu_seconds_per_day: u64::MAX,
     }
 }
 

@@ -1,12 +1,19 @@
 //! Tests of the table of grants.
 
+use nesssi_policy::Assigned;
+
 use super::*;
+
+fn add(grants: &mut Grants, account: &str, generation: u64) -> u64 {
+    grants.add(judgement(account), AccountName::parse(account).unwrap(), generation)
+}
 
 fn judgement(account: &str) -> Judgement {
     Judgement {
-        account: AccountName::parse(account).unwrap(),
+        account: Assigned::Account(AccountName::parse(account).unwrap()),
         level: LevelName::parse("strong").unwrap(),
         limits: Limits::from_bytes(&[0; 48]).unwrap_or_else(sample_limits),
+        reads_only: false,
         rule: "a test's".into(),
     }
 }
@@ -21,13 +28,14 @@ fn sample_limits() -> Limits {
         call_cpu_seconds: 1,
         sandbox_bytes: 1,
         retention_seconds: 1,
+        cpu_seconds_per_day: u64::MAX,
     }
 }
 
 #[test]
 fn a_grant_is_found_by_its_number_in_its_generation() {
     let mut grants = Grants::new(10, 100);
-    let id = grants.add(judgement("alice"), 3);
+    let id = add(&mut grants, "alice", 3);
     assert_eq!(id, 100);
     assert_eq!(grants.current(id, 3).unwrap().account.as_str(), "alice");
     assert!(grants.current(id, 4).is_none(), "a new generation voids it");
@@ -38,9 +46,9 @@ fn a_grant_is_found_by_its_number_in_its_generation() {
 #[test]
 fn the_one_unused_for_longest_makes_room() {
     let mut grants = Grants::new(3, 1);
-    let ids: Vec<u64> = ["a", "b", "c"].iter().map(|name| grants.add(judgement(name), 1)).collect();
+    let ids: Vec<u64> = ["a", "b", "c"].iter().map(|name| add(&mut grants, name, 1)).collect();
     assert!(grants.current(ids[0], 1).is_some());
-    grants.add(judgement("d"), 1);
+    add(&mut grants, "d", 1);
     assert_eq!(grants.len(), 3);
     assert!(grants.current(ids[0], 1).is_some(), "was used");
     assert!(grants.current(ids[1], 1).is_none(), "was not");
@@ -51,7 +59,7 @@ fn the_one_unused_for_longest_makes_room() {
 fn the_table_stays_bounded() {
     let mut grants = Grants::new(50, u64::MAX - 10);
     for _ in 0..1000 {
-        grants.add(judgement("a"), 1);
+        add(&mut grants, "a", 1);
     }
     assert_eq!((grants.len(), grants.by_use.len()), (50, 50));
 }
@@ -59,7 +67,7 @@ fn the_table_stays_bounded() {
 #[test]
 fn what_is_remembered_stays() {
     let mut grants = Grants::new(5, 1);
-    let id = grants.add(judgement("a"), 1);
+    let id = add(&mut grants, "a", 1);
     grants.current(id, 1).unwrap().started = Some(1001);
     assert_eq!(grants.current(id, 1).unwrap().started, Some(1001));
     grants.clear();

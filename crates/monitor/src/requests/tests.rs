@@ -3,7 +3,7 @@
 use super::*;
 
 fn one_of_each() -> Vec<ToMonitor> {
-    let claim = Claim { subject: None, issuer: None };
+    let claim = Claim { subject: None, issuer: None, proxy: 0, account: None, lowered: None };
     let seal = Seal {
         account: "a".into(),
         uid: 1,

@@ -41,8 +41,11 @@ fn config(more: &str) -> String {
 
 fn account_of(keeper: &RulesKeeper, dn: &str) -> Option<String> {
     let subject = nesssi_dn::SubjectDn::parse_oneline(dn).unwrap();
-    let judged = keeper.rules().judge(Some(&subject), [127, 0, 0, 1].into());
-    judged.ok().map(|judgement| judgement.account.as_str().to_owned())
+    let judged = keeper.rules().judge(&nesssi_policy::Who::of(Some(&subject), [127, 0, 0, 1].into()));
+    match judged.ok()?.account {
+        nesssi_policy::Assigned::Account(account) => Some(account.as_str().to_owned()),
+        nesssi_policy::Assigned::Pool(pool) => panic!("{pool:?}"),
+    }
 }
 
 /// News of this place alone: other tests may make accounts meanwhile.

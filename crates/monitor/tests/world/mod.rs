@@ -472,7 +472,8 @@ fn gridmap() -> String {
 
 pub fn claim(dn: &str) -> Claim {
     let subject = nesssi_dn::SubjectDn::parse_oneline(dn).unwrap();
-    Claim { subject: Some(Blob(subject.to_bytes())), issuer: None }
+    let subject = Some(Blob(subject.to_bytes()));
+    Claim { subject, issuer: None, proxy: 0, account: None, lowered: None }
 }
 
 // ---- one stand-in ----

@@ -12,6 +12,7 @@ fn limits(cpu_seconds: u64) -> Limits {
         call_cpu_seconds: 6,
         sandbox_bytes: 7,
         retention_seconds: 8,
+        cpu_seconds_per_day: 9,
     }
 }
 
@@ -47,14 +48,14 @@ fn admission() {
 fn bytes_are_the_fields_in_order() {
     let bytes = limits(1).to_bytes();
     let nonzero: Vec<_> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
-    assert_eq!(nonzero, [1, 2, 3, 4, 5, 6, 7, 8]);
-    assert_eq!(Limits::from_bytes(&bytes[..47]), None);
+    assert_eq!(nonzero, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(Limits::from_bytes(&bytes[..55]), None);
     assert_eq!(Limits::from_bytes(&[bytes.as_slice(), &[0]].concat()), None);
 }
 
 proptest! {
     #[test]
-    fn bytes_round_trip(bytes in prop::array::uniform32(any::<u8>()), more in prop::array::uniform16(any::<u8>())) {
+    fn bytes_round_trip(bytes in prop::array::uniform32(any::<u8>()), more in prop::array::uniform24(any::<u8>())) {
         let bytes = [bytes.as_slice(), more.as_slice()].concat();
         let limits = Limits::from_bytes(&bytes).unwrap();
         prop_assert_eq!(limits.to_bytes().to_vec(), bytes);

@@ -23,8 +23,17 @@ fn owner() -> impl Strategy<Value = LeafOwner> {
 
 fn to_monitor() -> impl Strategy<Value = ToMonitor> {
     let names = proptest::collection::vec(".{0,40}", 0..10);
-    let claim = (proptest::option::of(blob()), proptest::option::of(blob()))
-        .prop_map(|(subject, issuer)| Claim { subject, issuer });
+    let name = || proptest::option::of(blob());
+    let word = || proptest::option::of(".{0,40}");
+    let claim = (name(), name(), any::<u32>(), word(), word()).prop_map(
+        |(subject, issuer, proxy, account, lowered)| Claim {
+            subject,
+            issuer,
+            proxy,
+            account,
+            lowered,
+        },
+    );
     prop_oneof![
         Just(ToMonitor::Ready {}),
         (claim, any::<IpAddr>()).prop_map(|(claim, address)| ToMonitor::Judge { claim, address }),
@@ -39,6 +48,8 @@ fn to_monitor() -> impl Strategy<Value = ToMonitor> {
         (any::<u32>(), any::<bool>(), ".{0,40}")
             .prop_map(|(ticket, ok, text)| ToMonitor::ControlDone { ticket, ok, text }),
         Just(ToMonitor::Released {}),
+        (any::<u64>(), any::<u64>(), blob())
+            .prop_map(|(lines, bytes, hash)| ToMonitor::AuditHead { lines, bytes, hash }),
     ]
 }
 

@@ -19,7 +19,7 @@ use nesssi_rpc::{Call, Dialect, MethodName, Reply, Value};
 use nesssi_service::protocol::{Ask, AtWorker, FromWorker, Outcome, Request};
 
 use crate::link::{Monitor, lock};
-use crate::{Caller, Container};
+use crate::{Caller, Container, Trusting};
 
 pub(super) const ALICE: &str = "/O=Grid/CN=Alice";
 pub(super) const MALLORY: &str = "/O=Grid/CN=Mallory";
@@ -70,6 +70,19 @@ pub(super) struct World {
     pub(super) container: Container,
     pub(super) stage: Arc<Stage>,
     pub(super) directory: tempfile::TempDir,
+    /// What becomes of a chain that is judged again; `None` has it refused.
+    pub(super) rejudged: Arc<Mutex<Option<Peer>>>,
+}
+
+fn trusting(rejudged: &Arc<Mutex<Option<Peer>>>) -> Trusting {
+    let rejudged = Arc::clone(rejudged);
+    let refusal = Refusal { certificate: ALICE.into(), rule: "it is revoked".into(), at: 0 };
+    Trusting {
+        rejudge: Arc::new(move |_| {
+            lock(&rejudged).clone().unwrap_or_else(|| Peer::Refused(refusal.clone()))
+        }),
+        server_certificate: "the server's".into(),
+    }
 }
 
 impl World {
@@ -110,8 +123,11 @@ impl World {
         let for_monitor = Arc::clone(&stage);
         std::thread::spawn(move || monitor(&for_monitor));
         let (monitor, welcome, _) = Monitor::over(ours).await.unwrap();
-        let container = Container::start(Arc::new(config), welcome, monitor).await.unwrap();
-        Self { container, stage, directory }
+        let rejudged = Arc::new(Mutex::new(None));
+        let trusting = trusting(&rejudged);
+        let container =
+            Container::start(Arc::new(config), welcome, monitor, trusting).await.unwrap();
+        Self { container, stage, directory, rejudged }
     }
 
     pub(super) async fn call(&self, caller: &Caller, method: &str, params: &[Value]) -> Reply {
@@ -244,6 +260,7 @@ fn judged(stage: &Stage, subject: Option<Blob>) -> FromMonitor {
         level: level.into(),
         limits: Blob(limits.to_bytes().to_vec()),
         generation: 1,
+        reads_only: false,
         rule: "r".into(),
     };
     FromMonitor::Judged { grant }

@@ -152,6 +152,7 @@ impl Standin {
                     level: level.to_owned(),
                     limits: Blob(state.limits.to_bytes().to_vec()),
                     generation: state.generation,
+                    reads_only: false,
                     rule: "stand-in".to_owned(),
                 };
                 (FromMonitor::Judged { grant }, Vec::new())
