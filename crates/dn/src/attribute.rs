@@ -62,7 +62,6 @@ const LONG_NAMES: &[(&str, &str)] = &[
     ("organizationName", "O"),
     ("organizationalUnitName", "OU"),
     ("givenName", "GN"),
-    ("userId", "UID"),
     ("domainComponent", "DC"),
     ("rfc822Mailbox", "mail"),
 ];
@@ -116,6 +115,16 @@ impl AttributeType {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Every word that names a type.
+#[cfg(test)]
+pub(crate) fn names() -> Vec<&'static str> {
+    let of = |list: &[(&'static str, &'static str)]| {
+        list.iter().map(|(name, _)| *name).collect::<Vec<_>>()
+    };
+    let shorts = TYPES.iter().map(|(_, short)| *short).collect();
+    [of(TYPES), shorts, of(ALIASES), of(LONG_NAMES)].concat()
 }
 
 fn stands_for(list: &[(&str, &'static str)], word: &str) -> Option<&'static str> {
