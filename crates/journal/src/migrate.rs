@@ -7,7 +7,7 @@ use crate::store::SCHEMA_VERSION;
 use crate::{JournalError, used, vo};
 
 /// How long a session's limits were in version 1: without the CPU seconds of a day.
-const LIMITS_BYTES_1: usize = 48;
+const LIMITS_BYTES_1: i64 = 48;
 
 /// Whether the schema of this version can be brought up to date.
 pub(crate) fn is_known(version: i64) -> bool {
