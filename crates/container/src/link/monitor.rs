@@ -33,7 +33,7 @@ pub struct Welcome {
 }
 
 /// What the monitor says unasked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum MonitorEvent {
     /// The rules have changed: cached grants are void.
     Generation {
