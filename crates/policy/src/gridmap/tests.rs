@@ -124,7 +124,10 @@ fn mistakes_have_line_and_column() {
         b"\"/CN=a\"joe\n",
         &["line 1, column 8: a blank is missing between the DN and the accounts"],
     );
-    check_errors(b"\"CN=a\" joe\n", &["line 1, column 2: a name begins with '/'"]);
+    check_errors(
+        b"\"CN=a\" joe\n",
+        &["line 1, column 2: a name begins with '/': write \"/CN=a\""],
+    );
     check_errors(b"\"\" joe\n", &["line 1, column 2: the name is empty"]);
     check_errors(b"\"/\" joe\n", &["line 1, column 2: the name is empty"]);
     check_errors(b"\"/CN=a\\x4\" joe\n", &["line 1, column 7: unfinished escape"]);
