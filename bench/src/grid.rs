@@ -29,6 +29,9 @@ fn make(folder: &Path, kind: &str) {
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let issuer = CertifiedIssuer::self_signed(params, key(kind)).unwrap();
     fs::write(trust.join("ca.pem"), issuer.pem()).unwrap();
+    let policy = "access_id_CA X509 '/O=NESSSI Bench/CN=Bench CA'\npos_rights globus CA:sign\n\
+                  cond_subjects globus '\"/O=NESSSI Bench/*\"'\n";
+    fs::write(trust.join("ca.signing_policy"), policy).unwrap();
 
     let mut host = named("localhost");
     host.subject_alt_names = vec![

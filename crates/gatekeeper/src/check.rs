@@ -27,7 +27,7 @@ fn check_config(config: &Config) -> Vec<String> {
     let server = &config.server;
     let mut problems = Vec::new();
     let trust = server.trust_directory.display();
-    match tls::trust_directory(&server.trust_directory, now_unix()) {
+    match tls::trust_directory(server, now_unix()) {
         Ok((directory, found)) => {
             problems.extend(found.iter().map(|problem| format!("{trust}: {problem}")));
             if directory.is_empty() {

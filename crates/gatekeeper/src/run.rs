@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use nesssi_config::Mistake;
 use nesssi_container::link::{AskError, Monitor};
-use nesssi_container::{Container, Ending, StartError};
+use nesssi_container::{Container, Ending, StartError, Trusting};
+use nesssi_identity::{Presented, judge_peer};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::access_log::AccessLog;
@@ -104,14 +105,22 @@ async fn live(channel: OwnedFd) -> Result<(), RunError> {
     let config = Arc::new(config.map_err(RunError::Config)?);
     let inherited = Inherited::of(descriptors)?;
     let tls = tls::server_config(&inherited.certificate, &inherited.key)?;
-    let (trust, problems) = tls::trust_directory(&config.server.trust_directory, now_unix())?;
+    let (trust, problems) = tls::trust_directory(&config.server, now_unix())?;
     for problem in problems {
         tracing::warn!(%problem, "trust directory");
     }
     let access_log = config.server.log_directory.join("access.log");
     let log = AccessLog::open(access_log).map_err(io_error("access log"))?;
 
-    let container = Container::start(Arc::clone(&config), welcome, monitor).await?;
+    let trust = Arc::new(trust);
+    let in_force = Arc::clone(&trust);
+    let trusting = Trusting {
+        rejudge: Arc::new(move |presented: &Presented| {
+            judge_peer(Some(presented.chain()), &in_force, now_unix())
+        }),
+        server_certificate: String::from_utf8_lossy(&inherited.certificate).into_owned(),
+    };
+    let container = Container::start(Arc::clone(&config), welcome, monitor, trusting).await?;
     let parts = Parts { house: container.clone(), tls, trust, log };
     let server = Server::start(&config, parts, inherited.https, inherited.http)
         .map_err(io_error("listener"))?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nesssi_identity::tls::ClientVerifier;
-use nesssi_identity::{CA_FILE_BYTES_MAX, Problem, TrustDirectory};
+use nesssi_identity::{Missing, Problem, TrustDirectory, TrustOptions};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::version::{TLS12, TLS13};
@@ -20,7 +20,7 @@ const ALPN_HTTP1: &[u8] = b"http/1.1";
 /// Sessions that callers may resume.
 const SESSIONS_MAX: usize = 4_096;
 /// Most files in a trust directory.
-const TRUST_FILES_MAX: usize = 20_000;
+const TRUST_FILES_MAX: usize = 50_000;
 
 /// Why TLS cannot be offered.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,9 @@ pub enum TlsError {
     /// The trust directory cannot be read.
     #[error("trust directory: {0}")]
     Trust(#[from] io::Error),
+    /// It has too many files: to read some and not others could leave out a CRL.
+    #[error("trust directory: more than {TRUST_FILES_MAX} files")]
+    TrustFiles,
 }
 
 /// What rustls needs to know of this server.
@@ -73,28 +76,55 @@ pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, T
 
 /// Reads the trust directory, and says what in it is of no use.
 ///
+/// A file that is there and cannot be read counts as broken: a CRL that is passed over would revoke nothing.
+///
 /// # Errors
-/// [`TlsError::Trust`] if the directory itself cannot be read.
+/// [`TlsError::Trust`] if the directory itself cannot be read, [`TlsError::TrustFiles`] if it has too many
+/// files to read all.
 pub(crate) fn trust_directory(
-    folder: &Path,
+    server: &nesssi_config::Server,
     now_unix: i64,
 ) -> Result<(TrustDirectory, Vec<Problem>), TlsError> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder)?.take(TRUST_FILES_MAX) {
+    let mut unreadable = Vec::new();
+    for (number, entry) in fs::read_dir(&server.trust_directory)?.enumerate() {
+        if number == TRUST_FILES_MAX {
+            return Err(TlsError::TrustFiles);
+        }
         let entry = entry?;
         let Ok(name) = entry.file_name().into_string() else { continue };
-        if TrustDirectory::is_ca_file(&name) {
-            files.push((name, read_bounded(&entry.path())?));
+        if TrustDirectory::is_trust_file(&name) {
+            let content = read_bounded(&entry.path(), TrustDirectory::file_bytes_max(&name));
+            let content = content.unwrap_or_else(|error| {
+                unreadable.push(Problem { file: name.clone(), text: error.to_string() });
+                Vec::new()
+            });
+            files.push((name, content));
         }
     }
-    let (trust, mut problems) = TrustDirectory::from_files(files);
+    let options = TrustOptions {
+        missing_crl: missing(server.missing_crl),
+        missing_signing_policy: missing(server.missing_signing_policy),
+    };
+    let (trust, mut problems) = TrustDirectory::from_files(files, options);
+    problems.extend(unreadable);
     problems.extend(trust.out_of_date(now_unix));
     Ok((trust, problems))
 }
 
+fn missing(meant: nesssi_config::Missing) -> Missing {
+    match meant {
+        nesssi_config::Missing::Accept => Missing::Accept,
+        nesssi_config::Missing::Refuse => Missing::Refuse,
+    }
+}
+
 /// One byte more than is allowed is read of a file that is too long, for its reader to see it.
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let most = u64::try_from(CA_FILE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+fn read_bounded(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let most = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("no regular file"));
+    }
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)

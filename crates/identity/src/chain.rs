@@ -1,14 +1,22 @@
 //! Judging a chain.
 //!
-//! Every CA between a caller and a root must be in the trust directory itself, as in Globus: so what
-//! a caller sends behind his own certificate is never needed, and is read only to say better what
-//! is missing.
+//! A chain is read from the caller's own certificate up: first the proxies, each signed by the next,
+//! down to the *end entity*, which is the first that is no proxy; then the CAs. What was sent may
+//! stand in any order behind the first certificate. Every CA between the end entity and a root must
+//! be in the trust directory itself, as in Globus: CAs that a caller sends are never needed, and are
+//! read only to say better what is missing.
+//!
+//! Each certificate must be valid now. A proxy that would outlive its issuer is not refused for that
+//! (RFC 3820 section 4.1 asks only for the time of use): the identity ends with the first to end.
 
+use nesssi_dn::SubjectDn;
 use rustls_pki_types::CertificateDer;
 
 use crate::certificate::{self, Broken, Certificate};
-use crate::trust::Ca;
-use crate::{Identity, NoCertificate, Peer, Refusal, TrustDirectory};
+use crate::proxy::Proxy;
+use crate::signature::Key;
+use crate::trust::{Ca, Denied};
+use crate::{Identity, NoCertificate, Peer, ProxyKind, Refusal, TrustDirectory};
 
 /// How many certificates a caller may send, and how many CAs may stand above him.
 pub const CHAIN_LENGTH_MAX: usize = 16;
@@ -24,10 +32,28 @@ enum BrokenChain {
     Own(#[from] Broken),
     #[error("it is self-signed, and not by a CA of the trust directory")]
     SelfSigned,
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    #[error("its CA {subject}: {denied}")]
+    CaDenied { subject: String, denied: Denied },
     #[error("its issuer {0} is not in the trust directory")]
     UnknownIssuer(String),
     #[error("its issuer {0} was sent with it, and is not in the trust directory")]
     SentIssuer(String),
+    #[error("it has no ProxyCertInfo and so is no proxy, and its issuer {0} is no CA")]
+    NoProxyInfo(String),
+    #[error("it is a proxy, and the certificate of its issuer {0} was not sent with it")]
+    NoProxyIssuer(String),
+    #[error("it is a proxy, and its issuer {0} is a CA, which issues none")]
+    ProxyOfCa(String),
+    #[error("a proxy of another kind stands below it (legacy, pre-RFC and RFC 3820 do not mix)")]
+    MixedKinds,
+    #[error("it is a limited proxy, and a full one stands below it")]
+    FullBelowLimited,
+    #[error("it allows {allowed} proxies below it (path length), and there are {below}")]
+    ProxyPathLength { allowed: u32, below: u32 },
+    #[error("behind it, {subject}: {broken}")]
+    Behind { subject: String, broken: Box<BrokenChain> },
     #[error("its CA {subject}: {broken}")]
     Ca { subject: String, broken: Broken },
     #[error("its CA {0} allows fewer CAs below it (path length)")]
@@ -54,10 +80,10 @@ pub fn judge_peer(
     }
 }
 
-/// Whose chain this is, the end-entity certificate first.
+/// Whose chain this is, the caller's own certificate first.
 ///
 /// # Errors
-/// [`Refusal`] with the subject DN of the end-entity certificate, the rule that is broken and the
+/// [`Refusal`] with the subject DN of the first certificate, the rule that is broken and the
 /// time.
 pub fn judge_chain(
     chain: &[CertificateDer<'_>],
@@ -81,10 +107,140 @@ fn judge(
         return Err(BrokenChain::TooMany);
     }
     let own = Certificate::read(first)?;
+    match Proxy::of(&own).map_err(Broken::from)? {
+        None => judge_end_entity(&own, sent, trust, now_unix),
+        Some(proxy) => judge_proxy(&own, proxy, sent, trust, now_unix),
+    }
+}
+
+fn judge_end_entity(
+    own: &Certificate<'_>,
+    sent: &[CertificateDer<'_>],
+    trust: &TrustDirectory,
+    now_unix: i64,
+) -> Result<Identity, BrokenChain> {
     own.check_end_entity(now_unix)?;
-    let above = find_issuer(&own, sent, trust, now_unix)?;
-    let not_after = own.not_after().min(above);
-    Ok(Identity { not_after, subject: own.subject, issuer: own.issuer, proxy: None })
+    let above = find_issuer(own, sent, trust, now_unix)?;
+    Ok(Identity {
+        subject: own.subject.clone(),
+        issuer: own.issuer.clone(),
+        not_after: own.not_after().min(above),
+        proxy: None,
+    })
+}
+
+/// Goes up from the first proxy to the end entity. It ends, since each issuer's name is one RDN
+/// shorter.
+fn judge_proxy(
+    first: &Certificate<'_>,
+    proxy: Proxy,
+    sent: &[CertificateDer<'_>],
+    trust: &TrustDirectory,
+    now_unix: i64,
+) -> Result<Identity, BrokenChain> {
+    let behind: Vec<_> = sent.iter().filter_map(|der| Certificate::read(der).ok()).collect();
+    let mut delegated = Delegated::by(first, proxy, now_unix)?;
+    let mut issuer = proxy_issuer(first, &behind, trust)?;
+    loop {
+        let at_issuer = |broken| BrokenChain::Behind {
+            subject: issuer.subject.to_oneline(),
+            broken: Box::new(broken),
+        };
+        let Some(proxy) = Proxy::of(issuer).map_err(|e| at_issuer(Broken::from(e).into()))? else {
+            let end_entity = judge_end_entity(issuer, sent, trust, now_unix).map_err(at_issuer)?;
+            return Ok(delegated.of(end_entity));
+        };
+        delegated = delegated.under(issuer, proxy, now_unix).map_err(at_issuer)?;
+        issuer = proxy_issuer(issuer, &behind, trust).map_err(at_issuer)?;
+    }
+}
+
+/// The certificate among those sent whose key has signed this proxy.
+fn proxy_issuer<'a, 'b>(
+    proxy: &Certificate<'_>,
+    behind: &'b [Certificate<'a>],
+    trust: &TrustDirectory,
+) -> Result<&'b Certificate<'a>, BrokenChain> {
+    let mut failure = None;
+    for candidate in behind.iter().filter(|other| other.subject == proxy.issuer) {
+        let signed = Key::of(candidate.x509.public_key()).and_then(|key| key.verify(&proxy.x509));
+        match signed {
+            Ok(()) => return Ok(candidate),
+            Err(wrong) => failure = failure.or(Some(Broken::from(wrong).into())),
+        }
+    }
+    let issuer = || proxy.issuer.to_oneline();
+    Err(failure.unwrap_or_else(|| match trust.named(&proxy.issuer).next() {
+        Some(_) => BrokenChain::ProxyOfCa(issuer()),
+        None => BrokenChain::NoProxyIssuer(issuer()),
+    }))
+}
+
+/// What is left of the end entity's rights after the proxies seen so far, from the caller's own up.
+struct Delegated {
+    /// The last one seen.
+    upper: Proxy,
+    count: u32,
+    not_after: i64,
+    any_limited: bool,
+    /// The subject of the first independent one seen: what stands above gave it no rights, and what
+    /// stands below has its.
+    independent: Option<SubjectDn>,
+}
+
+impl Delegated {
+    fn by(own: &Certificate<'_>, proxy: Proxy, now_unix: i64) -> Result<Self, Broken> {
+        own.check_proxy(now_unix)?;
+        Ok(Self {
+            upper: proxy,
+            count: 1,
+            not_after: own.not_after(),
+            any_limited: proxy.kind == ProxyKind::Limited,
+            independent: (proxy.kind == ProxyKind::Independent).then(|| own.subject.clone()),
+        })
+    }
+
+    /// Adds the proxy that has signed the last one seen.
+    fn under(
+        self,
+        issuer: &Certificate<'_>,
+        proxy: Proxy,
+        now_unix: i64,
+    ) -> Result<Self, BrokenChain> {
+        let one = Self::by(issuer, proxy, now_unix)?;
+        if proxy.family != self.upper.family {
+            return Err(BrokenChain::MixedKinds);
+        }
+        if proxy.kind == ProxyKind::Limited && self.upper.kind == ProxyKind::Full {
+            return Err(BrokenChain::FullBelowLimited);
+        }
+        let below = self.count;
+        if let Some(allowed) = proxy.path_length.filter(|allowed| *allowed < below) {
+            return Err(BrokenChain::ProxyPathLength { allowed, below });
+        }
+        Ok(Self {
+            upper: proxy,
+            count: below + 1,
+            not_after: self.not_after.min(one.not_after),
+            any_limited: self.any_limited || one.any_limited,
+            independent: self.independent.or(one.independent),
+        })
+    }
+
+    /// Who the caller is if this was delegated by `end_entity`.
+    fn of(self, end_entity: Identity) -> Identity {
+        let kind = match (self.any_limited, &self.independent) {
+            (true, _) => ProxyKind::Limited,
+            (false, Some(_)) => ProxyKind::Independent,
+            (false, None) => ProxyKind::Full,
+        };
+        Identity {
+            subject: self.independent.unwrap_or(end_entity.subject),
+            issuer: end_entity.issuer,
+            not_after: end_entity.not_after.min(self.not_after),
+            proxy: Some(kind),
+        }
+    }
 }
 
 /// Tries every CA that has the issuer's name. Of several failures the one that came furthest
@@ -98,7 +254,12 @@ fn find_issuer(
     let mut failure = None;
     for ca in trust.named(&own.issuer) {
         let signed = ca.key.verify(&own.x509).map_err(Broken::from);
-        match signed.map(|()| climb(ca, 0, 1, trust, now_unix)) {
+        let vouches = || {
+            trust.may_issue(ca, &own.subject)?;
+            trust.check_revoked(ca, own.x509.raw_serial(), now_unix)?;
+            climb(ca, 0, 1, trust, now_unix)
+        };
+        match signed.map(|()| vouches()) {
             Ok(Ok(not_after)) => return Ok(not_after),
             Ok(Err(above)) => failure = Some(above),
             Err(wrong) => failure = failure.or(Some(wrong.into())),
@@ -112,7 +273,8 @@ fn no_issuer(own: &Certificate<'_>, sent: &[CertificateDer<'_>]) -> BrokenChain 
     if own.is_self_issued() {
         BrokenChain::SelfSigned
     } else if sent.iter().any(|der| certificate::label(der) == issuer) {
-        BrokenChain::SentIssuer(issuer)
+        let proxy_like = own.is_named_below_issuer();
+        if proxy_like { BrokenChain::NoProxyInfo(issuer) } else { BrokenChain::SentIssuer(issuer) }
     } else {
         BrokenChain::UnknownIssuer(issuer)
     }
@@ -142,12 +304,26 @@ fn climb(
     let below = below + u32::from(!ca.self_issued);
     let mut failure = BrokenChain::NoRoot(subject());
     for issuer in trust.issuers_of(ca) {
-        match climb(issuer, below, depth + 1, trust, now_unix) {
+        let vouched = vouches_for_ca(issuer, ca, trust, now_unix);
+        match vouched.and_then(|()| climb(issuer, below, depth + 1, trust, now_unix)) {
             Ok(not_after) => return Ok(not_after.min(ca.not_after)),
             Err(above) => failure = above,
         }
     }
     Err(failure)
+}
+
+/// A CA that certifies itself anew needs no policy for it, as in Globus.
+fn vouches_for_ca(
+    issuer: &Ca,
+    ca: &Ca,
+    trust: &TrustDirectory,
+    now_unix: i64,
+) -> Result<(), BrokenChain> {
+    let permitted = if ca.self_issued { Ok(()) } else { trust.may_issue(issuer, &ca.subject) };
+    permitted
+        .and_then(|()| trust.check_revoked(issuer, &ca.serial, now_unix))
+        .map_err(|denied| BrokenChain::CaDenied { subject: ca.subject.to_oneline(), denied })
 }
 
 #[cfg(test)]

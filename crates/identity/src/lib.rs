@@ -8,19 +8,19 @@
 //! so that the [`Refusal`] can be told to the caller, and [`judge_chain`] says what it is. It is asked
 //! again for every connection and every resumption of one, with the time as a parameter.
 //!
-//! What is still to come has its place: proxy certificates become a module `proxy`, which takes the
-//! proxies off the front of the chain before `chain` judges the EEC behind them; `<hash>.r0` (CRLs)
-//! and `<hash>.signing_policy` become modules `crl` and `signing_policy`, read by `trust` beside the
-//! CA that they belong to and asked by `chain` at each step from a certificate to its issuer. Until
-//! then a proxy certificate is refused as what it is.
+//! A caller may send *proxy certificates* in front of his EEC, which he has signed himself: `proxy`.
 #![forbid(unsafe_code)]
 
 mod certificate;
 mod chain;
+mod hash;
+mod matching;
 mod names;
 mod peer;
 mod presented;
+mod proxy;
 mod signature;
+mod signing_policy;
 #[cfg(test)]
 mod testing;
 mod time;
@@ -30,5 +30,6 @@ mod trust;
 pub use chain::{CHAIN_LENGTH_MAX, judge_chain, judge_peer};
 pub use peer::{Identity, NoCertificate, Peer, ProxyKind, Refusal};
 pub use presented::{PemError, Presented};
+pub use signing_policy::{POLICY_BYTES_MAX, PolicyError, SigningPolicy, Verdict};
 pub use time::rfc3339;
-pub use trust::{CA_FILE_BYTES_MAX, Problem, TrustDirectory};
+pub use trust::{CA_FILE_BYTES_MAX, Missing, Problem, TrustDirectory, TrustOptions};

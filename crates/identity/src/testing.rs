@@ -6,7 +6,9 @@ use rcgen::{
 };
 use rustls_pki_types::CertificateDer;
 
-use crate::TrustDirectory;
+use crate::{TrustDirectory, TrustOptions};
+
+pub(crate) mod forge;
 
 /// 2026-11-22T03:15:00Z; what [`params`] makes is valid in all of 2026.
 pub(crate) const NOW: i64 = 1_795_317_300;
@@ -54,6 +56,11 @@ impl Ca {
         Ca { issuer: Issuer::new(params, key), der }
     }
 
+    /// In the one-line form.
+    pub(crate) fn name(&self) -> String {
+        crate::certificate::label(&self.der)
+    }
+
     pub(crate) fn user(&self, cn: &str, edit: Edit) -> CertificateDer<'static> {
         self.user_with_key(cn, edit, &KeyPair::generate().unwrap())
     }
@@ -70,11 +77,25 @@ impl Ca {
     }
 }
 
-/// A trust directory of these, without a problem.
+/// A trust directory of these, which may sign whom they like, without a problem.
 pub(crate) fn trust(cas: &[&Ca]) -> TrustDirectory {
-    let files = cas.iter().enumerate().map(|(n, ca)| (format!("{n:08x}.0"), ca.der.to_vec()));
-    let (trust, problems) = TrustDirectory::from_files(files.collect());
+    let mut files: Vec<_> =
+        cas.iter().enumerate().map(|(n, ca)| (format!("{n}.crt"), ca.der.to_vec())).collect();
+    files.extend(cas.iter().enumerate().map(|(n, ca)| {
+        let policy = policy(&ca.name(), &["/*"]);
+        (format!("{n}.signing_policy"), policy.into_bytes())
+    }));
+    let (trust, problems) = TrustDirectory::from_files(files, TrustOptions::default());
     assert_eq!(problems, []);
     assert_eq!(trust.len(), cas.len());
     trust
+}
+
+/// A signing policy of a CA with these patterns.
+pub(crate) fn policy(ca: &str, patterns: &[&str]) -> String {
+    let patterns: Vec<_> = patterns.iter().map(|pattern| format!("\"{pattern}\"")).collect();
+    format!(
+        "access_id_CA X509 '{ca}'\npos_rights globus CA:sign\ncond_subjects globus '{}'\n",
+        patterns.join(" ")
+    )
 }

@@ -1,36 +1,82 @@
-//! The trust directory: the CA certificates that a site has chosen, one or more a file.
+//! The trust directory: the CA certificates that a site has chosen, and beside each CA what it may
+//! sign.
 //!
-//! Files are named as Globus names them, `<8 hex digits>.<number>`, or end in `.pem` or `.crt`; the
-//! hash in a name is not looked at, since two algorithms for it are in use and names inside the
-//! certificates decide. The same certificate under several names counts once. A file or certificate
-//! that cannot be used is a [`Problem`], and never keeps the others from being used.
+//! CA certificates lie, one or more a file, in `<8 hex digits>.<number>` as Globus and OpenSSL name
+//! them, `*.pem` or `*.crt`. Names inside the certificates decide who is who; but a certificate whose name has another
+//! hash than its file is not used, since no other grid tool would find it. The same certificate under several
+//! names counts once.
+//!
+//! Beside a CA's file lies its `<stem>.signing_policy`, or where there is none its `<stem>.namespaces`. They
+//! belong to the CAs with which they share a stem, or whose hash is their stem; a CA may sign what all
+//! of its files permit.
+//!
+//! A file that cannot be used is a [`Problem`], and never keeps the others from being used. A policy that cannot
+//! be used permits nothing: it refuses the certificates of its CA, and of no other.
 
-use std::collections::{BTreeMap, HashMap};
+mod read;
+
+use std::collections::HashMap;
 
 use nesssi_dn::SubjectDn;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 
-use crate::certificate::{Broken, Certificate};
-use crate::signature::{Key, SignatureError};
+use crate::signature::Key;
+use crate::signing_policy::{POLICY_BYTES_MAX, SigningPolicy, Verdict};
 
-/// How large a file of the trust directory may be, in bytes.
+/// How large a file of CA certificates may be, in bytes.
 pub const CA_FILE_BYTES_MAX: usize = 1024 * 1024;
-/// How many certificates one file may hold.
-const CERTIFICATES_PER_FILE_MAX: usize = 1_000;
 
 /// The CA certificates that a site has chosen to trust.
 #[derive(Debug, Clone, Default)]
 pub struct TrustDirectory {
+    options: TrustOptions,
     cas: Vec<Ca>,
-    by_subject: HashMap<SubjectDn, Vec<usize>>,
+    by_subject: HashMap<SubjectDn, Namesakes>,
 }
 
-/// A CA of the directory: what of its certificate is needed to judge others.
+/// The CAs of one name, mostly one, and what their files say: a signing policy or a CRL is about a
+/// name.
+#[derive(Debug, Clone, Default)]
+struct Namesakes {
+    cas: Vec<usize>,
+    /// What they may sign; each rule must permit. Without any, the options decide.
+    rules: Vec<Rule>,
+}
+
+/// What counts where a CA has no file of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrustOptions {
+    /// No CRL.
+    pub missing_crl: Missing,
+    /// Neither a signing policy nor namespaces.
+    pub missing_signing_policy: Missing,
+}
+
+/// As Globus does: a CA without CRL revokes nothing, one without signing policy may sign nothing.
+impl Default for TrustOptions {
+    fn default() -> Self {
+        Self { missing_crl: Missing::Accept, missing_signing_policy: Missing::Refuse }
+    }
+}
+
+/// What becomes of a CA's certificates when a file beside it is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// They are accepted.
+    Accept,
+    /// They are refused.
+    Refuse,
+}
+
+/// A CA of the directory: what of its certificate is needed to judge others, and its files.
 #[derive(Debug, Clone)]
 pub(crate) struct Ca {
-    file: String,
+    /// Every file that holds its certificate.
+    files: Vec<String>,
+    /// The hashes that files of this CA may have as names.
+    hashes: [String; 2],
     pub(crate) subject: SubjectDn,
+    /// The number its issuer gave it: the DER INTEGER's bytes.
+    pub(crate) serial: Vec<u8>,
     pub(crate) key: Key,
     pub(crate) not_before: i64,
     pub(crate) not_after: i64,
@@ -42,8 +88,30 @@ pub(crate) struct Ca {
     issuers: Vec<usize>,
 }
 
+/// A signing policy file of a CA, or why it cannot be used.
+#[derive(Debug, Clone)]
+struct Rule {
+    file: String,
+    content: Result<SigningPolicy, String>,
+}
+
+/// Why a CA's word for a certificate does not count. The texts go on from "certificate ... refused: ".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Denied {
+    #[error("its issuer {0} has no signing policy in the trust directory")]
+    NoPolicy(String),
+    #[error("{file} does not permit its issuer {ca} to sign this name")]
+    NotPermitted { file: String, ca: String },
+    #[error("{file} has nothing to say of its issuer {ca}")]
+    NotNamed { file: String, ca: String },
+    #[error("{file} of its issuer {ca} cannot be used: {why}")]
+    BrokenPolicy { file: String, ca: String, why: String },
+    #[error("its issuer {0} has no CRL in the trust directory")]
+    NoCrl(String),
+}
+
 /// A file, or a certificate in it, that is not used. The others are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// The file's name.
     pub file: String,
@@ -58,61 +126,30 @@ impl std::fmt::Display for Problem {
 }
 
 impl TrustDirectory {
-    /// Whether a file of this name holds CA certificates: `<8 hex digits>.<digits>`, `*.pem`, `*.crt`.
+    /// Whether a file of this name belongs into a trust directory: `<8 hex digits>.<digits>`, `*.pem`
+    /// and `*.crt` with CA certificates, `*.signing_policy`.
     #[must_use]
-    pub fn is_ca_file(name: &str) -> bool {
-        let Some((stem, end)) = name.rsplit_once('.') else { return false };
-        let hashed = stem.len() == 8
-            && stem.bytes().all(|byte| byte.is_ascii_hexdigit())
-            && !end.is_empty()
-            && end.bytes().all(|byte| byte.is_ascii_digit());
-        hashed || (!stem.is_empty() && matches!(end, "pem" | "crt"))
+    pub fn is_trust_file(name: &str) -> bool {
+        read::Kind::of(name).is_some()
     }
 
-    /// Takes the CA certificates out of files (name and content) in PEM or DER. Files of other
-    /// names are left alone.
+    /// How large a file of this name may be, in bytes; a larger one cannot be used.
     #[must_use]
-    pub fn from_files(mut files: Vec<(String, Vec<u8>)>) -> (Self, Vec<Problem>) {
-        files.sort();
-        let mut problems = Vec::new();
-        let mut ders = BTreeMap::new(); // one entry for a certificate, whatever its files
-        for (file, content) in files.iter().filter(|(name, _)| Self::is_ca_file(name)) {
-            for der in certificates_in(file, content, &mut problems) {
-                ders.entry(der).or_insert_with(|| file.clone());
-            }
+    pub fn file_bytes_max(name: &str) -> usize {
+        match read::Kind::of(name) {
+            Some(read::Kind::SigningPolicy) => POLICY_BYTES_MAX,
+            Some(read::Kind::Ca) | None => CA_FILE_BYTES_MAX,
         }
-        let mut read = Vec::new();
-        for (der, file) in &ders {
-            match read_ca(der, file) {
-                Ok(pair) => read.push(pair),
-                Err(broken) => {
-                    let text = format!("{}: {broken}", crate::certificate::label(der));
-                    problems.push(Problem { file: file.clone(), text });
-                }
-            }
-        }
-        problems.sort_by(|a, b| (&a.file, &a.text).cmp(&(&b.file, &b.text)));
-        (Self::linked(read), problems)
     }
 
-    /// Finds out who signed whom, once, so that no caller has to wait for it.
-    fn linked(read: Vec<(Ca, Certificate<'_>)>) -> Self {
-        let (mut cas, certificates): (Vec<_>, Vec<_>) = read.into_iter().unzip();
-        let mut by_subject: HashMap<SubjectDn, Vec<usize>> = HashMap::new();
-        for (index, ca) in cas.iter().enumerate() {
-            by_subject.entry(ca.subject.clone()).or_default().push(index);
-        }
-        let mut all_issuers = Vec::new();
-        for (index, certificate) in certificates.iter().enumerate() {
-            let named = by_subject.get(&certificate.issuer).cloned().unwrap_or_default();
-            let signed = |&other: &usize| {
-                other != index
-                    && cas.get(other).is_some_and(|ca| ca.key.verify(&certificate.x509).is_ok())
-            };
-            all_issuers.push(named.into_iter().filter(signed).collect());
-        }
-        cas.iter_mut().zip(all_issuers).for_each(|(ca, issuers)| ca.issuers = issuers);
-        Self { cas, by_subject }
+    /// Reads files (name and content). Those of other names are left alone. A file that is there and
+    /// cannot be read is to be given without content: it then counts as broken, not as missing.
+    #[must_use]
+    pub fn from_files(
+        files: Vec<(String, Vec<u8>)>,
+        options: TrustOptions,
+    ) -> (Self, Vec<Problem>) {
+        read::read(files, options)
     }
 
     /// How many CA certificates it holds.
@@ -133,14 +170,59 @@ impl TrustDirectory {
         let check = |ca: &Ca| {
             let broken =
                 crate::certificate::check_time(ca.not_before, ca.not_after, now_unix).err()?;
-            Some(Problem { file: ca.file.clone(), text: format!("{}: {broken}", ca.subject) })
+            Some(Problem { file: ca.file(), text: format!("{}: {broken}", ca.subject) })
         };
         self.cas.iter().filter_map(check).collect()
     }
 
+    /// Whether `ca` may sign for `subject`: asked for end entities and CAs, never for proxies, which are no
+    /// CA's to sign.
+    ///
+    /// # Errors
+    /// [`Denied`] if one of its policies does not permit it or cannot be used, or if a policy is missing
+    /// and needed.
+    pub(crate) fn may_issue(&self, ca: &Ca, subject: &SubjectDn) -> Result<(), Denied> {
+        let name = || ca.subject.to_oneline();
+        let rules = self.by_subject.get(&ca.subject).map_or(&[][..], |named| &named.rules);
+        if rules.is_empty() {
+            return match self.options.missing_signing_policy {
+                Missing::Accept => Ok(()),
+                Missing::Refuse => Err(Denied::NoPolicy(name())),
+            };
+        }
+        rules.iter().try_for_each(|rule| {
+            let file = || rule.file.clone();
+            match rule.content.as_ref().map(|policy| policy.judge(&ca.subject, subject)) {
+                Ok(Verdict::Permitted) => Ok(()),
+                Ok(Verdict::NotPermitted) => Err(Denied::NotPermitted { file: file(), ca: name() }),
+                Ok(Verdict::NotNamed) => Err(Denied::NotNamed { file: file(), ca: name() }),
+                Err(why) => {
+                    Err(Denied::BrokenPolicy { file: file(), ca: name(), why: why.clone() })
+                }
+            }
+        })
+    }
+
+    /// Whether the certificate that `ca` has given this serial number still counts, as its CRLs say: asked for
+    /// end entities and CAs. `serial` is the content of the DER INTEGER, `now_unix` in seconds.
+    ///
+    /// # Errors
+    /// [`Denied`] if there is no CRL and one is needed.
+    pub(crate) fn check_revoked(
+        &self,
+        ca: &Ca,
+        _serial: &[u8],
+        _now_unix: i64,
+    ) -> Result<(), Denied> {
+        match self.options.missing_crl {
+            Missing::Accept => Ok(()),
+            Missing::Refuse => Err(Denied::NoCrl(ca.subject.to_oneline())),
+        }
+    }
+
     /// All CAs with this name; there may be several with one, each with a key of its own.
     pub(crate) fn named(&self, subject: &SubjectDn) -> impl Iterator<Item = &Ca> {
-        let indices = self.by_subject.get(subject).map(Vec::as_slice).unwrap_or_default();
+        let indices = self.by_subject.get(subject).map_or(&[][..], |named| &named.cas);
         indices.iter().filter_map(|&index| self.cas.get(index))
     }
 
@@ -150,59 +232,10 @@ impl TrustDirectory {
     }
 }
 
-fn certificates_in(file: &str, content: &[u8], problems: &mut Vec<Problem>) -> Vec<Vec<u8>> {
-    let mut problem = |text: String| problems.push(Problem { file: file.to_owned(), text });
-    if content.len() > CA_FILE_BYTES_MAX {
-        problem(format!("larger than {CA_FILE_BYTES_MAX} bytes"));
-        return Vec::new();
-    }
-    const DER_SEQUENCE: u8 = 0x30;
-    if content.first() == Some(&DER_SEQUENCE) {
-        return vec![content.to_vec()];
-    }
-    let mut ders = Vec::new();
-    for section in CertificateDer::pem_slice_iter(content).take(CERTIFICATES_PER_FILE_MAX) {
-        match section {
-            Ok(der) => ders.push(der.to_vec()),
-            Err(_) => {
-                problem("a PEM section cannot be read".to_owned());
-                return ders;
-            }
-        }
-    }
-    if ders.is_empty() {
-        problem("it holds no certificate".to_owned());
-    }
-    ders
-}
-
-fn read_ca<'a>(der: &'a [u8], file: &str) -> Result<(Ca, Certificate<'a>), Broken> {
-    let certificate = Certificate::read(der)?;
-    certificate.check_ca()?;
-    let key = Key::of(certificate.x509.public_key())?;
-    let self_issued = certificate.is_self_issued();
-    let ca = Ca {
-        file: file.to_owned(),
-        subject: certificate.subject.clone(),
-        not_before: certificate.not_before(),
-        not_after: certificate.not_after(),
-        path_length: certificate.path_length(),
-        self_issued,
-        self_signed: self_issued && signs_itself(&key, &certificate),
-        key,
-        issuers: Vec::new(),
-    };
-    Ok((ca, certificate))
-}
-
-/// A signature over a digest that no longer counts is taken for what it says: what makes a root
-/// trusted is where its certificate lies.
-fn signs_itself(key: &Key, certificate: &Certificate<'_>) -> bool {
-    match key.verify(&certificate.x509) {
-        Ok(()) | Err(SignatureError::WeakDigest(_) | SignatureError::Unsupported) => true,
-        Err(SignatureError::Wrong | SignatureError::WeakKey(_) | SignatureError::Unreadable) => {
-            false
-        }
+impl Ca {
+    /// The first of its files, for texts.
+    fn file(&self) -> String {
+        self.files.first().cloned().unwrap_or_default()
     }
 }
 

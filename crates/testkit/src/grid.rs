@@ -24,6 +24,7 @@ pub struct Credential {
 /// A CA and the folder it writes to.
 pub struct Grid {
     folder: PathBuf,
+    name: String,
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
@@ -34,17 +35,22 @@ impl std::fmt::Debug for Grid {
 }
 
 impl Grid {
-    /// A new CA named `/O=NESSSI Test/CN=<name>`, its certificate in `<folder>/certificates`.
+    /// A new CA named `/O=NESSSI Test/CN=<name>`, its certificate and the policy that it may sign
+    /// `/O=NESSSI Test/*` in `<folder>/certificates`.
     #[must_use]
     pub fn new(folder: &Path, name: &str) -> Self {
         let mut params = params(name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let grid = Self { folder: folder.to_owned(), issuer };
+        let grid = Self { folder: folder.to_owned(), name: name.to_owned(), issuer };
         fs::create_dir_all(grid.trust_directory()).unwrap();
-        let file = grid.trust_directory().join(format!("{}.pem", name.replace(' ', "-")));
-        fs::write(file, grid.issuer.pem()).unwrap();
+        fs::write(grid.ca_file(), grid.issuer.pem()).unwrap();
+        let policy = format!(
+            "access_id_CA X509 '/O=NESSSI Test/CN={name}'\npos_rights globus CA:sign\n\
+             cond_subjects globus '\"/O=NESSSI Test/*\"'\n"
+        );
+        fs::write(grid.ca_file().with_extension("signing_policy"), policy).unwrap();
         grid
     }
 
@@ -57,8 +63,7 @@ impl Grid {
     /// The CA's certificate alone, for clients.
     #[must_use]
     pub fn ca_file(&self) -> PathBuf {
-        let mut files = fs::read_dir(self.trust_directory()).unwrap();
-        files.next().unwrap().unwrap().path()
+        self.trust_directory().join(format!("{}.pem", self.name.replace(' ', "-")))
     }
 
     /// The server's certificate, good for `localhost` and both loopback addresses.

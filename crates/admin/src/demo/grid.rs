@@ -45,6 +45,11 @@ pub(super) fn make(ground: &Ground) -> Result<Grid, Failure> {
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let issuer = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
     fs::write(trust_directory.join("nesssi-demo-ca.pem"), issuer.pem())?;
+    let policy = format!(
+        "access_id_CA X509 '/O={ORGANISATION}/CN=CA'\npos_rights globus CA:sign\n\
+         cond_subjects globus '\"/O={ORGANISATION}/*\"'\n"
+    );
+    fs::write(trust_directory.join("nesssi-demo-ca.signing_policy"), policy)?;
     host(&issuer, &folder)?;
     let people = ground.people();
     let alice = person(&issuer, &people, "Alice Astronomer", "alice")?;

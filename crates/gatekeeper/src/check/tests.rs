@@ -33,5 +33,10 @@ fn every_problem_is_said_and_a_good_configuration_has_none() {
     let pem = params.self_signed(&key).unwrap().pem();
     fs::write(folder.path().join("certificates/ca.pem"), &pem).unwrap();
     fs::write(folder.path().join("host.pem"), &pem).unwrap();
+    let rest = check(&path).join("\n");
+    assert!(rest.contains("ca.pem: /") && rest.contains("no signing policy"), "{rest}");
+    let policy = "access_id_CA X509 '/CN=rcgen self signed cert/O=Test'\n\
+                  pos_rights globus CA:sign\ncond_subjects globus '\"/O=Test/*\"'\n";
+    fs::write(folder.path().join("certificates/ca.signing_policy"), policy).unwrap();
     assert_eq!(check(&path), Vec::<String>::new());
 }

@@ -1,9 +1,13 @@
 use super::*;
 use crate::testing::{NOW, root};
 
+/// For tests that are not about policies.
+const ANY: TrustOptions =
+    TrustOptions { missing_crl: Missing::Accept, missing_signing_policy: Missing::Accept };
+
 fn load(files: &[(&str, &[u8])]) -> (usize, Vec<String>) {
     let files = files.iter().map(|(name, content)| ((*name).to_owned(), content.to_vec()));
-    let (trust, problems) = TrustDirectory::from_files(files.collect());
+    let (trust, problems) = TrustDirectory::from_files(files.collect(), ANY);
     (trust.len(), problems.iter().map(Problem::to_string).collect())
 }
 
@@ -15,11 +19,15 @@ const USER: &[u8] = include_bytes!("../../testdata/user-of-sha1-root.pem");
 
 #[test]
 fn names_of_files() {
-    let check = |name: &str, is: bool| assert_eq!(TrustDirectory::is_ca_file(name), is, "{name}");
+    let check =
+        |name: &str, is: bool| assert_eq!(TrustDirectory::is_trust_file(name), is, "{name}");
     check("0123abcd.0", true);
     check("0123ABCD.12", true);
     check("0123abcd.r0", false);
-    check("0123abcd.signing_policy", false);
+    check("0123abcd.signing_policy", true);
+    check("grid.signing_policy", true);
+    check(".signing_policy", false);
+    check("signing_policy", false);
     check("0123abc.0", false);
     check("0123abcg.0", false);
     check("0123abcd.", false);
@@ -40,7 +48,7 @@ fn pem_and_der_and_several_in_one_file() {
 #[test]
 fn one_certificate_under_several_names_counts_once() {
     assert_eq!(
-        load(&[("0a0a0a0a.0", OLD_ROOT), ("0b0b0b0b.0", OLD_ROOT), ("old.pem", OLD_ROOT)]),
+        load(&[("a.crt", OLD_ROOT), ("b.pem", OLD_ROOT), ("old.pem", OLD_ROOT)]),
         (1, vec![])
     );
 }
@@ -110,7 +118,7 @@ fn what_may_not_be_trusted() {
 fn cas_out_of_date_are_told() {
     let old = root("Old", |p| p.not_after = rcgen::date_time_ymd(2026, 11, 1));
     let files = vec![("old.crt".to_owned(), old.der.to_vec())];
-    let (trust, problems) = TrustDirectory::from_files(files);
+    let (trust, problems) = TrustDirectory::from_files(files, ANY);
     assert_eq!((trust.len(), problems.len()), (1, 0));
     let told: Vec<_> = trust.out_of_date(NOW).iter().map(Problem::to_string).collect();
     assert_eq!(told, ["old.crt: /O=Grid/CN=Old: it expired at 2026-11-01T00:00:00Z"]);

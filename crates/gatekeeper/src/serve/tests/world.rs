@@ -139,19 +139,23 @@ impl World {
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         fs::create_dir(folder.path().join("certificates")).unwrap();
         fs::write(folder.path().join("certificates/ca.pem"), issuer.pem()).unwrap();
+        let policy = "access_id_CA X509 '/O=NESSSI Test/CN=Test CA'\npos_rights globus CA:sign\n\
+                      cond_subjects globus '\"/*\"'\n";
+        fs::write(folder.path().join("certificates/ca.signing_policy"), policy).unwrap();
         fs::create_dir(folder.path().join("sandbox")).unwrap();
 
         let text = format!(
             "[server]\nbase_url = \"https://grid.example:8443\"\n\
-             sandbox_url = \"http://files.example:8080\"\n[bounds]\n{bounds}\n"
+             sandbox_url = \"http://files.example:8080\"\n\
+             trust_directory = \"certificates\"\n[bounds]\n{bounds}\n"
         );
-        let config = nesssi_config::parse(&text, "/test/nesssi.toml").unwrap();
+        let path = folder.path().join("nesssi.toml");
+        let config = nesssi_config::parse(&text, &path.to_string_lossy()).unwrap();
         let host_key = KeyPair::generate().unwrap();
         let mut host = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         host.distinguished_name.push(DnType::CommonName, "localhost");
         let host = host.signed_by(&host_key, &issuer).unwrap();
-        let (trust, problems) =
-            tls::trust_directory(&folder.path().join("certificates"), 0x6000_0000).unwrap();
+        let (trust, problems) = tls::trust_directory(&config.server, 0x6000_0000).unwrap();
         assert_eq!(problems.len(), 0, "{problems:?}");
 
         let told = Arc::new(Mutex::new(None));
