@@ -2,18 +2,14 @@
 
 use nesssi_dn::SubjectDn;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::ParsedExtension;
+use x509_parser::extensions::{KeyUsage, ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Version;
 
 use crate::names::{self, NameError};
+use crate::proxy::{self, ProxyError};
 use crate::signature::{self, SignatureError};
 use crate::time::rfc3339;
-
-/// ProxyCertInfo of RFC 3820, and of the drafts before it (Globus 3).
-const PROXY_OIDS: [&str; 2] = ["1.3.6.1.5.5.7.1.14", "1.3.6.1.4.1.3536.1.222"];
-/// The last CN of a proxy of Globus 2.
-const LEGACY_PROXY_NAMES: [&[u8]; 2] = [b"proxy", b"limited proxy"];
 
 /// A rule that a certificate breaks. The texts go on from "certificate ... refused: ".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,8 +24,8 @@ pub(crate) enum Broken {
     NotYet(i64),
     #[error("it expired at {}", rfc3339(*.0))]
     Expired(i64),
-    #[error("it is a proxy certificate, and this server does not take those")]
-    Proxy,
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     #[error("it is a CA's, and a CA is no caller")]
     IsCa,
     #[error("it is no CA's (basicConstraints)")]
@@ -74,15 +70,40 @@ impl<'a> Certificate<'a> {
         self.x509.validity().not_after.timestamp()
     }
 
-    /// The rules for a caller's own certificate.
+    /// The rules for a caller's own certificate, which is no proxy.
     pub(crate) fn check_end_entity(&self, now_unix: i64) -> Result<(), Broken> {
-        if self.is_proxy() {
-            return Err(Broken::Proxy);
-        }
-        check_extensions(&self.x509)?;
+        check_extensions(&self.x509, |_| false)?;
         if self.x509.is_ca() {
             return Err(Broken::IsCa);
         }
+        self.check_caller(now_unix)
+    }
+
+    /// The rules for a proxy by itself (RFC 3820 section 3), but for what its ProxyCertInfo says.
+    pub(crate) fn check_proxy(&self, now_unix: i64) -> Result<(), Broken> {
+        check_extensions(&self.x509, proxy::is_info)?;
+        if !self.is_named_below_issuer() {
+            return Err(ProxyError::Name.into());
+        }
+        if self.x509.is_ca() {
+            return Err(ProxyError::IsCa.into());
+        }
+        if self.key_usage()?.is_some_and(KeyUsage::key_cert_sign) {
+            return Err(ProxyError::CertSign.into());
+        }
+        for extension in self.x509.extensions() {
+            let name = match extension.parsed_extension() {
+                ParsedExtension::SubjectAlternativeName(_) => "subjectAltName",
+                ParsedExtension::IssuerAlternativeName(_) => "issuerAltName",
+                _ => continue,
+            };
+            return Err(ProxyError::AlternativeName(name).into());
+        }
+        self.check_caller(now_unix)
+    }
+
+    /// What every certificate needs whose key a caller signs with, a handshake or a proxy.
+    fn check_caller(&self, now_unix: i64) -> Result<(), Broken> {
         check_time(self.not_before(), self.not_after(), now_unix)?;
         self.check_client_usage()?;
         signature::check_key(self.x509.public_key())?;
@@ -92,7 +113,7 @@ impl<'a> Certificate<'a> {
     /// The rules for a CA, but for time, and for its own signature if it is self-signed: that
     /// proves nothing, the trust directory does.
     pub(crate) fn check_ca(&self) -> Result<(), Broken> {
-        check_extensions(&self.x509)?;
+        check_extensions(&self.x509, |_| false)?;
         let old_root = self.x509.version() == X509Version::V1 && self.is_self_issued();
         if !self.x509.is_ca() && !old_root {
             return Err(Broken::NotCa);
@@ -119,20 +140,21 @@ impl<'a> Certificate<'a> {
         self.subject == self.issuer
     }
 
-    /// Whether it is a proxy of any kind, or a CA's certificate that cannot be told from one.
-    fn is_proxy(&self) -> bool {
-        let has_info = self
-            .x509
-            .extensions()
-            .iter()
-            .any(|extension| PROXY_OIDS.contains(&extension.oid.to_id_string().as_str()));
-        let last = self.subject.rdns().last().map_or(&[][..], |rdn| rdn.attributes());
-        let named = matches!(last, [only] if only.kind().as_str() == "CN"
-            && LEGACY_PROXY_NAMES.contains(&only.value()));
-        has_info || named
+    /// The last RDN's value if that is one CN and nothing else.
+    pub(crate) fn last_cn(&self) -> Option<&[u8]> {
+        match self.subject.rdns().last()?.attributes() {
+            [only] if only.kind().as_str() == "CN" => Some(only.value()),
+            _ => None,
+        }
     }
 
-    fn key_usage(&self) -> Result<Option<&x509_parser::extensions::KeyUsage>, Broken> {
+    /// Whether its subject is its issuer's with one CN added, as a proxy's is (RFC 3820 section 3.4).
+    pub(crate) fn is_named_below_issuer(&self) -> bool {
+        let front = self.subject.rdns().split_last().map(|(_, front)| front);
+        front == Some(self.issuer.rdns()) && self.last_cn().is_some()
+    }
+
+    fn key_usage(&self) -> Result<Option<&KeyUsage>, Broken> {
         let usage = self.x509.key_usage();
         let usage = usage.map_err(|_| Broken::BadExtension("keyUsage".to_owned()))?;
         Ok(usage.map(|extension| extension.value))
@@ -191,18 +213,22 @@ fn parse(der: &[u8]) -> Result<X509Certificate<'_>, Broken> {
     }
 }
 
-/// RFC 5280 section 4.2: no extension twice, and every critical one understood.
-fn check_extensions(x509: &X509Certificate<'_>) -> Result<(), Broken> {
-    let mut seen = Vec::new();
-    for extension in x509.extensions() {
-        let oid = extension.oid.to_id_string();
-        if seen.contains(&oid) || extension.parsed_extension().error().is_some() {
-            return Err(Broken::BadExtension(oid));
+/// RFC 5280 section 4.2: no extension twice, and every critical one understood, here or by the
+/// caller of this function.
+fn check_extensions(
+    x509: &X509Certificate<'_>,
+    also_understood: fn(&X509Extension<'_>) -> bool,
+) -> Result<(), Broken> {
+    for (place, extension) in x509.extensions().iter().enumerate() {
+        let oid = || extension.oid.to_id_string();
+        let twice = x509.extensions().iter().take(place).any(|other| other.oid == extension.oid);
+        if twice || extension.parsed_extension().error().is_some() {
+            return Err(Broken::BadExtension(oid()));
         }
-        if extension.critical && !is_understood(extension.parsed_extension()) {
-            return Err(Broken::UnknownCritical(oid));
+        let understood = is_understood(extension.parsed_extension()) || also_understood(extension);
+        if extension.critical && !understood {
+            return Err(Broken::UnknownCritical(oid()));
         }
-        seen.push(oid);
     }
     Ok(())
 }

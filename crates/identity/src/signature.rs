@@ -11,6 +11,8 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 /// How many bits an RSA key needs.
 const RSA_BITS_MIN: usize = 2048;
+/// How many it may have: the provider checks no signature with a longer one.
+const RSA_BITS_MAX: usize = 8192;
 
 /// OIDs of signatures over MD2, MD4, MD5 and SHA-1, and the digest's name.
 const WEAK: &[(&str, &str)] = &[
@@ -28,7 +30,7 @@ const WEAK: &[(&str, &str)] = &[
 pub(crate) enum SignatureError {
     #[error("it is signed over {0}, which can be forged")]
     WeakDigest(&'static str),
-    #[error("its RSA key has {0} bits, and {RSA_BITS_MIN} are needed")]
+    #[error("its RSA key has {bits} bits, and {}", size_rule(*.0), bits = .0)]
     WeakKey(usize),
     #[error("its signature or key is of a kind that is not supported")]
     Unsupported,
@@ -36,6 +38,14 @@ pub(crate) enum SignatureError {
     Wrong,
     #[error("it cannot be read")]
     Unreadable,
+}
+
+fn size_rule(bits: usize) -> String {
+    if bits < RSA_BITS_MIN {
+        format!("{RSA_BITS_MIN} are needed")
+    } else {
+        format!("at most {RSA_BITS_MAX} are taken")
+    }
 }
 
 static ALGORITHMS: LazyLock<&'static [&'static dyn SignatureVerificationAlgorithm]> =
@@ -118,10 +128,10 @@ pub(crate) fn check_digest(certificate: &X509Certificate<'_>) -> Result<(), Sign
     }
 }
 
-/// Refuses RSA keys that are too short.
+/// Refuses RSA keys that are too short or too long, and keys of kinds that are nowhere taken.
 pub(crate) fn check_key(info: &SubjectPublicKeyInfo<'_>) -> Result<(), SignatureError> {
     match info.parsed() {
-        Ok(PublicKey::RSA(key)) if key.key_size() < RSA_BITS_MIN => {
+        Ok(PublicKey::RSA(key)) if !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&key.key_size()) => {
             Err(SignatureError::WeakKey(key.key_size()))
         }
         Ok(PublicKey::DSA(_) | PublicKey::GostR3410(_) | PublicKey::GostR3410_2012(_)) => {

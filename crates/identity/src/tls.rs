@@ -9,6 +9,10 @@
 //! The signature is checked with the certificate's public key as it stands: rustls's own check goes
 //! through webpki, which refuses certificates with critical extensions that it does not know, and
 //! the ProxyCertInfo of a proxy certificate is one.
+//!
+//! With an RSA key of a size that is refused anyway, the signature is not looked at: the provider
+//! cannot check it, and the caller is to hear why. Nothing is lost, since [`crate::judge_peer`] refuses
+//! that key by the same function, so that nobody is taken for whom he has not proved to be.
 
 use std::sync::Arc;
 
@@ -26,7 +30,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::CHAIN_LENGTH_MAX;
-use crate::signature::Key;
+use crate::signature::{Key, SignatureError, check_key};
 
 /// Asks every client for a certificate, demands none, and lets every chain pass whose first
 /// certificate's private key the client holds.
@@ -72,7 +76,7 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        with_key(certificate, |key| verify_tls12(message, key, signed, &self.algorithms))
+        with_provable_key(certificate, |key| verify_tls12(message, key, signed, &self.algorithms))
     }
 
     fn verify_tls13_signature(
@@ -81,7 +85,7 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        with_key(certificate, |key| {
+        with_provable_key(certificate, |key| {
             let key = SubjectPublicKeyInfoDer::from(key.raw);
             verify_tls13_signature_with_raw_key(message, &key, signed, &self.algorithms)
         })
@@ -92,13 +96,18 @@ impl ClientCertVerifier for ClientVerifier {
     }
 }
 
-fn with_key<T>(
+/// Checks with the key of a certificate, if it is one that [`crate::judge_peer`] may accept.
+fn with_provable_key(
     certificate: &CertificateDer<'_>,
-    check: impl FnOnce(&SubjectPublicKeyInfo<'_>) -> Result<T, Error>,
-) -> Result<T, Error> {
+    check: impl FnOnce(&SubjectPublicKeyInfo<'_>) -> Result<HandshakeSignatureValid, Error>,
+) -> Result<HandshakeSignatureValid, Error> {
     let (_, parsed) = X509Certificate::from_der(certificate)
         .map_err(|_| Error::from(CertificateError::BadEncoding))?;
-    check(parsed.public_key())
+    let key = parsed.public_key();
+    match check_key(key) {
+        Err(SignatureError::WeakKey(_)) => Ok(HandshakeSignatureValid::assertion()),
+        _ => check(key),
+    }
 }
 
 /// RFC 5246 section 7.4.8, with any of the algorithms that the scheme stands for: in TLS 1.2 a

@@ -191,7 +191,7 @@ fn a_bad_chain_completes_to_carry_the_reason() {
                 info.set_criticality(true);
                 p.custom_extensions.push(info);
             },
-            "it is a proxy certificate, and this server does not take those",
+            "its ProxyCertInfo cannot be read",
         ),
         (
             |p| p.distinguished_name = rcgen::DistinguishedName::new(),
@@ -217,5 +217,21 @@ fn a_certificate_without_its_key_ends_the_handshake() {
     for version in BOTH {
         let error = handshake(version, Offer::new(chain.clone(), &other));
         assert_eq!(error.unwrap_err(), CertificateError::BadSignature.into(), "{version:?}");
+    }
+}
+
+#[test]
+fn a_key_that_is_too_short_hears_so() {
+    use rustls_pki_types::pem::PemObject;
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/user-with-rsa-1024.pem");
+    let chain = vec![CertificateDer::from_pem_file(path).unwrap()];
+    let any_key = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+    for version in BOTH {
+        let sent = handshake(version, Offer::new(chain.clone(), &any_key)).unwrap();
+        let when = NOW + 2 * 86_400; // the sample is valid from the day after NOW
+        let Peer::Refused(refusal) = judge_peer(sent.as_deref(), &trust(&[]), when) else {
+            panic!("not refused")
+        };
+        assert_eq!(refusal.rule, "its RSA key has 1024 bits, and 2048 are needed");
     }
 }
