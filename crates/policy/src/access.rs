@@ -4,41 +4,78 @@
 //!
 //! ```toml
 //! order = "allow,deny"           # or "deny,allow"
-//! allow = ["/O=Grid/OU=People"]  # DN prefixes; "/" is anyone with a valid certificate
+//! allow = ["/O=Grid/OU=People"]  # beginnings of DNs; "/" is anyone with a valid certificate
+//! allow_groups = ["atlas.calo"]  # VO groups
 //! deny = ["/O=Grid/OU=People/CN=Mallory"]
+//! deny_groups = []
 //! anonymous = false              # true: callers without a certificate too
+//! levels = ["strong", "weak"]    # callers of these levels alone
+//! start = 2026-03-01T00:00:00Z   # nobody before,
+//! end = 2026-04-01T00:00:00Z     # nobody from then on
+//!
+//! [[lower]]                      # whom one of the patterns matches is lowered to the level
+//! subjects = ["/O=Grid/OU=Students/*", "/O=Grid/CN=Robot: *"]
+//! level = "weak"
 //!
 //! [method.burn]                  # the same keys, for one method
 //! allow = ["/O=Grid/OU=People/CN=Alice"]
 //! ```
 //!
-//! A prefix ends where an RDN ends, and is blind to case. The orders are Apache's: with
-//! `allow,deny`, the default, whoever is in neither list is refused and `deny` wins over `allow`;
-//! with `deny,allow` whoever has a certificate and is in neither list is admitted, and `allow` wins.
-//! Callers without a certificate are in no list: `anonymous` alone admits them. It admits everyone:
-//! where it is true, a certificate is never a disadvantage unless `deny` names it.
+//! A DN is written in the one-line form or in that of RFC 4514. A beginning ends where an RDN ends,
+//! and is blind to case. A file in the Python form of the original is read as well, as literals, and
+//! never run ([`Access::parse`] says which is which; [`Access::to_toml`] writes it anew).
 //!
-//! The service's own keys are read first, then those of the method, and the inner decides what it
-//! mentions: its `deny` wins over the service's `allow`; its `allow`, under `allow,deny`, refuses
-//! whoever is not in it; whom it does not mention the service's keys decide about. Only the
-//! other way round is there a bolt: whom the service's `deny` names, a method admits only if that
-//! method's order is `deny,allow`.
+//! # How it is read
+//!
+//! A *scope* is the keys of one place: of a folder of services that has an access list of its own, of
+//! the service, of the method. The scopes on the way to a method are read from the outermost to the
+//! innermost, all by the same rules:
+//!
+//! 1. **Doors.** `start`, `end` and `levels` are doors. Every scope on the way must be open: the time is
+//!    not before its `start` and before its `end`, and the caller's level is one of its `levels`. A
+//!    door that is closed admits nobody, whatever any list says, further in or further out. A scope without
+//!    these keys is always open. The level is the caller's own, before he is lowered.
+//! 2. **Lists.** A scope names a caller if one of its lists has a beginning of his DN or a group that he is
+//!    in. With the order `allow,deny` its `deny` lists win over its `allow` lists, with `deny,allow`
+//!    it is the other way round. Where a scope has no `order`, that of the scope around it holds; the
+//!    outermost has `allow,deny`.
+//! 3. **The innermost scope that names him decides.** So access granted further out holds further in,
+//!    unless it is denied there. Two more rules stand with this one, both for scopes with the order
+//!    `allow,deny`:
+//!    * A scope with an `allow` list refuses whom it does not name: the list is whole.
+//!    * Whom a scope further out denies by name, it does not admit. With `deny,allow` it would.
+//! 4. Whom nobody names, the outermost scope decides about: `allow,deny` refuses, `deny,allow` admits.
+//! 5. **No certificate.** Such callers are in no list. The innermost scope that has `anonymous` decides;
+//!    where none has, they are refused. `anonymous = true` names everybody else too, after both
+//!    kinds of lists: where it stands, a certificate is no disadvantage unless `deny` names it.
+//! 6. **Lowering.** The innermost scope with a `[[lower]]` that matches decides, the first of them in
+//!    the file. Nobody is raised by it: whoever judges the caller anew sees to that.
+
+mod evaluate;
+mod lists;
+mod literal;
+mod old;
+mod read;
+mod remarks;
+mod show;
 
 use std::collections::BTreeMap;
 
 use nesssi_dn::SubjectDn;
 
 use crate::LevelName;
-use crate::written::{Document, Lined, Table};
+use crate::access::lists::{DnList, GroupList, Lower};
+use crate::written::Lined;
 
 /// How large an access list may be, in bytes.
 pub const ACCESS_BYTES_MAX: usize = 1024 * 1024;
-/// How many DN prefixes one list may hold.
-const PREFIXES_MAX: usize = 10_000;
 
-/// A service's access list.
+/// An access list.
 #[derive(Debug, Clone)]
 pub struct Access {
+    /// The folder's name in rules, where it is one of a folder.
+    folder: Option<String>,
+    form: Form,
     service: Scope,
     methods: BTreeMap<String, Scope>,
 }
@@ -51,13 +88,6 @@ pub struct AccessError {
     pub line: usize,
     /// What is wrong.
     pub text: String,
-}
-
-/// Proof that an access list let a caller through. Only [`Access::permits`] makes one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Permitted {
-    rule: String,
-    lowered: Option<LevelName>,
 }
 
 /// One question to access lists: may this caller call this method now?
@@ -100,18 +130,26 @@ impl Groups for () {
     }
 }
 
+/// Proof that access lists let a caller through. Only [`Access::permits`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permitted {
+    rule: String,
+    lowered: Option<LevelName>,
+}
+
 impl Permitted {
+    /// Which rule let him through, for audit: scope, key and line, such as
+    /// `service: allow /O=Grid (line 3)`.
+    #[must_use]
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+
     /// The level that he is lowered to for this service or method. It may be one that is not lower
     /// than his own: whoever judges him by it holds it to that.
     #[must_use]
     pub fn lowered(&self) -> Option<&LevelName> {
         self.lowered.as_ref()
-    }
-
-    /// Which rule let him through, for audit.
-    #[must_use]
-    pub fn rule(&self) -> &str {
-        &self.rule
     }
 }
 
@@ -124,14 +162,31 @@ pub enum Denied {
         /// Which rule refused him, for audit.
         rule: String,
     },
-    /// He has one, and it is not admitted: fault 403.
+    /// He is not admitted: fault 403.
     #[error("the access list of this service does not admit {subject}")]
     Refused {
-        /// His subject DN.
+        /// His subject DN, or words for callers without a certificate.
         subject: String,
         /// Which rule refused him, for audit.
         rule: String,
     },
+}
+
+impl Denied {
+    /// Which rule refused him, for audit: scope, key and line.
+    #[must_use]
+    pub fn rule(&self) -> &str {
+        match self {
+            Self::NoCredential { rule } | Self::Refused { rule, .. } => rule,
+        }
+    }
+}
+
+/// How the file was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Toml,
+    OldPython,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,183 +195,86 @@ enum Order {
     DenyAllow,
 }
 
-/// The keys of the service or of one method; `None` is a key that is not there.
-#[derive(Debug, Clone, Default)]
-struct Scope {
-    order: Option<Order>,
-    allow: Option<Vec<Prefix>>,
-    deny: Option<Vec<Prefix>>,
-    anonymous: Option<bool>,
+impl Order {
+    fn word(self) -> &'static str {
+        match self {
+            Self::AllowDeny => "allow,deny",
+            Self::DenyAllow => "deny,allow",
+        }
+    }
 }
 
-#[derive(Debug, Clone)]
-enum Prefix {
-    Anyone,
-    Dn(SubjectDn),
+/// The keys of one place; `None` is a key that is not there.
+#[derive(Debug, Clone, Default)]
+struct Scope {
+    /// Where its heading stands.
+    line: usize,
+    order: Option<Lined<Order>>,
+    allow: Option<DnList>,
+    deny: Option<DnList>,
+    allow_groups: Option<GroupList>,
+    deny_groups: Option<GroupList>,
+    anonymous: Option<Lined<bool>>,
+    levels: Option<Lined<Vec<LevelName>>>,
+    /// The first second it is open.
+    start: Option<Lined<i64>>,
+    /// The first second it is closed again.
+    end: Option<Lined<i64>>,
+    lower: Vec<Lower>,
 }
 
 impl Access {
-    /// Reads an access list.
+    /// Reads an access list. A file that is TOML is that. One that is Python literals with an
+    /// `access` among them is one of the original. One that is both is refused, and so is one that is
+    /// neither. (A file without anything but comments is TOML, and admits nobody.)
     ///
     /// # Errors
-    /// Every mistake, in the order of lines.
+    /// Every mistake, in the order of lines; of an old file that is not literals the first.
     pub fn parse(text: &str) -> Result<Self, Vec<AccessError>> {
         if text.len() > ACCESS_BYTES_MAX {
             let text = format!("larger than {ACCESS_BYTES_MAX} bytes");
             return Err(vec![AccessError { line: 1, text }]);
         }
-        let document = Document::new(text);
-        let mut root = document.root();
-        let mut methods = BTreeMap::new();
-        if let Some(mut table) = root.table("method") {
-            for name in table.keys() {
-                if let Some(mut inner) = table.table(&name) {
-                    methods.insert(name, read_scope(&mut inner));
-                    inner.finish(|_| None);
-                }
-            }
+        match literal::parse(text) {
+            Ok(literals) if read::is_toml(text) => Err(vec![AccessError {
+                line: literals.access.line,
+                text: "the file is TOML and the old Python form at once: write one of them".into(),
+            }]),
+            Ok(literals) => old::read(&literals),
+            Err(why) if literal::is_meant(text) && !read::is_toml(text) => Err(vec![why]),
+            Err(_) => read::read(text),
         }
-        let service = read_scope(&mut root);
-        root.finish(|_| None);
-        let mistakes = document.mistakes();
-        if mistakes.is_empty() {
-            return Ok(Self { service, methods });
-        }
-        Err(mistakes.into_iter().map(|m| AccessError { line: m.line, text: m.text }).collect())
     }
 
-    /// The methods that have a table of their own, to be held against those there are.
+    /// The same list, as that of the folder `name` of services in rules.
+    #[must_use]
+    pub fn of_folder(self, name: &str) -> Self {
+        Self { folder: Some(name.to_owned()), ..self }
+    }
+
+    /// The methods that have keys of their own, to be held against those there are.
     pub fn methods(&self) -> impl Iterator<Item = &str> {
         self.methods.keys().map(String::as_str)
     }
 
-    /// Whether the caller may call the method of the service whose access list is the last of
-    /// `path`; those before it are of the folders around it, the outermost first.
-    ///
-    /// # Errors
-    /// [`Denied`] says why not.
-    pub fn permits(path: &[&Self], ask: &Ask<'_>) -> Result<Permitted, Denied> {
-        let Some(access) = path.last() else {
-            return Err(Denied::NoCredential { rule: "no access list".to_owned() });
-        };
-        let inner = access.methods.get(ask.method);
-        match ask.subject {
-            None => {
-                let own = inner.and_then(|scope| scope.anonymous);
-                if own.or(access.service.anonymous).unwrap_or(false) {
-                    Ok(Permitted { rule: "anonymous = true".to_owned(), lowered: None })
-                } else {
-                    Err(Denied::NoCredential { rule: "anonymous = false".to_owned() })
-                }
-            }
-            Some(subject) => match access.decide(ask.method, subject) {
-                Verdict::Admit(rule) => Ok(Permitted { rule, lowered: None }),
-                Verdict::Refuse(rule) => {
-                    Err(Denied::Refused { subject: subject.to_oneline(), rule })
-                }
-            },
-        }
+    /// The VO groups that it names, each with its line, to be held against those there are: a list
+    /// with a group that is not there names nobody by it.
+    pub fn groups(&self) -> impl Iterator<Item = (&str, usize)> {
+        let scopes = std::iter::once(&self.service).chain(self.methods.values());
+        let lists = scopes.flat_map(|scope| [&scope.allow_groups, &scope.deny_groups]);
+        lists.flatten().flat_map(GroupList::items)
     }
 
-    fn decide(&self, method: &str, subject: &SubjectDn) -> Verdict {
-        let outer_order = self.service.order.unwrap_or(Order::AllowDeny);
-        let outer = self.service.finds(subject, outer_order);
-        let outer_verdict = outer.clone().unwrap_or_else(|| self.service.default_of(outer_order));
-        let Some(inner) = self.methods.get(method) else { return outer_verdict.at("service") };
-        let order = inner.order.unwrap_or(outer_order);
-        match (inner.finds(subject, order), outer) {
-            (Some(Verdict::Admit(_)), Some(refused @ Verdict::Refuse(_)))
-                if order == Order::AllowDeny =>
-            {
-                refused.at("service")
-            }
-            (Some(verdict), _) => verdict.at(method),
-            (None, _) if inner.allow.is_some() && order == Order::AllowDeny => {
-                Verdict::Refuse("not in allow".to_owned()).at(method)
-            }
-            (None, _) => outer_verdict.at("service"),
-        }
-    }
-}
-
-#[derive(Debug, Clone)]
-enum Verdict {
-    Admit(String),
-    Refuse(String),
-}
-
-impl Verdict {
-    fn at(self, place: &str) -> Self {
-        match self {
-            Self::Admit(rule) => Self::Admit(format!("{place}: {rule}")),
-            Self::Refuse(rule) => Self::Refuse(format!("{place}: {rule}")),
-        }
-    }
-}
-
-impl Scope {
-    /// What these keys say about `subject` by name; `None` if they do not mention him.
-    fn finds(&self, subject: &SubjectDn, order: Order) -> Option<Verdict> {
-        let deny = first_match(self.deny.as_deref(), subject)
-            .map(|p| Verdict::Refuse(format!("deny {p}")));
-        let everyone = (self.anonymous == Some(true)).then(|| "anonymous = true".to_owned());
-        let allow = first_match(self.allow.as_deref(), subject).map(|p| format!("allow {p}"));
-        match order {
-            Order::AllowDeny => deny.or(allow.or(everyone).map(Verdict::Admit)),
-            // Everyone includes the denied, who stay so: only a list that names him admits.
-            Order::DenyAllow => allow.map(Verdict::Admit).or(deny).or(everyone.map(Verdict::Admit)),
-        }
-    }
-
-    fn default_of(&self, order: Order) -> Verdict {
-        match order {
-            Order::AllowDeny => Verdict::Refuse("not in allow".to_owned()),
-            Order::DenyAllow => Verdict::Admit("not in deny".to_owned()),
-        }
-    }
-}
-
-fn first_match(list: Option<&[Prefix]>, subject: &SubjectDn) -> Option<String> {
-    list?.iter().find_map(|prefix| match prefix {
-        Prefix::Anyone => Some("/".to_owned()),
-        Prefix::Dn(dn) => dn.is_prefix_of(subject).then(|| dn.to_oneline()),
-    })
-}
-
-fn read_scope(table: &mut Table<'_>) -> Scope {
-    let order = table.text("order").and_then(|order| match order.value.as_str() {
-        "allow,deny" => Some(Order::AllowDeny),
-        "deny,allow" => Some(Order::DenyAllow),
-        other => {
-            let text = format!("`order` is \"allow,deny\" or \"deny,allow\", not {other:?}");
-            table.mistake(order.line, text);
-            None
-        }
-    });
-    let allow = read_prefixes(table, "allow");
-    let deny = read_prefixes(table, "deny");
-    Scope { order, allow, deny, anonymous: table.truth("anonymous").map(|lined| lined.value) }
-}
-
-fn read_prefixes(table: &mut Table<'_>, key: &str) -> Option<Vec<Prefix>> {
-    let list = table.texts(key)?;
-    if list.value.len() > PREFIXES_MAX {
-        table.mistake(list.line, format!("`{key}` has more than {PREFIXES_MAX} prefixes"));
-        return None;
-    }
-    Some(list.value.iter().filter_map(|item| read_prefix(table, item)).collect())
-}
-
-fn read_prefix(table: &Table<'_>, item: &Lined<String>) -> Option<Prefix> {
-    if item.value == "/" {
-        return Some(Prefix::Anyone);
-    }
-    match SubjectDn::parse_oneline(&item.value) {
-        Ok(dn) => Some(Prefix::Dn(dn)),
-        Err(error) => {
-            table.mistake(item.line, format!("{:?} is no DN prefix: {error}", item.value));
-            None
-        }
+    /// The levels that it names, each with its line, to be held against those there are.
+    pub fn levels(&self) -> impl Iterator<Item = (&LevelName, usize)> {
+        let scopes = std::iter::once(&self.service).chain(self.methods.values());
+        scopes.flat_map(|scope| {
+            let doors = scope
+                .levels
+                .iter()
+                .flat_map(|levels| levels.value.iter().map(|level| (level, levels.line)));
+            doors.chain(scope.lower.iter().map(|lower| (&lower.level, lower.line)))
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use std::ops::{Range, RangeInclusive};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use toml::value::{Datetime, Offset};
 
 /// What is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,6 +149,22 @@ impl<'d> Table<'d> {
         Some(Lined { line: number.line, value: fits? })
     }
 
+    /// An instant, in seconds since 1970 UTC, a fraction rounded up. A time without an offset is a
+    /// mistake: it would be another instant on every machine.
+    pub fn moment(&mut self, key: &str) -> Option<Lined<i64>> {
+        let wanted = "a date and time such as 2026-03-01T00:00:00Z";
+        let written = self.get(key, wanted, |value| value.as_datetime().copied())?;
+        let moment = instant(&written.value);
+        if moment.is_none() {
+            let text = format!(
+                "`{key}` is a date and time with its offset, such as 2026-03-01T00:00:00Z or 2026-03-01T00:00:00+01:00, not {}",
+                written.value
+            );
+            self.mistake(written.line, text);
+        }
+        Some(Lined { line: written.line, value: moment? })
+    }
+
     /// A list of texts.
     pub fn texts(&mut self, key: &str) -> Option<Lined<Vec<Lined<String>>>> {
         let document = self.document;
@@ -245,6 +262,58 @@ impl<'d> Table<'d> {
         self.mistake(line, format!("`{key}` is {wanted}, not {}", kind(value)));
         None
     }
+}
+
+const DAY_SECONDS: i64 = 86_400;
+/// The last second of the year 9999, from 1970 UTC: what TOML can write.
+pub(crate) const SECONDS_MAX: i64 = 253_402_300_799;
+
+/// The seconds from 1970 UTC to a date and time with an offset, rounded up.
+fn instant(written: &Datetime) -> Option<i64> {
+    let (date, time, offset) = (written.date?, written.time?, written.offset?);
+    let days = days_to(i64::from(date.year), i64::from(date.month), i64::from(date.day));
+    let minutes = match offset {
+        Offset::Z => 0,
+        Offset::Custom { minutes } => i64::from(minutes),
+    };
+    let clock = (i64::from(time.hour) * 60 + i64::from(time.minute) - minutes) * 60;
+    let up = i64::from(time.nanosecond.unwrap_or(0) > 0);
+    Some(days * DAY_SECONDS + clock + i64::from(time.second.unwrap_or(0)) + up)
+}
+
+/// Days from 1970-01-01 to a date of the Gregorian calendar. Years are counted from March, so that
+/// the day a leap year adds is the last of its year.
+fn days_to(year: i64, month: i64, day: i64) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let from_march = (month + 9) % 12;
+    let day_of_year = (153 * from_march + 2) / 5 + day - 1;
+    year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year
+        - 719_468
+}
+
+/// The reverse of [`Table::moment`], for instants from 1970 to the year 9999.
+pub(crate) fn utc_text(seconds: i64) -> String {
+    let (days, clock) = (seconds.div_euclid(DAY_SECONDS), seconds.rem_euclid(DAY_SECONDS));
+    // The greatest year that begins not after that day, guessed from the mean length of a year.
+    let guess = 1970 + days * 400 / 146_097;
+    let starts = |year: &i64| days_to(*year, 1, 1) <= days;
+    let year = [guess + 1, guess].into_iter().find(starts).unwrap_or(guess - 1);
+    let starts = |month: &i64| days_to(year, *month, 1) <= days;
+    let month = (1..=12).rev().find(starts).unwrap_or(1);
+    let day = days - days_to(year, month, 1) + 1;
+    let (hour, minute, second) = (clock / 3600, clock / 60 % 60, clock % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// A number of seconds with a fraction, rounded up to a whole one; `None` beyond what TOML can
+/// write.
+pub(crate) fn seconds_up(seconds: f64) -> Option<i64> {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "whole, and within what a float holds exactly"
+    )]
+    (0.0..=SECONDS_MAX as f64).contains(&seconds).then(|| seconds.ceil() as i64)
 }
 
 fn kind(value: &DeValue<'_>) -> &'static str {
