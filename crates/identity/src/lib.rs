@@ -13,6 +13,7 @@
 
 mod certificate;
 mod chain;
+mod crl;
 mod hash;
 mod matching;
 mod names;
@@ -28,6 +29,7 @@ pub mod tls;
 mod trust;
 
 pub use chain::{CHAIN_LENGTH_MAX, judge_chain, judge_peer};
+pub use crl::{CRL_BYTES_MAX, Crl, CrlError};
 pub use peer::{Identity, NoCertificate, Peer, ProxyKind, Refusal};
 pub use presented::{PemError, Presented};
 pub use signing_policy::{POLICY_BYTES_MAX, PolicyError, SigningPolicy, Verdict};

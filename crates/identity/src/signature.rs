@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::SignatureVerificationAlgorithm;
-use x509_parser::asn1_rs::{Any, FromDer};
+use x509_parser::asn1_rs::{Any, FromDer, Oid};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -87,11 +87,23 @@ impl Key {
     /// Whether `certificate` is signed with this key, over a digest that still counts.
     pub(crate) fn verify(&self, certificate: &X509Certificate<'_>) -> Result<(), SignatureError> {
         let signed = Signed::of(certificate)?;
-        check_digest(certificate)?;
+        self.verify_bytes(signed.algorithm, signed.message, signed.signature)
+    }
+
+    /// Checks a signature by the algorithm that the content of an AlgorithmIdentifier names, over a digest
+    /// that still counts.
+    pub(crate) fn verify_bytes(
+        &self,
+        algorithm: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), SignatureError> {
+        let (_, oid) = Oid::from_der(algorithm).map_err(|_| SignatureError::Unreadable)?;
+        check_digest_of(&oid)?;
         ALGORITHMS
             .iter()
-            .filter(|algorithm| *algorithm.signature_alg_id() == *signed.algorithm)
-            .find_map(|algorithm| self.verify_by(*algorithm, signed.message, signed.signature))
+            .filter(|known| *known.signature_alg_id() == *algorithm)
+            .find_map(|known| self.verify_by(*known, message, signature))
             .unwrap_or(Err(SignatureError::Unsupported))
     }
 }
@@ -121,7 +133,11 @@ impl<'a> Signed<'a> {
 
 /// Refuses signatures over digests that can be forged.
 pub(crate) fn check_digest(certificate: &X509Certificate<'_>) -> Result<(), SignatureError> {
-    let oid = certificate.signature_algorithm.algorithm.to_id_string();
+    check_digest_of(&certificate.signature_algorithm.algorithm)
+}
+
+fn check_digest_of(algorithm: &Oid<'_>) -> Result<(), SignatureError> {
+    let oid = algorithm.to_id_string();
     match WEAK.iter().find(|(weak, _)| *weak == oid) {
         Some((_, digest)) => Err(SignatureError::WeakDigest(digest)),
         None => Ok(()),

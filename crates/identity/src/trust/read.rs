@@ -7,9 +7,11 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use super::{
-    CA_FILE_BYTES_MAX, Ca, Missing, Namesakes, Problem, Rule, TrustDirectory, TrustOptions,
+    CA_FILE_BYTES_MAX, Ca, CrlFile, Missing, Namesakes, Problem, Rule, SignedCrl, TrustDirectory,
+    TrustOptions,
 };
 use crate::certificate::{Broken, Certificate};
+use crate::crl::Unverified;
 use crate::hash;
 use crate::signature::{Key, SignatureError};
 use crate::signing_policy::SigningPolicy;
@@ -22,19 +24,24 @@ const DER_SEQUENCE: u8 = 0x30;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Ca,
+    Crl,
     SigningPolicy,
 }
 
 impl Kind {
     pub(super) fn of(name: &str) -> Option<Self> {
         let (stem, end) = name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty())?;
-        let number = !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_digit());
         match end {
             "pem" | "crt" => Some(Self::Ca),
             "signing_policy" => Some(Self::SigningPolicy),
-            _ => (number && is_hash(stem)).then_some(Self::Ca),
+            _ if is_number(end) => is_hash(stem).then_some(Self::Ca),
+            _ => end.strip_prefix('r').filter(|number| is_number(number)).map(|_| Self::Crl),
         }
     }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_hash(stem: &str) -> bool {
@@ -50,9 +57,11 @@ fn stem_of(name: &str) -> String {
 /// The hash that a CA file's name promises.
 fn promised_hash(name: &str) -> Option<String> {
     let (stem, end) = name.rsplit_once('.')?;
-    (is_hash(stem) && end.bytes().all(|byte| byte.is_ascii_digit())).then(|| stem_of(name))
+    (is_hash(stem) && is_number(end)).then(|| stem_of(name))
 }
 
+/// The CAs that files with a stem are for.
+type Names = HashMap<String, Vec<SubjectDn>>;
 type Files = Vec<(String, Vec<u8>)>;
 
 pub(super) fn read(mut files: Files, options: TrustOptions) -> (TrustDirectory, Vec<Problem>) {
@@ -71,17 +80,30 @@ pub(super) fn read(mut files: Files, options: TrustOptions) -> (TrustDirectory, 
     }
     let mut trust = linked(read, options);
     let policies = by_stem(of(Kind::SigningPolicy));
+    let mut names: Names = HashMap::new();
     let TrustDirectory { cas, by_subject, .. } = &mut trust;
-    for (subject, named) in by_subject {
-        let cas: Vec<_> = named.cas.iter().filter_map(|&index| cas.get(index)).collect();
-        let stems: BTreeSet<_> = cas.iter().flat_map(|ca| ca.stems()).collect();
+    for (subject, named) in by_subject.iter_mut() {
+        let cas = named.cas.iter().filter_map(|&index| cas.get(index));
+        let stems: BTreeSet<_> = cas.flat_map(Ca::stems).collect();
         named.rules = rules_of(&stems, &policies, &mut problems);
-        if named.rules.is_empty() && options.missing_signing_policy == Missing::Refuse {
-            let text = format!("{subject}: no signing policy, so that it may sign nobody");
-            problems
-                .push(Problem { file: cas.first().map_or_else(String::new, |ca| ca.file()), text });
+        for stem in stems {
+            names.entry(stem).or_default().push(subject.clone());
         }
     }
+    for (file, content) in of(Kind::Crl) {
+        let problem = |text: &String| Problem { file: file.clone(), text: text.clone() };
+        match read_crl(content, names.get(&stem_of(file)).map_or(&[], Vec::as_slice), &trust) {
+            Err(useless) => problems.push(problem(&useless)),
+            Ok(contents) => {
+                for (ca, content) in contents {
+                    problems.extend(content.as_ref().err().map(problem));
+                    let named = trust.by_subject.entry(ca).or_default();
+                    named.crls.push(CrlFile { file: file.clone(), content });
+                }
+            }
+        }
+    }
+    report_missing(&trust, &mut problems);
     problems.sort();
     problems.dedup();
     (trust, problems)
@@ -95,6 +117,64 @@ fn by_stem<'a>(
         map.entry(stem_of(name)).or_default().push((name.as_str(), content.as_slice()));
     }
     map
+}
+
+/// The CAs that a CRL is for, and for each whether it can be used: those of its issuer's name, and those
+/// that its file's name says it is for. One of a CA that is not here is nobody's.
+///
+/// # Errors
+/// Why it is useless, if it is for nobody.
+fn read_crl(
+    content: &[u8],
+    by_stem: &[SubjectDn],
+    trust: &TrustDirectory,
+) -> Result<Vec<(SubjectDn, Result<SignedCrl, String>)>, String> {
+    let broken = |text: String| by_stem.iter().map(move |ca| (ca.clone(), Err(text.clone())));
+    let unverified = match Unverified::read(content) {
+        Err(error) if by_stem.is_empty() => return Err(error.to_string()),
+        Err(error) => return Ok(broken(error.to_string()).collect()),
+        Ok(unverified) => unverified,
+    };
+    let issuer = unverified.crl.issuer.clone();
+    let mut contents = Vec::new();
+    if !by_stem.contains(&issuer) {
+        contents.extend(broken(format!("it is of another CA, {issuer}")));
+    }
+    if trust.by_subject.contains_key(&issuer) {
+        contents.push((issuer, signed(unverified, trust)));
+    }
+    Ok(contents)
+}
+
+/// A CRL with the CAs that have signed it.
+fn signed(unverified: Unverified, trust: &TrustDirectory) -> Result<SignedCrl, String> {
+    let mut signers = Vec::new();
+    let mut failure = "none of the keys of its CA has signed it".to_owned();
+    for ca in trust.named(&unverified.crl.issuer) {
+        match unverified.verify(&ca.key) {
+            Ok(()) if ca.signs_crls => signers.push(ca.index),
+            Ok(()) => failure = "its CA's key may not sign CRLs (keyUsage)".to_owned(),
+            Err(SignatureError::Wrong) => {}
+            Err(other) => failure = other.to_string(),
+        }
+    }
+    if signers.is_empty() { Err(failure) } else { Ok(SignedCrl { crl: unverified.crl, signers }) }
+}
+
+/// Tells of the CAs that nobody's certificate counts of, for want of a file.
+fn report_missing(trust: &TrustDirectory, problems: &mut Vec<Problem>) {
+    for (subject, named) in &trust.by_subject {
+        let file = named.cas.first().and_then(|&index| trust.cas.get(index)).map(Ca::file);
+        let mut report = |missing: Missing, is_missing: bool, what: &str| {
+            if missing == Missing::Refuse && is_missing {
+                let text = format!("{subject}: {what}, so that its certificates are refused");
+                problems.push(Problem { file: file.clone().unwrap_or_default(), text });
+            }
+        };
+        let TrustOptions { missing_crl, missing_signing_policy } = trust.options;
+        report(missing_signing_policy, named.rules.is_empty(), "no signing policy");
+        report(missing_crl, named.crls.is_empty(), "no CRL");
+    }
 }
 
 /// The policies with these stems, each text once: Debian's anchors have every file under three names.
@@ -139,7 +219,10 @@ fn linked(read: Vec<(Ca, Certificate<'_>)>, options: TrustOptions) -> TrustDirec
         };
         all_issuers.push(named.iter().copied().filter(signed).collect());
     }
-    cas.iter_mut().zip(all_issuers).for_each(|(ca, issuers)| ca.issuers = issuers);
+    for ((index, ca), issuers) in cas.iter_mut().enumerate().zip(all_issuers) {
+        ca.index = index;
+        ca.issuers = issuers;
+    }
     TrustDirectory { options, cas, by_subject }
 }
 
@@ -202,6 +285,7 @@ fn understand(der: &[u8]) -> Result<(Ca, Certificate<'_>), Broken> {
     let key = Key::of(certificate.x509.public_key())?;
     let self_issued = certificate.is_self_issued();
     let ca = Ca {
+        index: 0,
         files: Vec::new(),
         hashes: hash::both(certificate.x509.subject()),
         subject: certificate.subject.clone(),
@@ -212,9 +296,17 @@ fn understand(der: &[u8]) -> Result<(Ca, Certificate<'_>), Broken> {
         self_issued,
         self_signed: self_issued && signs_itself(&key, &certificate),
         key,
+        signs_crls: signs_crls(&certificate),
         issuers: Vec::new(),
     };
     Ok((ca, certificate))
+}
+
+fn signs_crls(certificate: &Certificate<'_>) -> bool {
+    match certificate.x509.key_usage() {
+        Ok(usage) => usage.is_none_or(|usage| usage.value.crl_sign()),
+        Err(_) => false,
+    }
 }
 
 /// A signature over a digest that no longer counts is taken for what it says: what makes a root
