@@ -5,6 +5,7 @@
 //! up: whether a file or an account exists is found out by whoever uses it.
 #![forbid(unsafe_code)]
 
+mod front;
 mod keys;
 mod levels;
 mod meant;
@@ -12,9 +13,12 @@ mod sections;
 
 use std::fmt;
 
+pub use front::{CertificateForm, Front, FrontHeader, FrontWay};
 pub use keys::KEYS;
 pub use levels::default_limits;
-pub use meant::{Batch, Bounds, Config, LocalBatch, Missing, PolicyKeys, Sandboxes, Server, Services};
+pub use meant::{
+    Batch, Bounds, Config, LocalBatch, Missing, PolicyKeys, Sandboxes, Server, Services,
+};
 
 /// Where the configuration is looked for when nobody says.
 pub const DEFAULT_PATH: &str = "/etc/nesssi/nesssi.toml";

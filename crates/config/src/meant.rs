@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use nesssi_policy::{From, Level};
 
-use crate::Mistake;
+use crate::{Front, Mistake};
 
 /// A whole configuration without a mistake. Only [`crate::parse`] makes one.
 #[derive(Debug, Clone)]
@@ -14,6 +14,8 @@ pub struct Config {
     pub server: Server,
     /// What strangers may use up before anybody knows who they are.
     pub bounds: Bounds,
+    /// The site's own proxy before NESSSI, if there is one.
+    pub front: Option<Front>,
     /// Where accounts come from.
     pub policy: PolicyKeys,
     /// The levels, in the order of judging.
@@ -178,6 +180,8 @@ pub struct Bounds {
 pub struct PolicyKeys {
     /// The gridmap.
     pub gridmap: PathBuf,
+    /// The directory of pool accounts and their leases.
+    pub gridmapdir: PathBuf,
     /// No account with a lower uid is used.
     pub uid_min: u32,
     /// Whether levels may share a community account.

@@ -9,7 +9,7 @@ use nesssi_policy::written::{Document, Lined, Table};
 use crate::meant::{
     Batch, Bounds, Config, LocalBatch, Missing, Places, PolicyKeys, Sandboxes, Server, Services,
 };
-use crate::{Mistake, keys, levels};
+use crate::{Mistake, front, keys, levels};
 
 const PORT_HTTPS: u16 = 8443;
 const PORT_HTTP: u16 = 8080;
@@ -33,6 +33,7 @@ pub(crate) fn read(text: &str, path: &str) -> Result<Config, Vec<Mistake>> {
 fn read_root(mut root: Table<'_>, path: &str, base: &Path) -> Config {
     let (server, public_line) = section(&mut root, "server", base, read_server);
     let bounds = section(&mut root, "bounds", base, read_bounds);
+    let front = section(&mut root, "front", base, front::read);
     let policy = section(&mut root, "policy", base, read_policy);
     let levels = levels::read(&mut root, policy.shared_account);
     let sandboxes = section(&mut root, "sandboxes", base, read_sandboxes);
@@ -40,12 +41,12 @@ fn read_root(mut root: Table<'_>, path: &str, base: &Path) -> Config {
     let batch = section(&mut root, "batch", base, read_batch);
     root.finish(keys::advice);
     let places = Places { file: path.to_owned(), public_line, services_line };
-    Config { server, bounds, policy, levels, sandboxes, services, batch, places }
+    Config { server, bounds, front, policy, levels, sandboxes, services, batch, places }
 }
 
 /// One section being read; absent, it has no keys and gives all defaults.
-struct Section<'d, 'b> {
-    table: Option<Table<'d>>,
+pub(crate) struct Section<'d, 'b> {
+    pub(crate) table: Option<Table<'d>>,
     base: &'b Path,
 }
 
@@ -64,7 +65,7 @@ fn section<'d, T>(
 }
 
 impl Section<'_, '_> {
-    fn text(&mut self, key: &str) -> Option<Lined<String>> {
+    pub(crate) fn text(&mut self, key: &str) -> Option<Lined<String>> {
         let text = self.table.as_mut()?.text(key)?;
         if text.value.is_empty() || text.value.contains(char::is_control) {
             self.mistake(text.line, format!("`{key}` is empty or has control characters"));
@@ -81,7 +82,7 @@ impl Section<'_, '_> {
         self.text(key).map(|text| self.base.join(text.value))
     }
 
-    fn truth(&mut self, key: &str) -> Option<Lined<bool>> {
+    pub(crate) fn truth(&mut self, key: &str) -> Option<Lined<bool>> {
         self.table.as_mut()?.truth(key)
     }
 
@@ -103,11 +104,11 @@ impl Section<'_, '_> {
     }
 
     /// The line of the section's heading.
-    fn line(&self) -> usize {
+    pub(crate) fn line(&self) -> usize {
         self.table.as_ref().map_or(1, Table::line)
     }
 
-    fn mistake(&self, line: usize, text: impl Into<String>) {
+    pub(crate) fn mistake(&self, line: usize, text: impl Into<String>) {
         if let Some(table) = &self.table {
             table.mistake(line, text);
         }
@@ -236,6 +237,7 @@ fn read_bounds(section: &mut Section<'_, '_>) -> Bounds {
 fn read_policy(section: &mut Section<'_, '_>) -> PolicyKeys {
     PolicyKeys {
         gridmap: section.path("gridmap", "/etc/grid-security/grid-mapfile"),
+        gridmapdir: section.path("gridmapdir", "/etc/grid-security/gridmapdir"),
         uid_min: section.short("uid_min", 1, u32::MAX - 1, 1_000),
         shared_account: section.truth("shared_account").is_some_and(|lined| lined.value),
     }

@@ -51,6 +51,8 @@ fn the_example_has_every_key_and_says_the_defaults() {
             level.gridmapped = Some(false);
         }
     }
+    assert!(example.front.is_some());
+    defaults.front.clone_from(&example.front);
     let told = |config: &Config| {
         let Config { server, bounds, policy, levels, sandboxes, services, batch, .. } = config;
         format!("{server:#?}{bounds:#?}{policy:#?}{levels:#?}{sandboxes:#?}{services:#?}{batch:#?}")
@@ -373,11 +375,7 @@ fn conditions_of_levels() {
         let text = format!("[[level]]\nname = \"l\"\nfrom = \"{from}\"\n{line}\n");
         check_mistakes(&text, &[&format!("n.toml:4: {expected}")]);
     };
-    wrong(
-        "anonymous",
-        "subjects = [\"/O=*\"]",
-        "callers without a certificate have no `subjects`",
-    );
+    wrong("anonymous", "subjects = [\"/O=*\"]", "callers without a certificate have no `subjects`");
     wrong("anonymous", "gridmapped = true", "callers without a certificate have no `gridmapped`");
     wrong("gridmap", "gridmapped = true", "`from = \"gridmap\"` says `gridmapped` already");
     wrong("gridmap", "issuers = []", "`issuers` is empty: leave it out, or say who is taken");
