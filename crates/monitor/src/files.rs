@@ -13,6 +13,9 @@ const GROUP_WRITE: u32 = 0o020;
 /// What a private key's mode may not have: a group may read it (`ssl-cert`), and that is all.
 const KEY_TOO_OPEN: u32 = 0o037;
 
+/// Changes within so many seconds may have one time.
+const SETTLED_SECONDS: u64 = 2;
+
 /// What identifies the content of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
@@ -28,6 +31,14 @@ impl Stamp {
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
         rustix::fs::stat(path).ok().map(|facts| Self::from_stat(&facts))
+    }
+
+    /// Whether the last change is so long ago that another after it would show: times of files go
+    /// by the clock's ticks.
+    #[must_use]
+    pub fn is_old(&self) -> bool {
+        let seconds = crate::clock::unix_milliseconds() / 1000;
+        seconds.abs_diff(self.changed.0) >= SETTLED_SECONDS
     }
 
     #[allow(clippy::unnecessary_cast, reason = "the widths differ between architectures")]
@@ -93,15 +104,29 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
+/// Checks an open directory that decides who may do what: as a file of that kind.
+///
+/// # Errors
+/// The system's; `PermissionDenied` where others could change it.
+pub fn check_directory(directory: &OwnedFd) -> io::Result<()> {
+    let facts = fstat(directory)?;
+    check_hands(&facts, GROUP_WRITE)
+}
+
 /// A regular file of root's or the invoking user's that nobody else can change. Without root a
 /// group may write it: it is often the user's own.
 fn check(file: &OwnedFd, group_write: u32) -> io::Result<Stat> {
     let facts = fstat(file)?;
-    let mine = rustix::process::geteuid();
-    let denied = |text: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     if !FileType::from_raw_mode(facts.st_mode).is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
     }
+    check_hands(&facts, group_write)?;
+    Ok(facts)
+}
+
+fn check_hands(facts: &Stat, group_write: u32) -> io::Result<()> {
+    let mine = rustix::process::geteuid();
+    let denied = |text: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     if facts.st_uid != 0 && facts.st_uid != mine.as_raw() {
         return denied(format!("it belongs to uid {}, who could change it", facts.st_uid));
     }
@@ -109,7 +134,7 @@ fn check(file: &OwnedFd, group_write: u32) -> io::Result<Stat> {
     if facts.st_mode & too_open != 0 {
         return denied("others than its owner may write in it".into());
     }
-    Ok(facts)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub mod lookup;
 pub mod monitor;
 pub mod options;
 pub mod paths;
+pub mod pools;
 pub mod requests;
 pub mod rules;
 pub mod seals;
