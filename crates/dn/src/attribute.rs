@@ -5,17 +5,19 @@ use std::borrow::Cow;
 
 use crate::{ATTRIBUTES_MAX, DnError, VALUE_BYTES_MAX};
 
-/// OID and OpenSSL's short name of every type that is met in the names of certificates.
+/// OID and OpenSSL's short name of every type that is met in the names of certificates,
+/// the commonest first.
 const TYPES: &[(&str, &str)] = &[
     ("2.5.4.3", "CN"),
-    ("2.5.4.4", "SN"),
-    ("2.5.4.5", "serialNumber"),
+    ("2.5.4.10", "O"),
+    ("2.5.4.11", "OU"),
+    ("0.9.2342.19200300.100.1.25", "DC"),
     ("2.5.4.6", "C"),
     ("2.5.4.7", "L"),
     ("2.5.4.8", "ST"),
+    ("2.5.4.4", "SN"),
+    ("2.5.4.5", "serialNumber"),
     ("2.5.4.9", "street"),
-    ("2.5.4.10", "O"),
-    ("2.5.4.11", "OU"),
     ("2.5.4.12", "title"),
     ("2.5.4.13", "description"),
     ("2.5.4.15", "businessCategory"),
@@ -35,7 +37,6 @@ const TYPES: &[(&str, &str)] = &[
     ("0.9.2342.19200300.100.1.1", "UID"),
     ("0.9.2342.19200300.100.1.3", "mail"),
     ("0.9.2342.19200300.100.1.9", "host"),
-    ("0.9.2342.19200300.100.1.25", "DC"),
     ("1.2.840.113549.1.9.1", "emailAddress"),
     ("1.2.840.113549.1.9.2", "unstructuredName"),
     ("1.2.840.113549.1.9.8", "unstructuredAddress"),
@@ -51,7 +52,7 @@ pub const OID_BYTES_MAX: usize = 64;
 const ALIASES: &[(&str, &str)] =
     &[("E", "emailAddress"), ("Email", "emailAddress"), ("USERID", "UID")];
 
-/// OpenSSL's long names, which some tools write in the form of RFC 4514, and their short names.
+/// OpenSSL's long names and Java's words, which are met in the form of RFC 4514, and the short names.
 const LONG_NAMES: &[(&str, &str)] = &[
     ("commonName", "CN"),
     ("surname", "SN"),
@@ -64,6 +65,8 @@ const LONG_NAMES: &[(&str, &str)] = &[
     ("givenName", "GN"),
     ("domainComponent", "DC"),
     ("rfc822Mailbox", "mail"),
+    ("T", "title"),
+    ("DNQ", "dnQualifier"),
 ];
 
 /// What a value is, in its one spelling: OpenSSL's short name, or the dotted OID where there is none.
@@ -89,15 +92,13 @@ impl AttributeType {
         if is_dotted_oid(word) {
             return Self::from_oid(word);
         }
-        let word = stands_for(ALIASES, word).unwrap_or(word);
-        TYPES
-            .iter()
-            .find(|(_, short)| short.eq_ignore_ascii_case(word))
-            .map(|(_, short)| Self((*short).into()))
+        let short = TYPES.iter().find(|(_, short)| short.eq_ignore_ascii_case(word));
+        let short = short.map(|(_, short)| *short).or_else(|| stands_for(ALIASES, word));
+        short.map(|short| Self(short.into()))
     }
 
-    /// The type that this word names in the form of RFC 4514: the same, and OpenSSL's long names,
-    /// and `OID.` before an OID as RFC 1779 wrote it.
+    /// The type that this word names in the form of RFC 4514: the same, OpenSSL's long names and
+    /// Java's words, and `OID.` before an OID as RFC 1779 wrote it.
     pub(crate) fn from_rfc4514_word(word: &str) -> Option<Self> {
         match word.split_at_checked(4) {
             Some((head, oid)) if head.eq_ignore_ascii_case("OID.") => Self::from_oid(oid),

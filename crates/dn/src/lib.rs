@@ -215,6 +215,9 @@ impl SubjectDn {
 
     /// Reads a name in either form: the one-line form begins with `/`.
     ///
+    /// `C = US, CN = Alice`, the outermost RDN first as OpenSSL's `-nameopt oneline` prints it, is
+    /// neither: it is read as RFC 4514's, which is another name.
+    ///
     /// # Errors
     /// [`DnError`] with the byte where reading stopped.
     pub fn parse_any(text: &str) -> Result<Self, DnError> {

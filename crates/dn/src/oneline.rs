@@ -6,7 +6,9 @@ use crate::SubjectDn;
 use crate::{ATTRIBUTES_MAX, Attribute, AttributeType, DnError, OID_BYTES_MAX, RDNS_MAX, Rdn};
 
 pub(crate) fn print(rdns: &[Rdn]) -> String {
-    let mut out = String::new();
+    let bytes = |a: &Attribute| 2 + a.kind().as_str().len() + a.value().len();
+    let mut out =
+        String::with_capacity(rdns.iter().flat_map(Rdn::attributes).map(bytes).sum::<usize>());
     for rdn in rdns {
         let mut joint = '/';
         for attribute in rdn.attributes() {
@@ -22,7 +24,10 @@ pub(crate) fn print(rdns: &[Rdn]) -> String {
 
 pub(crate) fn print_value(value: &[u8], out: &mut String) {
     let mut left = value;
-    while let Some((&byte, rest)) = left.split_first() {
+    loop {
+        let (run, others) = left.split_at_checked(plain_run(left)).unwrap_or_default();
+        out.push_str(&String::from_utf8_lossy(run)); // it is ASCII
+        let Some((&byte, rest)) = others.split_first() else { return };
         match byte {
             b'\\' => out.push_str("\\\\"),
             b'/' | b'+' if starts_attribute(rest) => {
@@ -35,6 +40,12 @@ pub(crate) fn print_value(value: &[u8], out: &mut String) {
         }
         left = rest;
     }
+}
+
+/// How many bytes at the start of `text` mean themselves, wherever they stand.
+fn plain_run(text: &[u8]) -> usize {
+    let plain = |byte: u8| matches!(byte, 0x20..=0x7e) && !b"\\/+*".contains(&byte);
+    text.iter().position(|&byte| !plain(byte)).unwrap_or(text.len())
 }
 
 /// Whether a `/` or `+` in `value` is followed by what reads as a type and `=`.
@@ -65,11 +76,13 @@ fn type_length(text: &[u8]) -> Option<usize> {
 
 pub(crate) fn parse(text: &[u8]) -> Result<SubjectDn, DnError> {
     let mut reader = Reader::new(text)?;
-    let mut rdns = Vec::new();
-    let mut attributes = Vec::new();
+    // Exact for nearly all names: a gridmap has many, and keeps them.
+    let slashes = text.iter().filter(|&&byte| byte == b'/').count();
+    let mut rdns = Vec::with_capacity(slashes.min(RDNS_MAX));
+    let mut attributes = Vec::with_capacity(1);
     while let Some(read) = reader.attribute()? {
         if read.joint == b'/' && !attributes.is_empty() {
-            rdns.push(Rdn::new(std::mem::take(&mut attributes))?);
+            rdns.push(Rdn::new(std::mem::replace(&mut attributes, Vec::with_capacity(1)))?);
         }
         attributes.push(Attribute::new(read.kind, read.value)?);
         check_limits(rdns.len() + 1, attributes.len())?;
@@ -152,7 +165,11 @@ impl<'a> Reader<'a> {
     /// Bytes up to the next attribute or the end.
     fn value(&mut self) -> Result<Vec<u8>, DnError> {
         let mut value = Vec::new();
-        while let Some(byte) = self.peek() {
+        loop {
+            let run = plain_run(self.left());
+            value.extend_from_slice(self.left().get(..run).unwrap_or_default());
+            self.at += run;
+            let Some(byte) = self.peek() else { break };
             match byte {
                 b'/' | b'+'
                     if starts_attribute(self.text.get(self.at + 1..).unwrap_or_default()) =>

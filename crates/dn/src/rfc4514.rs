@@ -5,7 +5,7 @@
 //! a name is its OID, and its value is `#` and the BER of a string in hexadecimal (section 2.4).
 //!
 //! Read are those of RFC 2253 and of common tools too: blanks around `,`, `+` and `=`, `;` for `,`,
-//! `"quoted values"`, OpenSSL's long names of types, `OID.` before an OID. What the RFC wants
+//! `"quoted values"`, OpenSSL's and Java's names of types, `OID.` before an OID. What the RFC wants
 //! escaped is refused where it stands bare: it could be meant as something else.
 
 use std::fmt::Write as _;

@@ -323,6 +323,41 @@ fn rfc4514_as_others_write_it() {
     }
 }
 
+/// What tools printed of two certificates.
+#[test]
+fn what_tools_print() {
+    let doe = "/C=US/O=Example, Inc/CN= Doe \"J\" <x>; #1\\\\ \\xC3\\xA9 ";
+    for written in [
+        // OpenSSL 3.0, -nameopt RFC2253, with -esc_msb, with sep_comma_plus_space.
+        r#"CN=\ Doe \"J\" \<x\>\; #1\\ \C3\A9\ ,O=Example\, Inc,C=US"#,
+        r#"CN=\ Doe \"J\" \<x\>\; #1\\ é\ ,O=Example\, Inc,C=US"#,
+        r#"CN=\ Doe \"J\" \<x\>\; #1\\ é\ , O=Example\, Inc, C=US"#,
+        // keytool.
+        r#"CN=" Doe \"J\" <x>; #1\\ é ", O="Example, Inc", C=US"#,
+    ] {
+        check_rfc4514(written, doe);
+    }
+    let many = "/DC=org/O=a+b/c/CN=a+UID=b/emailAddress=x@y/ST=S/serialNumber=5/GN=g/SN=s/title=t\
+                /dnQualifier=q/street=st";
+    for written in [
+        // Java's toString, RFC2253, RFC1779.
+        "STREET=st, DNQ=q, T=t, SURNAME=s, GIVENNAME=g, SERIALNUMBER=5, ST=S, EMAILADDRESS=x@y, \
+         CN=a + UID=b, O=\"a+b/c\", DC=org",
+        "STREET=st,2.5.4.46=#130171,2.5.4.12=#0c0174,2.5.4.4=#0c0173,2.5.4.42=#0c0167,\
+         2.5.4.5=#130135,ST=S,1.2.840.113549.1.9.1=#1603784079,CN=a+UID=b,O=a\\+b/c,DC=org",
+        "STREET=st, OID.2.5.4.46=q, OID.2.5.4.12=t, OID.2.5.4.4=s, OID.2.5.4.42=g, OID.2.5.4.5=5, \
+         ST=S, OID.1.2.840.113549.1.9.1=x@y, CN=a + OID.0.9.2342.19200300.100.1.1=b, O=\"a+b/c\", \
+         OID.0.9.2342.19200300.100.1.25=org",
+    ] {
+        check_rfc4514(written, many);
+    }
+    // OpenSSL 3.0, -nameopt compat.
+    check(
+        "/DC=org/O=a\\+b\\/c/CN=a+UID=b/emailAddress=x@y",
+        "/DC=org/O=a+b/c/CN=a+UID=b/emailAddress=x@y",
+    );
+}
+
 #[test]
 fn mistakes_in_rfc4514_say_where() {
     check_rfc4514_error("", "the name is empty");

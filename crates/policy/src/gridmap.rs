@@ -21,6 +21,8 @@ use crate::{AccountName, Assigned, NameError, PoolName};
 
 /// How large a gridmap may be, in bytes: about 100,000 lines.
 pub const GRIDMAP_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How many lines room is made for beforehand.
+const LINES_FORESEEN: usize = 100_000;
 /// How many accounts one line may list.
 const ACCOUNTS_MAX: usize = 100;
 /// How many mistakes of one file are told, and how many warnings.
@@ -90,7 +92,12 @@ impl Gridmap {
             let text = format!("larger than {GRIDMAP_BYTES_MAX} bytes");
             return Err(vec![GridmapError { line: 1, column: 1, text }]);
         }
-        let (mut gridmap, mut warnings, mut errors) = (Self::default(), Vec::new(), Vec::new());
+        let (mut warnings, mut errors) = (Vec::new(), Vec::new());
+        let lines = text.iter().filter(|&&byte| byte == b'\n').count();
+        let mut gridmap = Self {
+            entries: Vec::with_capacity(lines.min(LINES_FORESEEN)),
+            by_key: HashMap::with_capacity(lines.min(LINES_FORESEEN)),
+        };
         for (index, bytes) in text.split(|&byte| byte == b'\n').enumerate() {
             let line = index + 1;
             match parse_line(bytes) {

@@ -48,7 +48,6 @@ fn lines() {
     check("\"/CN=say \\\"hi\\\"\" joe", "/CN=say \"hi\"", "joe");
     check("\"/CN=a\" .atlas", "/CN=a", ".atlas");
     check("/CN=a al,.atlas", "/CN=a", "al .atlas");
-    // Globus's own reading of these: the last is a name with a blank at its end.
     check("\"/CN=a\" , joe", "/CN=a", "joe");
     check("/CN=a\\x20b joe", "/CN=a b", "joe");
     check("\"/CN=a \" joe", "/CN=a ", "joe");
@@ -124,10 +123,7 @@ fn mistakes_have_line_and_column() {
         b"\"/CN=a\"joe\n",
         &["line 1, column 8: a blank is missing between the DN and the accounts"],
     );
-    check_errors(
-        b"\"CN=a\" joe\n",
-        &["line 1, column 2: a name begins with '/': write \"/CN=a\""],
-    );
+    check_errors(b"\"CN=a\" joe\n", &["line 1, column 2: a name begins with '/': write \"/CN=a\""]);
     check_errors(b"\"\" joe\n", &["line 1, column 2: the name is empty"]);
     check_errors(b"\"/\" joe\n", &["line 1, column 2: the name is empty"]);
     check_errors(b"\"/CN=a\\x4\" joe\n", &["line 1, column 7: unfinished escape"]);
