@@ -226,7 +226,7 @@ impl Level {
         }
     }
 
-    fn takes(&self, who: &Who<'_>, mapped: bool) -> bool {
+    pub(crate) fn takes(&self, who: &Who<'_>, mapped: bool) -> bool {
         let of_kind = match self.from {
             From::Gridmap => mapped,
             From::Certificate => who.subject.is_some(),
@@ -238,7 +238,8 @@ impl Level {
             && matches_one(&self.subjects, who.subject)
             && matches_one(&self.issuers, who.issuer)
             && (self.proxies.is_empty() || self.proxies.contains(&ProxyWord(who.proxy)))
-            && (self.addresses.is_empty() || self.addresses.iter().any(|net| net.contains(&address)))
+            && (self.addresses.is_empty()
+                || self.addresses.iter().any(|net| net.contains(&address)))
     }
 
     /// What this level gives a caller whom it has taken, or who was lowered to it.
@@ -260,7 +261,8 @@ impl Level {
         let chosen = match who.account {
             None => accounts.first(),
             Some(asked) => {
-                let is_asked = |known: &&Assigned| matches!(known, Assigned::Account(name) if name == asked);
+                let is_asked =
+                    |known: &&Assigned| matches!(known, Assigned::Account(name) if name == asked);
                 let found = accounts.iter().find(is_asked);
                 if found.is_none() && !accounts.is_empty() {
                     let (account, level) = (asked.clone(), self.name.clone());

@@ -6,11 +6,14 @@
 //! * An *access list* says who may call a service's methods: [`Access`].
 //!
 //! [`Rules::judge`] turns a caller into a [`Judgement`], [`Access::permits`] into [`Permitted`],
-//! and [`admit_seconds`] holds what is asked against the level's limit. All of it is pure: the
+//! and [`admit_seconds`] holds what is asked against the level's limit. [`decide`] puts them
+//! together for one call, and [`explain()`] says what came of it and why. All of it is pure: the
 //! caller reads the files, and knows the time.
 #![forbid(unsafe_code)]
 
 mod access;
+mod decision;
+mod explain;
 mod gridmap;
 mod levels;
 mod limits;
@@ -23,6 +26,12 @@ pub use ipnet::IpNet;
 pub use nesssi_dn::{DnPattern, SubjectDn};
 
 pub use access::{ACCESS_BYTES_MAX, Access, AccessError, Ask, Denied, Groups, Permitted};
+pub use decision::{
+    ANONYMOUS_TOTAL_TIMES, Decided, Graded, NO_CREDENTIAL, OVER_LIMIT, Offer, READS_ONLY, REFUSED,
+    Refused, TOO_MANY, Terms, Today, Used, admit_call, admit_job, admit_size, decide,
+    next_midnight, no_level, not_his_account, refusal_of,
+};
+pub use explain::{Explanation, Granted, Outcome, Question, Step, Unjudged, explain, explain_case};
 pub use gridmap::{GRIDMAP_BYTES_MAX, Gridmap, GridmapEntry, GridmapError, Warning};
 pub use levels::{From, Judgement, Level, NotJudged, ProxyKind, ProxyWord, Rules, Who};
 pub use limits::{AdmitError, LIMITS_BYTES, Limits, OverLimit, admit_seconds};
