@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -72,9 +73,12 @@ struct To {
     /// host:port
     #[arg(long)]
     address: String,
-    /// Folder with certificates/ca.pem, caller.pem and caller.key.
+    /// Folder with certificates/ca.pem, and the credential.
     #[arg(long)]
     grid: PathBuf,
+    /// The credential: a chain NAME.pem and its key NAME.key.
+    #[arg(long, default_value = "caller")]
+    credential: String,
     #[arg(long)]
     count: u64,
     /// Connections at one time.
@@ -104,15 +108,18 @@ fn body(method: &str, params: &str) -> Bytes {
 fn client(to: &To) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(to.grid.join("certificates/ca.pem")).unwrap()).unwrap();
-    let chain = vec![CertificateDer::from_pem_file(to.grid.join("caller.pem")).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(to.grid.join("caller.key")).unwrap();
+    let name = |end: &str| to.grid.join(format!("{}.{end}", to.credential));
+    let chain = CertificateDer::pem_file_iter(name("pem")).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(name("key")).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let key = provider.key_provider.load_private_key(key).unwrap();
+    // Not `with_client_auth_cert`: that reads the certificate, and webpki knows no proxies.
+    let credential = Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key)));
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)
-        .unwrap();
+        .with_client_cert_resolver(credential);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.resumption = Resumption::disabled();
     Arc::new(config)

@@ -1,0 +1,120 @@
+//! What a fuzzer tries: each function takes any bytes, and panics only where a promise is broken.
+//!
+//! The promises go beyond not panicking: what was read is written and read again as the same, and
+//! nothing made up by a fuzzer is ever trusted.
+#![forbid(unsafe_code)]
+
+use std::sync::LazyLock;
+
+use nesssi_dn::SubjectDn;
+use nesssi_identity::{Crl, SigningPolicy, TrustDirectory, TrustOptions, judge_chain};
+use nesssi_policy::{Access, Ask, Gridmap};
+use rustls_pki_types::CertificateDer;
+
+/// When the chains of the corpus are judged: they were made to be valid then.
+pub const CHAIN_NOW_UNIX: i64 = 1_800_000_000;
+/// The CA of the corpus, whose key nobody has any more.
+const CA: &[u8] = include_bytes!("../testdata/ca.pem");
+/// And what it may sign.
+const CA_POLICY: &[u8] = include_bytes!("../testdata/ca.signing_policy");
+
+static TRUST: LazyLock<TrustDirectory> = LazyLock::new(|| {
+    let files = [("ca.pem", CA), ("ca.signing_policy", CA_POLICY)];
+    let files = files.map(|(name, bytes)| (name.to_owned(), bytes.to_vec())).to_vec();
+    let (trust, problems) = TrustDirectory::from_files(files, TrustOptions::default());
+    assert!(problems.is_empty(), "{problems:?}");
+    trust
+});
+
+/// A name in any of its spellings comes back as it was.
+pub fn dn(data: &[u8]) {
+    if let Ok(name) = SubjectDn::parse_oneline_bytes(data) {
+        let again = SubjectDn::parse_oneline(&name.to_oneline());
+        assert_eq!(again.as_ref(), Ok(&name), "one-line form");
+        assert_eq!(SubjectDn::from_bytes(&name.to_bytes()).as_ref(), Ok(&name), "bytes");
+        let again = SubjectDn::parse_rfc4514(&name.to_rfc4514());
+        assert_eq!(again.as_ref(), Ok(&name), "RFC 4514");
+    }
+    let _ = SubjectDn::from_bytes(data).map(|name| assert_eq!(name.to_bytes(), data));
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(name) = SubjectDn::parse_any(text) {
+        assert_eq!(SubjectDn::parse_any(&name.to_oneline()).as_ref(), Ok(&name));
+    }
+    let _ = nesssi_dn::DnPattern::parse(text);
+}
+
+/// No bytes are a caller but the chains that were signed: `data` is certificates, each behind its
+/// length in two bytes, the greater first.
+pub fn cert_chain(data: &[u8]) {
+    let chain = split(data);
+    let certificates: Vec<_> = chain.iter().map(|der| CertificateDer::from(*der)).collect();
+    if let Ok(identity) = judge_chain(&certificates, &TRUST, CHAIN_NOW_UNIX) {
+        // A fuzzer has no key: what passes is a chain of the corpus, perhaps with more behind it.
+        assert!(identity.subject.to_oneline().starts_with("/O=NESSSI Fuzz/"), "{identity:?}");
+    }
+    // The same as files of a trust directory, where names decide what they are read as.
+    let files = ["0.pem", "1.crt", "00000000.0", "0.r0"];
+    let files = files.iter().zip(chain.iter().chain([&data]));
+    let files = files.map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())).collect();
+    let _ = TrustDirectory::from_files(files, TrustOptions::default());
+}
+
+fn split(mut data: &[u8]) -> Vec<&[u8]> {
+    let mut parts = Vec::new();
+    while let Some(([high, low], rest)) = data.split_first_chunk::<2>() {
+        let length = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
+        let (part, behind) = rest.split_at(length);
+        parts.push(part);
+        data = behind;
+    }
+    parts
+}
+
+/// A gridmap that was read is the same after it was written.
+pub fn gridmap(data: &[u8]) {
+    let Ok((gridmap, _)) = Gridmap::parse_bytes(data) else { return };
+    let (again, _) = Gridmap::parse(&gridmap.to_text()).expect("what was written is a gridmap");
+    let told = |gridmap: &Gridmap| {
+        let entries = gridmap.entries().iter();
+        entries.map(|e| format!("{} {:?}", e.subject, e.accounts)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&again), told(&gridmap));
+    for entry in gridmap.entries() {
+        assert!(gridmap.lookup(&entry.subject).is_some());
+    }
+}
+
+/// An access list of either form admits the same after it was converted.
+pub fn access_literal(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(access) = Access::parse(text) else { return };
+    let again = Access::parse(&access.to_toml()).expect("what was written is an access list");
+    let subject = SubjectDn::parse_oneline("/O=Grid/CN=Alice").ok();
+    for (method, subject) in [("echo", subject.as_ref()), ("burn", None), ("", subject.as_ref())] {
+        let ask = Ask { method, subject, level: None, groups: &(), now_unix: CHAIN_NOW_UNIX };
+        assert_eq!(
+            Access::permits(&[&access], &ask).is_ok(),
+            Access::permits(&[&again], &ask).is_ok(),
+            "{method}"
+        );
+    }
+    let _ = access.remarks();
+}
+
+/// Revocation lists.
+pub fn crl(data: &[u8]) {
+    if let Ok(crl) = Crl::parse(data) {
+        assert!(!crl.lists(&[0xff; 40]) || !crl.is_empty());
+    }
+    let files = [("ca.pem", CA), ("ca.signing_policy", CA_POLICY), ("ca.r0", data)];
+    let files = files.map(|(name, bytes)| (name.to_owned(), bytes.to_vec())).to_vec();
+    let (trust, _) = TrustDirectory::from_files(files, TrustOptions::default());
+    assert_eq!(trust.len(), 1, "a CRL never takes a CA away");
+}
+
+/// Signing policies permit nobody by accident.
+pub fn signing_policy(data: &[u8]) {
+    let Ok(policy) = SigningPolicy::parse(data) else { return };
+    let name = |text| SubjectDn::parse_oneline(text).expect("a name");
+    let _ = policy.judge(&name("/O=Grid/CN=CA"), &name("/O=Grid/CN=Alice"));
+}
