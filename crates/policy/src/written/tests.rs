@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 #[test]
@@ -60,4 +62,45 @@ fn near_words() {
     check("allow", "deny", false);
     check("allow", "aloow!", false);
     check("user", "base", false);
+}
+
+#[test]
+fn moments() {
+    let check = |text: &str, expected: Option<i64>| {
+        let text = format!("at = {text}");
+        let document = Document::new(&text);
+        assert_eq!(document.root().moment("at").map(|lined| lined.value), expected, "{text}");
+        assert_eq!(document.mistakes().is_empty(), expected.is_some());
+    };
+    check("1970-01-01T00:00:00Z", Some(0));
+    check("1969-12-31T23:59:59Z", Some(-1));
+    check("2000-02-29T12:00:00Z", Some(951_825_600));
+    check("2000-03-01 12:00:00+01:30", Some(951_906_600));
+    check("2026-03-01T00:00:00-00:01", Some(1_772_323_260));
+    check("2026-03-01T00:00:00.000001Z", Some(1_772_323_201));
+    check("2026-03-01T00:00:00.000Z", Some(1_772_323_200));
+    check("0000-01-01T00:00:00Z", Some(-62_167_219_200));
+    check("9999-12-31T23:59:59Z", Some(SECONDS_MAX));
+    check("2026-03-01T00:00:00", None);
+    check("2026-02-30T00:00:00Z", None);
+    check("\"2026-03-01T00:00:00Z\"", None);
+}
+
+#[test]
+fn seconds_of_a_float() {
+    assert_eq!(seconds_up(0.0), Some(0));
+    assert_eq!(seconds_up(1.000_1), Some(2));
+    assert_eq!(seconds_up(253_402_300_799.0), Some(SECONDS_MAX));
+    assert_eq!(seconds_up(253_402_300_799.5), None);
+    assert_eq!(seconds_up(-0.5), None);
+    assert_eq!(seconds_up(f64::NAN), None);
+}
+
+proptest! {
+    #[test]
+    fn moments_are_written_as_they_are_read(seconds in 0..=SECONDS_MAX) {
+        let text = format!("at = {}", utc_text(seconds));
+        let document = Document::new(&text);
+        prop_assert_eq!(document.root().moment("at").map(|lined| lined.value), Some(seconds));
+    }
 }

@@ -122,11 +122,17 @@ fn what_is_no_access_list_is_refused() {
     check_refused("access = 'a\n'", "line 1: the text is not closed on its line");
     check_refused("access = '''a\n", "line 1: the text is never closed");
     check_refused("access = [\n(\n1", "line 2: the bracket is never closed");
-    check_refused("access = [1)", "line 1: ')' may not stand here: the file is read as literals, never run");
+    check_refused(
+        "access = [1)",
+        "line 1: ')' may not stand here: the file is read as literals, never run",
+    );
     check_refused("access = 0777", "line 1: `0777` is no number that is read here");
     check_refused("access = 0x10", "line 1: `0x10` is no number that is read here");
     check_refused("access = 1e999", "line 1: `1e999` is no number that is read here");
-    check_refused("access = 99999999999999999999", "line 1: `99999999999999999999` is no number that is read here");
+    check_refused(
+        "access = 99999999999999999999",
+        "line 1: `99999999999999999999` is no number that is read here",
+    );
     check_refused("access = '\\x4'", "line 1: the escape has not 2 hexadecimal digits");
     check_refused("access = u'\\ud800'", "line 1: there is no character 0xd800");
     check_refused("access = '\\777'", "line 1: there is no character 0x1ff");
