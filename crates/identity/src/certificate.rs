@@ -8,7 +8,7 @@ use x509_parser::x509::X509Version;
 
 use crate::names::{self, NameError};
 use crate::proxy::{self, ProxyError};
-use crate::signature::{self, SignatureError};
+use crate::signature::{self, Key, SignatureError};
 use crate::time::rfc3339;
 
 /// A rule that a certificate breaks. The texts go on from "certificate ... refused: ".
@@ -100,6 +100,15 @@ impl<'a> Certificate<'a> {
             return Err(ProxyError::AlternativeName(name).into());
         }
         self.check_caller(now_unix)
+    }
+
+    /// Whether this one's key has signed `other`; an error of its own if the key may sign nothing.
+    pub(crate) fn has_signed(
+        &self,
+        other: &Certificate<'_>,
+    ) -> Result<Result<(), SignatureError>, Broken> {
+        signature::check_key(self.x509.public_key())?;
+        Ok(Key::of(self.x509.public_key())?.verify(&other.x509))
     }
 
     /// What every certificate needs whose key a caller signs with, a handshake or a proxy.

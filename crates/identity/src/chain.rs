@@ -14,7 +14,6 @@ use rustls_pki_types::CertificateDer;
 
 use crate::certificate::{self, Broken, Certificate};
 use crate::proxy::Proxy;
-use crate::signature::Key;
 use crate::trust::{Ca, Denied};
 use crate::{Identity, NoCertificate, Peer, ProxyKind, Refusal, TrustDirectory};
 
@@ -142,16 +141,22 @@ fn judge_proxy(
     let mut delegated = Delegated::by(first, proxy, now_unix)?;
     let mut issuer = proxy_issuer(first, &behind, trust)?;
     loop {
-        let at_issuer = |broken| BrokenChain::Behind {
-            subject: issuer.subject.to_oneline(),
-            broken: Box::new(broken),
-        };
+        let at_issuer = |broken| behind_it(issuer, broken);
         let Some(proxy) = Proxy::of(issuer).map_err(|e| at_issuer(Broken::from(e).into()))? else {
             let end_entity = judge_end_entity(issuer, sent, trust, now_unix).map_err(at_issuer)?;
             return Ok(delegated.of(end_entity));
         };
         delegated = delegated.under(issuer, proxy, now_unix).map_err(at_issuer)?;
         issuer = proxy_issuer(issuer, &behind, trust).map_err(at_issuer)?;
+    }
+}
+
+fn behind_it(issuer: &Certificate<'_>, broken: BrokenChain) -> BrokenChain {
+    match broken {
+        told @ BrokenChain::Behind { .. } => told,
+        broken => {
+            BrokenChain::Behind { subject: issuer.subject.to_oneline(), broken: Box::new(broken) }
+        }
     }
 }
 
@@ -163,10 +168,10 @@ fn proxy_issuer<'a, 'b>(
 ) -> Result<&'b Certificate<'a>, BrokenChain> {
     let mut failure = None;
     for candidate in behind.iter().filter(|other| other.subject == proxy.issuer) {
-        let signed = Key::of(candidate.x509.public_key()).and_then(|key| key.verify(&proxy.x509));
-        match signed {
-            Ok(()) => return Ok(candidate),
-            Err(wrong) => failure = failure.or(Some(Broken::from(wrong).into())),
+        match candidate.has_signed(proxy) {
+            Ok(Ok(())) => return Ok(candidate),
+            Ok(Err(wrong)) => failure = failure.or(Some(Broken::from(wrong).into())),
+            Err(unusable) => failure = failure.or(Some(behind_it(candidate, unusable.into()))),
         }
     }
     let issuer = || proxy.issuer.to_oneline();
