@@ -1,7 +1,7 @@
 //! X.509 names as DNs.
 
-use nesssi_dn::{Attribute, AttributeType, DnError, Rdn, SubjectDn};
-use x509_parser::asn1_rs::{Any, Tag};
+use nesssi_dn::{Attribute, AttributeType, DnError, Rdn, SubjectDn, text_from_ber};
+use x509_parser::asn1_rs::{Any, Class};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 /// Why a certificate's name cannot be used.
@@ -32,35 +32,14 @@ fn to_attribute(attribute: &AttributeTypeAndValue<'_>) -> Result<Attribute, Name
     Ok(Attribute::new(kind, to_value(attribute.attr_value())?)?)
 }
 
-/// UTF-8, but for T61String: nobody agrees on what its bytes over 0x7f mean, so they stay.
+/// A string's bytes, as [`text_from_ber`] reads every spelling of a name.
 fn to_value(value: &Any<'_>) -> Result<Vec<u8>, NameError> {
-    let bytes = value.data;
-    match value.tag() {
-        Tag::Utf8String
-        | Tag::PrintableString
-        | Tag::Ia5String
-        | Tag::NumericString
-        | Tag::VisibleString => {
-            std::str::from_utf8(bytes).map_err(|_| NameError::NotText)?;
-            Ok(bytes.to_vec())
-        }
-        Tag::TeletexString => Ok(bytes.to_vec()),
-        Tag::BmpString => {
-            let units = bytes.as_chunks::<2>();
-            let text = String::from_utf16(
-                &units.0.iter().map(|c| u16::from_be_bytes(*c)).collect::<Vec<_>>(),
-            );
-            text.ok()
-                .filter(|_| units.1.is_empty())
-                .map(String::into_bytes)
-                .ok_or(NameError::NotText)
-        }
-        Tag::UniversalString => {
-            let units = bytes.as_chunks::<4>();
-            let text: Option<String> =
-                units.0.iter().map(|c| char::from_u32(u32::from_be_bytes(*c))).collect();
-            text.filter(|_| units.1.is_empty()).map(String::into_bytes).ok_or(NameError::NotText)
-        }
-        _ => Err(NameError::NotText),
+    if value.class() != Class::Universal {
+        return Err(NameError::NotText);
     }
+    let tag = u8::try_from(value.tag().0).map_err(|_| NameError::NotText)?;
+    text_from_ber(tag, value.data).ok_or(NameError::NotText)
 }
+
+#[cfg(test)]
+mod tests;
