@@ -17,6 +17,7 @@ mod crl;
 mod hash;
 mod matching;
 mod names;
+mod namespaces;
 mod peer;
 mod presented;
 mod proxy;
@@ -30,6 +31,7 @@ mod trust;
 
 pub use chain::{CHAIN_LENGTH_MAX, judge_chain, judge_peer};
 pub use crl::{CRL_BYTES_MAX, Crl, CrlError};
+pub use namespaces::Namespaces;
 pub use peer::{Identity, NoCertificate, Peer, ProxyKind, Refusal};
 pub use presented::{PemError, Presented};
 pub use signing_policy::{POLICY_BYTES_MAX, PolicyError, SigningPolicy, Verdict};

@@ -23,6 +23,7 @@ use std::collections::HashMap;
 use nesssi_dn::SubjectDn;
 
 use crate::crl::{CRL_BYTES_MAX, Crl};
+use crate::namespaces::Namespaces;
 use crate::signature::Key;
 use crate::signing_policy::{POLICY_BYTES_MAX, SigningPolicy, Verdict};
 use crate::time::rfc3339;
@@ -99,11 +100,27 @@ pub(crate) struct Ca {
     issuers: Vec<usize>,
 }
 
-/// A signing policy file of a CA, or why it cannot be used.
+/// What a CA may sign, in either format.
+#[derive(Debug, Clone)]
+enum Namespace {
+    Policy(SigningPolicy),
+    Namespaces(Namespaces),
+}
+
+impl Namespace {
+    fn judge(&self, ca: &SubjectDn, subject: &SubjectDn) -> Verdict {
+        match self {
+            Self::Policy(policy) => policy.judge(ca, subject),
+            Self::Namespaces(namespaces) => namespaces.judge(ca, subject),
+        }
+    }
+}
+
+/// A signing policy or namespaces file of a CA, or why it cannot be used.
 #[derive(Debug, Clone)]
 struct Rule {
     file: String,
-    content: Result<SigningPolicy, String>,
+    content: Result<Namespace, String>,
 }
 
 /// A CRL of a CA, or why it cannot be used.
@@ -179,7 +196,8 @@ impl std::fmt::Display for Problem {
 
 impl TrustDirectory {
     /// Whether a file of this name belongs into a trust directory: `<8 hex digits>.<digits>`, `*.pem`
-    /// and `*.crt` with CA certificates, `*.r<digits>` with CRLs, `*.signing_policy`.
+    /// and `*.crt` with CA certificates, `*.r<digits>` with CRLs, `*.signing_policy`,
+    /// `*.namespaces`.
     #[must_use]
     pub fn is_trust_file(name: &str) -> bool {
         read::Kind::of(name).is_some()
@@ -190,7 +208,7 @@ impl TrustDirectory {
     pub fn file_bytes_max(name: &str) -> usize {
         match read::Kind::of(name) {
             Some(read::Kind::Crl) => CRL_BYTES_MAX,
-            Some(read::Kind::SigningPolicy) => POLICY_BYTES_MAX,
+            Some(read::Kind::SigningPolicy | read::Kind::Namespaces) => POLICY_BYTES_MAX,
             Some(read::Kind::Ca) | None => CA_FILE_BYTES_MAX,
         }
     }

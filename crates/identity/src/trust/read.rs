@@ -7,14 +7,15 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use super::{
-    CA_FILE_BYTES_MAX, Ca, CrlFile, Missing, Namesakes, Problem, Rule, SignedCrl, TrustDirectory,
-    TrustOptions,
+    CA_FILE_BYTES_MAX, Ca, CrlFile, Missing, Namesakes, Namespace, Problem, Rule, SignedCrl,
+    TrustDirectory, TrustOptions,
 };
 use crate::certificate::{Broken, Certificate};
 use crate::crl::Unverified;
 use crate::hash;
+use crate::namespaces::Namespaces;
 use crate::signature::{Key, SignatureError};
-use crate::signing_policy::SigningPolicy;
+use crate::signing_policy::{PolicyError, SigningPolicy};
 
 /// How many certificates one file may hold.
 const CERTIFICATES_PER_FILE_MAX: usize = 1_000;
@@ -26,6 +27,7 @@ pub(super) enum Kind {
     Ca,
     Crl,
     SigningPolicy,
+    Namespaces,
 }
 
 impl Kind {
@@ -34,6 +36,7 @@ impl Kind {
         match end {
             "pem" | "crt" => Some(Self::Ca),
             "signing_policy" => Some(Self::SigningPolicy),
+            "namespaces" => Some(Self::Namespaces),
             _ if is_number(end) => is_hash(stem).then_some(Self::Ca),
             _ => end.strip_prefix('r').filter(|number| is_number(number)).map(|_| Self::Crl),
         }
@@ -80,12 +83,18 @@ pub(super) fn read(mut files: Files, options: TrustOptions) -> (TrustDirectory, 
     }
     let mut trust = linked(read, options);
     let policies = by_stem(of(Kind::SigningPolicy));
+    let namespaces = by_stem(of(Kind::Namespaces));
     let mut names: Names = HashMap::new();
     let TrustDirectory { cas, by_subject, .. } = &mut trust;
     for (subject, named) in by_subject.iter_mut() {
         let cas = named.cas.iter().filter_map(|&index| cas.get(index));
         let stems: BTreeSet<_> = cas.flat_map(Ca::stems).collect();
-        named.rules = rules_of(&stems, &policies, &mut problems);
+        let policy = |content: &[u8]| SigningPolicy::parse(content).map(Namespace::Policy);
+        named.rules = rules_of(&stems, &policies, policy, &mut problems);
+        if named.rules.is_empty() {
+            let parse = |content: &[u8]| Namespaces::parse(content).map(Namespace::Namespaces);
+            named.rules = rules_of(&stems, &namespaces, parse, &mut problems);
+        }
         for stem in stems {
             names.entry(stem).or_default().push(subject.clone());
         }
@@ -181,13 +190,14 @@ fn report_missing(trust: &TrustDirectory, problems: &mut Vec<Problem>) {
 fn rules_of(
     stems: &BTreeSet<String>,
     policies: &HashMap<String, Vec<(&str, &[u8])>>,
+    parse: impl Fn(&[u8]) -> Result<Namespace, PolicyError>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Rule> {
     let mut rules = Vec::new();
     let mut seen = BTreeSet::new();
     let mine = stems.iter().filter_map(|stem| policies.get(stem)).flatten();
     for (file, content) in mine.filter(|(_, content)| seen.insert(*content)) {
-        let content = SigningPolicy::parse(content).map_err(|error| error.to_string());
+        let content = parse(content).map_err(|error| error.to_string());
         if let Err(why) = &content {
             problems.push(Problem { file: (*file).to_owned(), text: why.clone() });
         }
