@@ -278,3 +278,211 @@ fn damage_is_reported() {
         bytes[half..half + 8192].fill(0xa5);
     });
 }
+
+mod groups_and_budgets {
+    use nesssi_policy::{SubjectDn, VoChange, VoTree};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn dn(text: &str) -> SubjectDn {
+        SubjectDn::parse_oneline(text).unwrap()
+    }
+
+    fn vo(change: VoChange) -> Change {
+        Change::Vo { change, by: dn("/O=Grid/CN=Root"), at_ms: 1_700_000_000_000 }
+    }
+
+    fn tree(changes: &[VoChange]) -> VoTree {
+        let mut tree = VoTree::new(Vec::new());
+        for change in changes {
+            tree.apply(change).unwrap();
+        }
+        tree
+    }
+
+    fn any_change() -> impl Strategy<Value = VoChange> {
+        let group = prop::sample::select(vec!["A", "A.1", "A.1.a", "A-b", "B"]);
+        let subject =
+            prop::sample::select(vec!["/O=x", "/O=X", "/O=x/CN=y", "/CN=a+CN=B", "/CN=A+CN=b"]);
+        (0..6_u8, group, subject).prop_map(|(kind, group, subject)| {
+            let (group, subject) = (group.to_owned(), dn(subject));
+            match kind {
+                0 => VoChange::Create { group },
+                1 => VoChange::Delete { group },
+                2 => VoChange::AddMember { group, subject },
+                3 => VoChange::RemoveMember { group, subject },
+                4 => VoChange::AddAdministrator { group, subject },
+                _ => VoChange::RemoveAdministrator { group, subject },
+            }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// What the tree takes the journal takes, and what it refuses is refused there too; opened
+        /// again, the journal gives the same tree.
+        #[test]
+        fn the_journal_gives_the_tree_again(changes in prop::collection::vec(any_change(), 0..60)) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("journal.sqlite");
+            let (journal, loaded) = open(&path);
+            prop_assert_eq!(loaded.vo, []);
+            let mut tree = VoTree::new(Vec::new());
+            for change in changes {
+                let fits = tree.apply(&change).is_ok();
+                // That a group lies in another is for the tree alone to see.
+                if matches!(&change, VoChange::Create { .. }) && !fits {
+                    continue;
+                }
+                let written = journal.write_and_wait(vec![vo(change.clone())]);
+                prop_assert_eq!(written.is_ok(), fits, "{:?}: {:?}", change, written);
+            }
+            let (_again, loaded) = open(&path);
+            prop_assert_eq!(super::groups_and_budgets::tree(&loaded.vo), tree);
+        }
+    }
+
+    #[test]
+    fn who_made_a_group_and_when_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        let (journal, _) = open(&path);
+        let (group, subject) = ("A".to_owned(), dn("/O=x"));
+        let create = VoChange::Create { group: group.clone() };
+        let add = VoChange::AddMember { group, subject };
+        journal.write_and_wait(vec![vo(create), vo(add)]).unwrap();
+        let file = rusqlite::Connection::open(&path).unwrap();
+        for table in ["vo_groups", "vo_entries"] {
+            let text = format!("SELECT made_by, made_ms FROM {table}");
+            let (by, at): (Vec<u8>, i64) =
+                file.query_row(&text, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            assert_eq!(SubjectDn::from_bytes(&by), Ok(dn("/O=Grid/CN=Root")));
+            assert_eq!(at, 1_700_000_000_000);
+        }
+    }
+
+    #[test]
+    fn a_groups_change_that_does_not_fit_leaves_no_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _) = open(&folder.path().join("journal.sqlite"));
+        let create = || vo(VoChange::Create { group: "A".to_owned() });
+        let twice = journal.write_and_wait(vec![create(), create()]);
+        assert!(matches!(twice, Err(JournalError::Unfit(_))), "{twice:?}");
+        journal.write_and_wait(vec![create()]).unwrap();
+    }
+
+    fn used(owner: &str, day: u32, cpu_usec: u64) -> Change {
+        Change::Used { owner: owner.to_owned(), day, cpu_usec }
+    }
+
+    #[test]
+    fn what_was_used_adds_up_by_owner_and_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        let (journal, loaded) = open(&path);
+        assert_eq!(loaded.used, []);
+        let changes = vec![
+            used("alice", 20_000, 5),
+            used("bob", 20_000, 1),
+            used("alice", 20_001, 7),
+            used("alice", 20_000, 6),
+            used("max", 20_001, u64::MAX),
+            used("max", 20_001, u64::MAX),
+            used("none", 20_001, 0),
+        ];
+        journal.write_and_wait(changes).unwrap();
+        let all = || open(&path).1.used;
+        let most = i64::MAX.unsigned_abs();
+        let row = |owner: &str, day, cpu_usec| (owner.to_owned(), day, cpu_usec);
+        let later = [row("alice", 20_001, 7), row("max", 20_001, most), row("none", 20_001, 0)];
+        let earlier = [row("alice", 20_000, 11), row("bob", 20_000, 1)];
+        assert_eq!(all(), [earlier.as_slice(), &later].concat());
+        let (journal, _) = open(&path);
+        journal.write_and_wait(vec![Change::ForgetUsed { before_day: 20_001 }]).unwrap();
+        assert_eq!(all(), later);
+        let (journal, _) = open(&path);
+        journal.write_and_wait(vec![Change::ForgetUsed { before_day: u32::MAX }]).unwrap();
+        assert_eq!(all(), []);
+    }
+}
+
+mod migration {
+    use super::*;
+
+    /// The schema of version 1, as it was.
+    const SCHEMA_1: &str = include_str!("../testdata/schema_1.sql");
+
+    /// A file that version 1 wrote: three sessions, the second with a job, the third removed.
+    fn version_1(path: &Path) {
+        let file = rusqlite::Connection::open(path).unwrap();
+        file.execute_batch(SCHEMA_1).unwrap();
+        for (number, state) in [(1, "prepared"), (2, "admitted"), (3, "removed")] {
+            let limits: Vec<u8> = (0..48).collect();
+            file.execute(
+                "INSERT INTO sessions VALUES (?1, ?2, ?3, NULL, '127.0.0.1', 'alice', 'strong', ?4,
+                    'sleepy', 'sleepyAdd', 1000, 2000, x'0707', ?5, NULL)",
+                rusqlite::params![
+                    number,
+                    format!("{number:032x}"),
+                    vec![1_u8, 0, 255],
+                    limits,
+                    state
+                ],
+            )
+            .unwrap();
+        }
+        file.execute(
+            "INSERT INTO jobs (session, tag, batch, state, command_kind, command, cpu_seconds_max,
+                wall_seconds_max, sandbox_bytes_max, leaf, queued_ms)
+            VALUES (2, '0000000000000002', 'local', 'queued', 'shell', x'6c73', 60, 600, 0, 0, 1500)",
+            [],
+        )
+        .unwrap();
+        file.pragma_update(None, "user_version", 1).unwrap();
+    }
+
+    #[test]
+    fn a_file_of_version_1_is_brought_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        version_1(&path);
+        let (journal, loaded) = open(&path);
+        assert_eq!(loaded.next_number, 4);
+        let [(first, None), (second, Some(job))] = loaded.sessions.as_slice() else {
+            panic!("{:?}", loaded.sessions);
+        };
+        assert_eq!((first.number, second.number, job.session), (1, 2, 2));
+        for session in [first, second] {
+            let bytes = session.limits.to_bytes();
+            assert_eq!(bytes[..48], (0..48).collect::<Vec<u8>>());
+            assert_eq!(session.limits.cpu_seconds_per_day, u64::MAX);
+            assert_eq!(session.seal, [7, 7]);
+        }
+        assert_eq!(job.command, Some(Command::Shell("ls".to_owned())));
+        assert!(loaded.vo.is_empty() && loaded.used.is_empty());
+        // It is one of this version from now on.
+        let change = Change::Used { owner: "alice".to_owned(), day: 1, cpu_usec: 1 };
+        journal.write_and_wait([add(4), vec![change]].concat()).unwrap();
+        let (_again, loaded) = open(&path);
+        assert_eq!((loaded.sessions.len(), loaded.used.len()), (3, 1));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_brought_up_to_date_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        version_1(&path);
+        let file = rusqlite::Connection::open(&path).unwrap();
+        // In the way of a table that comes after others.
+        file.execute_batch("CREATE TABLE used (x)").unwrap();
+        let opened = Journal::open(&path);
+        assert!(matches!(opened, Err(JournalError::Sqlite(_))), "{opened:?}");
+        let version: i64 = file.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(version, 1);
+        assert_eq!(count(&path, "sqlite_schema WHERE name LIKE 'vo_%'"), 0);
+        file.execute_batch("DROP TABLE used").unwrap();
+        assert_eq!(open(&path).1.sessions.len(), 2);
+    }
+}

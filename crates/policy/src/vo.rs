@@ -186,9 +186,8 @@ impl VoTree {
     /// A tree without groups, with these root administrators.
     #[must_use]
     pub fn new(roots: Vec<SubjectDn>) -> Self {
-        let mut tree = Self::default();
-        tree.set_roots(&roots);
-        tree
+        let roots = roots.into_iter().map(|root| root.matching_key()).collect();
+        Self { roots, ..Self::default() }
     }
 
     /// Other root administrators: the configuration has changed.
