@@ -38,6 +38,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("policy", "gridmapdir"),
     ("policy", "uid_min"),
     ("policy", "shared_account"),
+    ("policy", "vo_administrators"),
     ("level", "name"),
     ("level", "from"),
     ("level", "account"),

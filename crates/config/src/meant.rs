@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use nesssi_policy::{From, Level};
+use nesssi_policy::{From, Level, SubjectDn};
 
 use crate::{Front, Mistake};
 
@@ -186,6 +186,8 @@ pub struct PolicyKeys {
     pub uid_min: u32,
     /// Whether levels may share a community account.
     pub shared_account: bool,
+    /// The root administrators of VO groups.
+    pub vo_administrators: Vec<SubjectDn>,
 }
 
 /// `[sandboxes]`

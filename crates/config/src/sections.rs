@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use nesssi_policy::AccountName;
+use nesssi_policy::{AccountName, SubjectDn};
 use nesssi_policy::written::{Document, Lined, Table};
 
 use crate::meant::{
@@ -240,7 +240,23 @@ fn read_policy(section: &mut Section<'_, '_>) -> PolicyKeys {
         gridmapdir: section.path("gridmapdir", "/etc/grid-security/gridmapdir"),
         uid_min: section.short("uid_min", 1, u32::MAX - 1, 1_000),
         shared_account: section.truth("shared_account").is_some_and(|lined| lined.value),
+        vo_administrators: read_names(section, "vo_administrators"),
     }
+}
+
+/// A list of whole DNs, in either form.
+fn read_names(section: &mut Section<'_, '_>, key: &str) -> Vec<SubjectDn> {
+    let Some(list) = section.table.as_mut().and_then(|table| table.texts(key)) else {
+        return Vec::new();
+    };
+    let mut names = Vec::new();
+    for item in &list.value {
+        match SubjectDn::parse_any(&item.value) {
+            Ok(name) => names.push(name),
+            Err(error) => section.mistake(item.line, format!("`{key}` {:?}: {error}", item.value)),
+        }
+    }
+    names
 }
 
 fn read_sandboxes(section: &mut Section<'_, '_>) -> Sandboxes {

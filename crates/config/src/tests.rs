@@ -395,3 +395,12 @@ fn conditions_of_levels() {
         "`addresses` \"here\": a network is such as \"192.0.2.0/24\" or \"2001:db8::/32\"",
     );
 }
+
+#[test]
+fn vo_administrators_are_whole_names_in_either_form() {
+    let config = good("[policy]\nvo_administrators = [\"/O=Grid/CN=Alice\", \"CN=Bob,O=Grid\"]\n");
+    let names: Vec<_> = config.policy.vo_administrators.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["/O=Grid/CN=Alice", "/O=Grid/CN=Bob"]);
+    let mistakes = parse("[policy]\nvo_administrators = [\"Alice\"]\n", "n.toml").unwrap_err();
+    assert_eq!(mistakes[0].line, 2);
+}
