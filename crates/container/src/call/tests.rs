@@ -204,10 +204,10 @@ async fn every_decision_is_audited() {
         format!("{} {} {} {}", member("event"), member("subject"), member("method"), line["code"])
     };
     assert_eq!(told(&lines[0]), format!("call {ALICE} sums.add 0"));
-    assert_eq!(lines[0]["rule"], "service: allow /");
+    assert_eq!(lines[0]["rule"], "service: allow / (line 1)");
     assert_eq!(lines[0]["account"], "alice");
     assert_eq!(told(&lines[1]), format!("call {MALLORY} sums.add 403"));
-    assert_eq!(lines[1]["rule"], "service: deny /O=Grid/CN=Mallory");
+    assert_eq!(lines[1]["rule"], "service: deny /O=Grid/CN=Mallory (line 2)");
     assert_eq!(told(&lines[2]), "credential_refused - echo.echo null");
     assert_eq!(lines[3]["event"], "service_restart");
 }
