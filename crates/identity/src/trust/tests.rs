@@ -1,3 +1,6 @@
+mod policies;
+mod revoked;
+
 use super::*;
 use crate::testing::{NOW, root};
 
@@ -23,7 +26,14 @@ fn names_of_files() {
         |name: &str, is: bool| assert_eq!(TrustDirectory::is_trust_file(name), is, "{name}");
     check("0123abcd.0", true);
     check("0123ABCD.12", true);
-    check("0123abcd.r0", false);
+    check("0123abcd.r0", true);
+    check("grid.r12", true);
+    check("grid.r", false);
+    check(".r0", false);
+    check("grid.rx", false);
+    check("grid.namespaces", true);
+    check("grid.crl_url", false);
+    check("grid.0", false);
     check("0123abcd.signing_policy", true);
     check("grid.signing_policy", true);
     check(".signing_policy", false);
@@ -123,4 +133,28 @@ fn cas_out_of_date_are_told() {
     let told: Vec<_> = trust.out_of_date(NOW).iter().map(Problem::to_string).collect();
     assert_eq!(told, ["old.crt: /O=Grid/CN=Old: it expired at 2026-11-01T00:00:00Z"]);
     assert_eq!(trust.out_of_date(NOW - 31 * 86_400), []);
+}
+
+#[test]
+fn files_are_named_by_the_hash_of_the_name_in_either_form() {
+    let der = root("Root", crate::testing::unchanged).der;
+    assert_eq!(load(&[("7e81520a.0", &der)]), (1, vec![]));
+    assert_eq!(load(&[("7E81520A.7", &der)]), (1, vec![]));
+    assert_eq!(load(&[("d75cacd5.0", &der)]), (1, vec![]));
+    let told = "/O=Grid/CN=Root: its name has the hash 7e81520a (or d75cacd5, the old form)";
+    assert_eq!(load(&[("0123abcd.0", &der)]), (0, vec![format!("0123abcd.0: {told}")]));
+    // What is wrong under one name is right under another.
+    assert_eq!(
+        load(&[("0123abcd.0", &der), ("root.crt", &der)]),
+        (1, vec![format!("0123abcd.0: {told}")])
+    );
+}
+
+#[test]
+fn how_large_a_file_may_be() {
+    let check = |name: &str, bytes: usize| assert_eq!(TrustDirectory::file_bytes_max(name), bytes);
+    check("a.pem", CA_FILE_BYTES_MAX);
+    check("a.signing_policy", POLICY_BYTES_MAX);
+    check("a.namespaces", POLICY_BYTES_MAX);
+    check("a.r0", CRL_BYTES_MAX);
 }
