@@ -11,6 +11,9 @@ use crate::proxy::{self, ProxyError};
 use crate::signature::{self, Key, SignatureError};
 use crate::time::rfc3339;
 
+/// How many extensions a certificate may have: real ones have a dozen, and each is held against all.
+const EXTENSIONS_MAX: usize = 64;
+
 /// A rule that a certificate breaks. The texts go on from "certificate ... refused: ".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Broken {
@@ -36,6 +39,8 @@ pub(crate) enum Broken {
     NoDigitalSignature,
     #[error("it is not meant for clients ({0})")]
     NotForClients(&'static str),
+    #[error("it has more than {EXTENSIONS_MAX} extensions")]
+    TooManyExtensions,
     #[error("it has the extension {0} twice or in a form that cannot be read")]
     BadExtension(String),
     #[error("it has the critical extension {0}, which this server does not know")]
@@ -228,6 +233,9 @@ fn check_extensions(
     x509: &X509Certificate<'_>,
     also_understood: fn(&X509Extension<'_>) -> bool,
 ) -> Result<(), Broken> {
+    if x509.extensions().len() > EXTENSIONS_MAX {
+        return Err(Broken::TooManyExtensions);
+    }
     for (place, extension) in x509.extensions().iter().enumerate() {
         let oid = || extension.oid.to_id_string();
         let twice = x509.extensions().iter().take(place).any(|other| other.oid == extension.oid);

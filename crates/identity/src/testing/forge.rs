@@ -43,6 +43,8 @@ pub(crate) struct Draft {
     /// Signed by a key that nobody knows.
     pub(crate) forged: bool,
     pub(crate) over_sha1: bool,
+    /// Another public key than the one it is made for.
+    pub(crate) key_info: Option<Vec<u8>>,
 }
 
 impl Draft {
@@ -54,6 +56,7 @@ impl Draft {
             extensions: Vec::new(),
             forged: false,
             over_sha1: false,
+            key_info: None,
         }
     }
 
@@ -92,7 +95,7 @@ impl Draft {
             &name(self.issuer.unwrap_or(issuer)),
             &sequence(&[&validity[0], &validity[1]]),
             &name(&self.subject(issuer)),
-            &key.subject_public_key_info(),
+            &self.key_info.clone().unwrap_or_else(|| key.subject_public_key_info()),
             &extensions,
         ]);
         let stranger = KeyPair::generate().unwrap();
@@ -100,6 +103,14 @@ impl Draft {
         let signature = tlv(3, &[&[0], signature.as_slice()].concat());
         sequence(&[&signed, algorithm, &signature]).into()
     }
+}
+
+/// A public key as long as that, which nobody has.
+pub(crate) fn rsa_key_info(bits: usize) -> Vec<u8> {
+    let number = [&[0], vec![0xff; bits / 8].as_slice()].concat();
+    let key = sequence(&[&tlv(2, &number), &[2, 3, 1, 0, 1]]);
+    let rsa = [0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0];
+    sequence(&[&rsa, &tlv(3, &[&[0], key.as_slice()].concat())])
 }
 
 /// The content of a ProxyCertInfo of RFC 3820.

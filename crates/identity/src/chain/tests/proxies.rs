@@ -6,7 +6,7 @@ use rustls_pki_types::CertificateDer;
 use crate::testing::forge::{
     BASIC_CONSTRAINTS, DRAFT_INFO, Draft, EXTENDED_KEY_USAGE, FULL, INDEPENDENT, ISSUER_ALT_NAME,
     KEY_USAGE, LIMITED, RFC_INFO, SUBJECT_ALT_NAME, draft_info, info, legacy, pre_rfc, rfc,
-    sequence, tlv,
+    rsa_key_info, sequence, tlv,
 };
 use crate::testing::{Ca, NOW, root, trust, unchanged};
 use crate::{Identity, Refusal, judge_chain};
@@ -300,6 +300,15 @@ fn a_proxy_is_no_ca_and_no_host() {
 }
 
 #[test]
+fn as_many_extensions_as_there_may_be() {
+    // A proxy has one already.
+    let many =
+        |count: u8| (1..count).fold(rfc("1", FULL), |p, n| p.with(&[0x2a, n], false, &[5, 0]));
+    check(&[many(64)], AS_FULL);
+    check(&[many(65)], "it has more than 64 extensions");
+}
+
+#[test]
 fn who_may_issue_proxies() {
     for proxy in [rfc("1", FULL), pre_rfc("1", FULL), legacy("proxy")] {
         check_all(&[Draft::new("/O=Grid/CN=Alice"), proxy.clone()], AS_FULL);
@@ -328,6 +337,30 @@ fn who_may_issue_proxies() {
         &[rfc("1", FULL), Draft::new("/O=Grid/CN=Mallory")],
         "its issuer /O=Grid/CN=Alice/CN=1 was sent with it, and is not in the trust directory",
     );
+}
+
+#[test]
+fn sizes_of_rsa_keys() {
+    let with = |draft: Draft, bits| Draft { key_info: Some(rsa_key_info(bits)), ..draft };
+    for bits in [2048, 8192] {
+        check(&[with(rfc("1", FULL), bits)], AS_FULL);
+    }
+    let short = "its RSA key has 2040 bits, and 2048 are needed";
+    let long = "its RSA key has 8200 bits, and at most 8192 are taken";
+    for (bits, rule) in [(2040, short), (8200, long)] {
+        check(&[with(rfc("1", FULL), bits)], rule);
+        check(&[with(legacy("proxy"), bits)], rule);
+        check_all(&[with(alice(), bits)], rule);
+        // Said of the key, not of the signature that it did not make.
+        check_all(
+            &[with(alice(), bits), rfc("1", FULL)],
+            &format!("behind it, /O=Grid/CN=Alice: {rule}"),
+        );
+        check(
+            &[with(rfc("1", FULL), bits), rfc("2", FULL)],
+            &format!("behind it, /O=Grid/CN=Alice/CN=1: {rule}"),
+        );
+    }
 }
 
 #[test]
