@@ -58,6 +58,7 @@ mod old;
 mod read;
 mod remarks;
 mod show;
+mod words;
 
 use std::collections::BTreeMap;
 
@@ -69,6 +70,8 @@ use crate::written::Lined;
 
 /// How large an access list may be, in bytes.
 pub const ACCESS_BYTES_MAX: usize = 1024 * 1024;
+/// How many mistakes of one file are told.
+const ERRORS_MAX: usize = 100;
 
 /// An access list.
 #[derive(Debug, Clone)]
@@ -229,13 +232,14 @@ impl Access {
     /// neither. (A file without anything but comments is TOML, and admits nobody.)
     ///
     /// # Errors
-    /// Every mistake, in the order of lines; of an old file that is not literals the first.
+    /// Every mistake (the first 100), in the order of lines; of an old file that is not literals the
+    /// first.
     pub fn parse(text: &str) -> Result<Self, Vec<AccessError>> {
         if text.len() > ACCESS_BYTES_MAX {
             let text = format!("larger than {ACCESS_BYTES_MAX} bytes");
             return Err(vec![AccessError { line: 1, text }]);
         }
-        match literal::parse(text) {
+        let read = match literal::parse(text) {
             Ok(literals) if read::is_toml(text) => Err(vec![AccessError {
                 line: literals.access.line,
                 text: "the file is TOML and the old Python form at once: write one of them".into(),
@@ -243,13 +247,23 @@ impl Access {
             Ok(literals) => old::read(&literals),
             Err(why) if literal::is_meant(text) && !read::is_toml(text) => Err(vec![why]),
             Err(_) => read::read(text),
-        }
+        };
+        read.map_err(|mut mistakes| {
+            mistakes.truncate(ERRORS_MAX);
+            mistakes
+        })
     }
 
     /// The same list, as that of the folder `name` of services in rules.
     #[must_use]
     pub fn of_folder(self, name: &str) -> Self {
         Self { folder: Some(name.to_owned()), ..self }
+    }
+
+    /// Whether the file was written in the Python form of the original.
+    #[must_use]
+    pub fn is_old_form(&self) -> bool {
+        self.form == Form::OldPython
     }
 
     /// The methods that have keys of their own, to be held against those there are.

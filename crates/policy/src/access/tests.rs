@@ -136,6 +136,13 @@ fn mistakes_have_lines() {
 }
 
 #[test]
+fn only_the_first_mistakes_are_told() {
+    let errors = |count: usize| Access::parse(&"(\n".repeat(count)).unwrap_err().len();
+    assert_eq!(errors(ERRORS_MAX), ERRORS_MAX);
+    assert_eq!(errors(ERRORS_MAX + 1), ERRORS_MAX);
+}
+
+#[test]
 fn the_methods_it_names() {
     let access = Access::parse("[method.b]\n[method.\"a\"]\nallow = [\"/\"]").unwrap();
     assert_eq!(access.methods().collect::<Vec<_>>(), ["a", "b"]);
