@@ -101,13 +101,13 @@ pub(super) fn read(mut files: Files, options: TrustOptions) -> (TrustDirectory, 
     }
     for (file, content) in of(Kind::Crl) {
         let problem = |text: &String| Problem { file: file.clone(), text: text.clone() };
-        match read_crl(content, names.get(&stem_of(file)).map_or(&[], Vec::as_slice), &trust) {
+        let by_stem = names.get(&stem_of(file)).map_or(&[][..], Vec::as_slice);
+        match read_crl(file, content, by_stem, &trust) {
             Err(useless) => problems.push(problem(&useless)),
-            Ok(contents) => {
-                for (ca, content) in contents {
-                    problems.extend(content.as_ref().err().map(problem));
-                    let named = trust.by_subject.entry(ca).or_default();
-                    named.crls.push(CrlFile { file: file.clone(), content });
+            Ok(crls) => {
+                for (ca, crl) in crls {
+                    problems.extend(crl.content.as_ref().err().map(problem));
+                    trust.by_subject.entry(ca).or_default().crls.push(crl);
                 }
             }
         }
@@ -134,25 +134,27 @@ fn by_stem<'a>(
 /// # Errors
 /// Why it is useless, if it is for nobody.
 fn read_crl(
+    file: &str,
     content: &[u8],
     by_stem: &[SubjectDn],
     trust: &TrustDirectory,
-) -> Result<Vec<(SubjectDn, Result<SignedCrl, String>)>, String> {
-    let broken = |text: String| by_stem.iter().map(move |ca| (ca.clone(), Err(text.clone())));
+) -> Result<Vec<(SubjectDn, CrlFile)>, String> {
+    let crl = |content| CrlFile { file: file.to_owned(), content };
+    let broken = |text: String| by_stem.iter().map(move |ca| (ca.clone(), crl(Err(text.clone()))));
     let unverified = match Unverified::read(content) {
         Err(error) if by_stem.is_empty() => return Err(error.to_string()),
         Err(error) => return Ok(broken(error.to_string()).collect()),
         Ok(unverified) => unverified,
     };
     let issuer = unverified.crl.issuer.clone();
-    let mut contents = Vec::new();
+    let mut crls = Vec::new();
     if !by_stem.contains(&issuer) {
-        contents.extend(broken(format!("it is of another CA, {issuer}")));
+        crls.extend(broken(format!("it is of another CA, {issuer}")));
     }
     if trust.by_subject.contains_key(&issuer) {
-        contents.push((issuer, signed(unverified, trust)));
+        crls.push((issuer, crl(signed(unverified, trust))));
     }
-    Ok(contents)
+    Ok(crls)
 }
 
 /// A CRL with the CAs that have signed it.
