@@ -10,6 +10,7 @@
 //! an older holder are refused, so two gatekeepers never write against each other.
 
 mod migrate;
+pub mod chain;
 mod rows;
 mod store;
 mod used;
