@@ -46,7 +46,7 @@ use nesssi_session::AccountDir;
 
 pub use arguments::{Arguments, ArgumentsError, Mode};
 pub use manager::StartError;
-pub use requests::permits;
+pub use requests::{permits, starts};
 
 /// Does what the arguments say; answers the exit code.
 ///

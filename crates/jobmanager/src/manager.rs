@@ -18,7 +18,7 @@ use crate::follow::Follows;
 use crate::helpers::Helpers;
 use crate::jobs::Job;
 use crate::peers::Peers;
-use crate::requests::permits;
+use crate::requests::{permits, starts};
 use crate::usage::Usage;
 use crate::workers::Workers;
 use crate::{clock, log, umask};
@@ -193,24 +193,30 @@ impl Manager {
         [jobs, self.workers.next(), self.follows.next()].into_iter().flatten().min()
     }
 
-    /// Answers whether the monitor is still there.
+    /// Does what the monitor says; answers whether it is still there.
     fn control(&mut self) -> bool {
-        match self.control.receive::<ToJobmanagerControl>() {
-            Ok(received) => {
-                let ToJobmanagerControl::Serve { kind } = received.message;
-                if let Ok([channel]) = <[OwnedFd; 1]>::try_from(received.descriptors)
-                    && let Err(error) = self.peers.add(Channel::from_fd(channel), kind)
-                {
+        loop {
+            match self.control.receive::<ToJobmanagerControl>() {
+                Ok(received) => self.obey(received.message, received.descriptors),
+                Err(ChannelError::WouldBlock) => return true,
+                Err(ChannelError::Closed) => return false,
+                Err(error) => {
+                    self.log(&format!("monitor's channel: {error}"));
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, order: ToJobmanagerControl, descriptors: Vec<OwnedFd>) {
+        match order {
+            ToJobmanagerControl::Serve { kind, gatekeeper } => {
+                let Ok([channel]) = <[OwnedFd; 1]>::try_from(descriptors) else { return };
+                if let Err(error) = self.peers.add(Channel::from_fd(channel), kind, gatekeeper) {
                     self.log(&format!("gatekeeper's channel: {error}"));
                 }
-                true
             }
-            Err(ChannelError::WouldBlock) => true,
-            Err(ChannelError::Closed) => false,
-            Err(error) => {
-                self.log(&format!("monitor's channel: {error}"));
-                false
-            }
+            ToJobmanagerControl::Demote {} => self.peers.demote_all(),
         }
     }
 
@@ -236,12 +242,25 @@ impl Manager {
                 self.send(peer, id, &FromJobmanager::Failed { errno, text }, Vec::new());
                 continue;
             }
+            if starts(&received.message) && self.is_demoted(peer) {
+                self.send(peer, id, &FromJobmanager::Stale {}, Vec::new());
+                continue;
+            }
             match self.answer(peer, id, received.message, received.descriptors) {
                 Ok(Some((message, descriptors))) => self.send(peer, id, &message, descriptors),
                 Ok(None) => {}
                 Err(failure) => self.send(peer, id, &failure.message(), Vec::new()),
             }
         }
+    }
+
+    /// Whether a channel starts nothing just now. What the monitor said before the gatekeeper asked is heard first.
+    fn is_demoted(&mut self, peer: u32) -> bool {
+        if self.peers.is_demoted(peer) {
+            // That it is gone is seen by the next poll.
+            self.control();
+        }
+        self.peers.is_demoted(peer)
     }
 
     /// Sends, or drops a peer that cannot be sent to.

@@ -20,6 +20,10 @@ const QUEUE_BUSY: usize = 64;
 pub(crate) struct Peer {
     channel: Channel,
     kind: ChannelKind,
+    /// Whose it is, by the monitor's number.
+    gatekeeper: u32,
+    /// The rules have changed since it was handed over.
+    demoted: bool,
     waiting: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
 }
 
@@ -31,14 +35,36 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    /// Takes one more; one too many is closed at once.
-    pub(crate) fn add(&mut self, channel: Channel, kind: ChannelKind) -> Result<(), ChannelError> {
+    /// Takes one more; one too many is closed at once. One to start shows that its gatekeeper has a
+    /// grant of now: the others that he has count as given by it too.
+    pub(crate) fn add(
+        &mut self,
+        channel: Channel,
+        kind: ChannelKind,
+        gatekeeper: u32,
+    ) -> Result<(), ChannelError> {
         channel.set_nonblocking()?;
+        if kind == (ChannelKind::Start {}) {
+            let his = |peer: &&mut Peer| peer.gatekeeper == gatekeeper;
+            self.peers.values_mut().filter(his).for_each(|peer| peer.demoted = false);
+        }
         if self.peers.len() < PEERS_MAX {
             self.next = self.next.wrapping_add(1);
-            self.peers.insert(self.next, Peer { channel, kind, waiting: VecDeque::new() });
+            let waiting = VecDeque::new();
+            let peer = Peer { channel, kind, gatekeeper, demoted: false, waiting };
+            self.peers.insert(self.next, peer);
         }
         Ok(())
+    }
+
+    /// The rules have changed: all that are open start nothing until they are renewed.
+    pub(crate) fn demote_all(&mut self) {
+        self.peers.values_mut().for_each(|peer| peer.demoted = true);
+    }
+
+    /// Whether the rules have changed since a channel was given or renewed.
+    pub(crate) fn is_demoted(&self, number: u32) -> bool {
+        self.peers.get(&number).is_none_or(|peer| peer.demoted)
     }
 
     /// Forgets one.

@@ -28,8 +28,15 @@ pub fn permits(kind: &ChannelKind, request: &ToJobmanager) -> bool {
         | Ask::ReadRecord { .. }
         | Ask::Files { .. }
         | Ask::Usage { .. } => *kind != (ChannelKind::Discover {}),
-        Ask::Scan { .. } => *kind == (ChannelKind::Discover {}),
+        Ask::Scan { .. } | Ask::ScanAccess { .. } => *kind == (ChannelKind::Discover {}),
     }
+}
+
+/// Whether this begins something, for which it takes a grant of now.
+#[must_use]
+pub fn starts(request: &ToJobmanager) -> bool {
+    use ToJobmanager as Ask;
+    matches!(request, Ask::Prepare { .. } | Ask::StartJob { .. } | Ask::StartWorker { .. })
 }
 
 /// Why a request failed: error number (0 if it is not the system's) and words for the log.
@@ -131,6 +138,7 @@ impl Manager {
             Ask::StartWorker { .. } => self.start_worker(peer, request, descriptors),
             Ask::KillWorker { worker } => self.kill_worker(peer, id, worker),
             Ask::Scan { .. } => self.enqueue(peer, id, Work::scan(request)),
+            Ask::ScanAccess { root } => self.enqueue(peer, id, Work::ScanAccess(root)),
         }
     }
 }

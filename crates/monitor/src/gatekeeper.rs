@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nesssi_privsep::messages::FromMonitor;
 use nesssi_privsep::{Account, Channel, ChannelError, Child, Command, Spawn, SpawnError, spawn};
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 
 use crate::leaves::LeafName;
 use crate::link::Link;
@@ -50,12 +50,14 @@ pub struct Gatekeeper {
     pub release_by: Option<Instant>,
     /// How often it has asked for what.
     pub rates: [Rate; REQUESTS],
+    /// How many leaves it has asked about.
+    pub names_read: Rate,
     /// The workers' leaves that it has had made: they end with it.
     pub worker_leaves: BTreeSet<LeafName>,
     /// Nothing is read from it any more, nor sent.
     pub deaf: bool,
-    /// It was killed, and has not been reaped.
-    killed: bool,
+    /// Why it was killed, if it was.
+    pub killed: Option<String>,
 }
 
 impl Gatekeeper {
@@ -63,11 +65,13 @@ impl Gatekeeper {
     ///
     /// # Errors
     /// [`StartError`].
+    #[allow(clippy::too_many_arguments, reason = "each is one thing that a gatekeeper is given")]
     pub fn start(
         id: GatekeeperId,
         program: &Path,
         account: &Account,
         environment: &[(String, String)],
+        files: Rlimit,
         welcome: &FromMonitor,
         descriptors: Vec<OwnedFd>,
     ) -> Result<Self, StartError> {
@@ -77,6 +81,8 @@ impl Gatekeeper {
             .envs(environment.iter().map(|(name, value)| (name, value)));
         // Exec may wait for a disk, so the monitor does not wait for exec.
         let child = spawn::fork(&[theirs.as_fd()], || {
+            // As it was before the monitor raised its own.
+            setrlimit(Resource::Nofile, files).unwrap_or_default();
             let error = Spawn::new(command.clone())
                 .account(account)
                 .no_new_privileges()
@@ -99,9 +105,10 @@ impl Gatekeeper {
             kill_at: None,
             release_by: None,
             rates: std::array::from_fn(|_| Rate::new(started)),
+            names_read: Rate::new(started),
             worker_leaves: BTreeSet::new(),
             deaf: false,
-            killed: false,
+            killed: None,
         })
     }
 
@@ -141,9 +148,10 @@ impl Gatekeeper {
         self.deaf = true;
         self.kill_at = None;
         self.release_by = None;
-        if std::mem::replace(&mut self.killed, true) {
+        if self.killed.is_some() {
             return;
         }
+        self.killed = Some(because.to_owned());
         log::warn("killing the gatekeeper")
             .with("pid", self.child.pid_number())
             .with("because", because)

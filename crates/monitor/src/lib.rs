@@ -8,6 +8,7 @@
 //! becomes a process; [`monitor`] is the loop; [`setup`] is the start.
 
 pub mod accounts;
+pub mod audit;
 pub mod backoff;
 pub mod check;
 pub mod clock;
@@ -23,6 +24,7 @@ pub mod monitor;
 pub mod options;
 pub mod paths;
 pub mod pools;
+pub mod renewal;
 pub mod requests;
 pub mod rules;
 pub mod seals;

@@ -14,7 +14,7 @@ use nesssi_privsep::{
     Account, AccountRefusal, AccountRules, Channel, ChannelError, Child, Command, Spawn,
     SpawnError, account, spawn,
 };
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 
 use crate::paths::{self, Owner};
 
@@ -72,6 +72,8 @@ pub struct Surroundings<'a> {
     pub program: PathBuf,
     /// Its whole environment.
     pub environment: &'a [(String, String)],
+    /// How many descriptors it may have: as many as the monitor before it raised its own limit.
+    pub files: Rlimit,
 }
 
 /// A look-up under way.
@@ -311,6 +313,9 @@ fn start(
     // It decides itself what its monitor's death means: it sees descriptor 3 close.
     if let Err(error) = rustix::process::set_parent_process_death_signal(None) {
         return format!("prctl(PR_SET_PDEATHSIG): {error}");
+    }
+    if let Err(error) = setrlimit(Resource::Nofile, surroundings.files) {
+        return format!("setrlimit(RLIMIT_NOFILE): {error}");
     }
     let spawn = Spawn::new(command)
         .account(account)

@@ -13,7 +13,7 @@ use nesssi_privsep::messages::FromMonitor;
 use nesssi_privsep::signals::{Signal, SignalFd};
 use nesssi_privsep::{Child, Ending};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, WaitOptions};
+use rustix::process::{Pid, Resource, Rlimit, WaitOptions, getrlimit, setrlimit};
 
 use crate::accounts::Accounts;
 use crate::backoff::Backoff;
@@ -24,8 +24,9 @@ use crate::leaves::{LeafName, Leaves};
 use crate::link::Link;
 use crate::log;
 use crate::lookup::Lookup;
+use crate::renewal::Renewal;
 use crate::rules::News;
-use crate::setup::Setup;
+use crate::setup::{self, Setup};
 
 /// Grants remembered.
 const GRANTS_MAX: usize = 16_384;
@@ -81,6 +82,9 @@ pub struct Monitor {
     number: u32,
     next_tick: Instant,
     stopping: Option<Stopping>,
+    certificate: Renewal,
+    /// The limit of open files that this process was started with: its children's too.
+    pub(crate) files_before: Rlimit,
 }
 
 /// NESSSI is ending.
@@ -139,6 +143,9 @@ impl Monitor {
         } else {
             Err("not started as root".to_owned())
         };
+        let files_before = raise_files().map_err(|e| system("setrlimit")(e.into()))?;
+        let server = &setup.config.server;
+        let certificate = Renewal::new([server.certificate.clone(), server.private_key.clone()]);
         let now = Instant::now();
         let mut monitor = Self {
             setup,
@@ -158,6 +165,8 @@ impl Monitor {
             number: 0,
             next_tick: now + TICK,
             stopping: None,
+            certificate,
+            files_before,
         };
         monitor.take_stock_of_leaves();
         Ok(monitor)
@@ -174,6 +183,8 @@ impl Monitor {
             .with("root", self.setup.who.root)
             .with("user", self.setup.who.invoker.name())
             .write();
+        let own = rustix::process::getpid().as_raw_pid().unsigned_abs();
+        self.setup.audit.line("monitor_started").number("pid", own).write();
         while !self.has_ended() {
             let now = Instant::now();
             self.keep_gatekeeper(now);
@@ -184,8 +195,10 @@ impl Monitor {
             if now >= self.next_tick {
                 self.next_tick = now + TICK;
                 self.look_at_rules();
+                self.look_at_certificate();
                 self.sweep_leaves();
                 self.reap();
+                self.setup.audit.flush();
             }
             self.hold_deadlines(now);
         }
@@ -193,6 +206,9 @@ impl Monitor {
             // Jobs that go on keep it.
             leaves.close().unwrap_or_default();
         }
+        self.setup.audit.line("monitor_ended").number("pid", own).write();
+        self.setup.audit.flush();
+        self.setup.rules.sync();
         log::info("nesssid ended").write();
         Ok(())
     }
@@ -338,6 +354,7 @@ impl Monitor {
         while let Ok(Some(number)) = self.signals.next() {
             if number == Signal::HUP.as_raw() {
                 log::info("SIGHUP: replacing the gatekeeper").write();
+                self.setup.audit.line("gatekeeper_replaced").text("by", "SIGHUP").write();
                 self.look_at_rules();
                 self.replace_gatekeeper(Instant::now());
             } else {
@@ -356,6 +373,8 @@ impl Monitor {
         }
         let seconds_max = self.setup.config.server.drain_seconds_max;
         log::info("draining").with("seconds_max", seconds_max).write();
+        self.setup.audit.line("draining").write();
+        self.setup.audit.flush();
         self.stopping = Some(Stopping::Gatekeepers);
         for gatekeeper in &mut self.gatekeepers {
             gatekeeper.drain(seconds_max, Duration::from_secs(u64::from(seconds_max)), now);
@@ -437,6 +456,7 @@ impl Monitor {
     // ---- rules ----
 
     fn look_at_rules(&mut self) {
+        let (mut risen, mut config) = (false, false);
         for news in self.setup.rules.look() {
             match news {
                 News::Generation { generation, because } => {
@@ -444,7 +464,18 @@ impl Monitor {
                         .with("generation", generation)
                         .with("because", because)
                         .write();
-                    self.push_generation(generation);
+                    self.setup
+                        .audit
+                        .line("generation")
+                        .number("generation", generation)
+                        .text("because", because)
+                        .write();
+                    risen = true;
+                }
+                News::Config => {
+                    log::info("the configuration has changed").write();
+                    self.setup.audit.line("configuration").write();
+                    config = true;
                 }
                 News::Accounts => self.accounts.doubt_all(),
                 News::Warning(text) => log::warn(text).write(),
@@ -453,17 +484,57 @@ impl Monitor {
                 }
             }
         }
+        if risen || config {
+            self.push_generation(config);
+        }
+        if risen {
+            self.grants.clear();
+            self.demote_channels();
+        }
     }
 
-    fn push_generation(&mut self, generation: u64) {
-        self.grants.clear();
+    /// Tells the gatekeepers which generation it is; `config` with the configuration's text.
+    fn push_generation(&mut self, config: bool) {
+        let generation = self.setup.rules.generation();
+        let config_text = config.then(|| self.setup.rules.config_text().to_owned());
+        let message = FromMonitor::Generation { generation, config_text };
         for gatekeeper in &mut self.gatekeepers {
-            let message = FromMonitor::Generation { generation, config_text: None };
             if !gatekeeper.deaf && gatekeeper.link.send(0, &message, Vec::new()).is_err() {
                 gatekeeper.kill("it does not take the new generation");
             }
         }
     }
+
+    /// A renewed certificate goes to the gatekeepers, each with descriptors of its own. Whether it fits its key they find out.
+    fn look_at_certificate(&mut self) {
+        if !self.certificate.is_due() {
+            return;
+        }
+        for gatekeeper in self.gatekeepers.iter_mut().filter(|gatekeeper| !gatekeeper.deaf) {
+            let opened = setup::open_certificate(&self.setup.config)
+                .and_then(|one| Ok(vec![one, setup::open_private_key(&self.setup.config)?]));
+            let descriptors = match opened {
+                Ok(descriptors) => descriptors,
+                Err(problem) => {
+                    log::error(problem).with("then", "the last good one stays").write();
+                    return;
+                }
+            };
+            if gatekeeper.link.send(0, &FromMonitor::Certificate {}, descriptors).is_err() {
+                gatekeeper.kill("it does not take the new certificate");
+            }
+        }
+        log::info("the server's certificate or key has changed").write();
+        self.setup.audit.line("certificate").write();
+    }
+}
+
+/// Every channel, child and leaf is a descriptor: as many as the system allows. Answers what it was.
+fn raise_files() -> rustix::io::Result<Rlimit> {
+    let before = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
+    setrlimit(Resource::Nofile, raised)?;
+    Ok(before)
 }
 
 /// A child that has nothing more to do is kept until it is reaped, unless it has been.

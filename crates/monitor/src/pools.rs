@@ -54,7 +54,9 @@ pub enum PoolError {
         account: AccountName,
     },
     /// No file can have the name.
-    #[error("pool {pool}: the name of the lease would have {bytes} bytes: {NAME_BYTES_MAX} is the most")]
+    #[error(
+        "pool {pool}: the name of the lease would have {bytes} bytes: {NAME_BYTES_MAX} is the most"
+    )]
     TooLong {
         /// The pool.
         pool: PoolName,
@@ -274,9 +276,10 @@ impl Pools {
 
 /// Whether an account is one of a pool: its prefix with digits behind.
 fn is_of(account: &AccountName, pool: &PoolName) -> bool {
-    account.as_str().strip_prefix(pool.as_str()).is_some_and(|rest| {
-        !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
-    })
+    account
+        .as_str()
+        .strip_prefix(pool.as_str())
+        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// The name of a caller's link.
@@ -345,7 +348,9 @@ fn read(directory: &OwnedFd) -> Result<Table, String> {
     }
     let leases = links
         .into_iter()
-        .filter_map(|(name, inode)| by_inode.get(&inode).map(|(account, _)| (name, account.clone())))
+        .filter_map(|(name, inode)| {
+            by_inode.get(&inode).map(|(account, _)| (name, account.clone()))
+        })
         .collect();
     let accounts = by_inode.into_values().collect();
     Ok(Table { accounts, leases })

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use nesssi_dn::SubjectDn;
-use nesssi_policy::{AccountName, Assigned, LevelName, ProxyKind, Who};
+use nesssi_policy::{AccountName, LevelName, ProxyKind, Who};
 use nesssi_privsep::door::Doorkeeper;
 use nesssi_privsep::messages::{
     Claim, FromMonitor, GrantRecord, LeafFacts, LeafOwner, Refusal, Seal, ToMonitor,
@@ -21,6 +21,7 @@ use crate::gatekeeper::{GatekeeperId, Phase};
 use crate::leaves::LeafName;
 use crate::log;
 use crate::monitor::{Door, Monitor};
+use crate::rules::Judged;
 
 /// When a request is allowed.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +88,8 @@ fn index(message: &ToMonitor) -> usize {
 
 /// Leaves asked for in one `LeafRead`.
 const NAMES_MAX: usize = 4096;
+/// Leaves read in one second: all there can be, and once more.
+const NAMES_PER_SECOND_MAX: u32 = 16_384;
 /// Leaves at one time.
 const LEAVES_MAX: usize = 8192;
 /// Doors that nobody has used yet.
@@ -95,6 +98,8 @@ const DOORS_MAX: usize = 1024;
 const DOOR_SECONDS_MAX: u64 = 60;
 /// Hexadecimal digits of a session.
 const SESSION_DIGITS: usize = 32;
+/// As many of them as logs show.
+const SHOWN_DIGITS: usize = 8;
 
 /// Who asks, and the number that his answer carries.
 #[derive(Debug, Clone, Copy)]
@@ -119,12 +124,19 @@ impl Rate {
 
     /// Takes one, if the bucket is not empty.
     pub fn take(&mut self, per_second_max: u32, now: Instant) -> bool {
+        self.take_many(1, per_second_max, now)
+    }
+
+    /// Takes so many, if the bucket has them.
+    pub fn take_many(&mut self, count: u32, per_second_max: u32, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.filled);
         if passed >= Duration::from_secs(1) {
             *self = Self::new(now);
         }
-        let granted = self.used < per_second_max;
-        self.used = self.used.saturating_add(u32::from(granted));
+        let granted = self.used.saturating_add(count) <= per_second_max;
+        if granted {
+            self.used += count;
+        }
         granted
     }
 }
@@ -159,12 +171,14 @@ impl Monitor {
     /// Answers a request that was refused, and says so in the log unless it is part of the day's work.
     pub(crate) fn refuse(&mut self, asker: Asker, request: &str, refusal: Refusal) {
         if !matches!(refusal, Refusal::StaleGrant {} | Refusal::NoLevel { .. }) {
-            log::warn("refused")
-                .with("request", request)
-                .with("because", format!("{refusal:?}"))
-                .write();
+            let because = format!("{refusal:?}");
+            log::warn("refused").with("request", request).with("because", &because).write();
+            self.setup.audit.refused(request, because);
         }
-        self.answer(asker, &FromMonitor::Refused { refusal }, Vec::new());
+        // What has no number waits for no answer.
+        if asker.request != 0 {
+            self.answer(asker, &FromMonitor::Refused { refusal }, Vec::new());
+        }
     }
 
     fn ready(&mut self, asker: Asker, _: &ToMonitor) -> Handled {
@@ -175,20 +189,8 @@ impl Monitor {
     fn judge(&mut self, _: Asker, message: &ToMonitor) -> Handled {
         let ToMonitor::Judge { claim, address } = message else { return Err(mismatch()) };
         let claimed = Claimed::parse(claim)?;
-        let judgement = self
-            .setup
-            .rules
-            .rules()
-            .judge(&claimed.who(*address))
-            .map_err(|error| Refusal::NoLevel { text: error.to_string() })?;
-        let account = match &judgement.account {
-            Assigned::Account(account) => account.clone(),
-            Assigned::Pool(pool) => {
-                return Err(Refusal::NoLevel { text: format!("pool {pool:?} has no leases") });
-            }
-        };
-        self.only_invoker(account.as_str(), &judgement.rule)
-            .map_err(|text| Refusal::NoLevel { text })?;
+        let judged = self.judged(&claimed.who(*address))?;
+        let Judged { judgement, account, .. } = judged;
         let generation = self.setup.rules.generation();
         let mut grant = GrantRecord {
             id: 0,
@@ -201,6 +203,28 @@ impl Monitor {
         };
         grant.id = self.grants.add(judgement, account, generation);
         Ok(Some((FromMonitor::Judged { grant }, Vec::new())))
+    }
+
+    /// Judges, and records a new lease.
+    fn judged(&mut self, who: &Who<'_>) -> Result<Judged, Refusal> {
+        let refused = |text| Refusal::NoLevel { text };
+        if !self.setup.who.root && self.setup.rules.is_pooled(who) {
+            // A lease that could not be used would be lost to others.
+            return Err(refused("not started as root: there are no pool accounts".into()));
+        }
+        let judged = self.setup.rules.judge(who).map_err(refused)?;
+        self.only_invoker(judged.account.as_str(), &judged.judgement.rule).map_err(refused)?;
+        if let (Some(pool), Some(subject)) = (&judged.new_lease, who.subject) {
+            log::info("leased").with("account", &judged.account).with("subject", subject).write();
+            self.setup
+                .audit
+                .line("leased")
+                .text("account", &judged.account)
+                .text("pool", pool)
+                .text("subject", subject)
+                .write();
+        }
+        Ok(judged)
     }
 
     fn start(&mut self, asker: Asker, message: &ToMonitor) -> Handled {
@@ -228,6 +252,16 @@ impl Monitor {
             found.level.as_str(),
             &found.limits.to_bytes(),
         );
+        let account = found.account.clone();
+        self.setup.rules.used(&account);
+        self.setup
+            .audit
+            .line("sealed")
+            .text("session", session.get(..SHOWN_DIGITS).unwrap_or_default())
+            .text("account", &seal.account)
+            .number("uid", seal.uid)
+            .text("level", &seal.level)
+            .write();
         Ok(Some((FromMonitor::Sealed { seal }, Vec::new())))
     }
 
@@ -277,10 +311,18 @@ impl Monitor {
         Ok(Some((FromMonitor::Leaf {}, descriptors)))
     }
 
-    fn leaf_read(&mut self, _: Asker, message: &ToMonitor) -> Handled {
+    fn leaf_read(&mut self, asker: Asker, message: &ToMonitor) -> Handled {
         let ToMonitor::LeafRead { names } = message else { return Err(mismatch()) };
         if names.len() > NAMES_MAX {
             return Err(bad(format!("more than {NAMES_MAX} leaves at once")));
+        }
+        let count = u32::try_from(names.len()).unwrap_or(u32::MAX);
+        let in_time = self.gatekeeper(asker.gatekeeper).is_some_and(|one| {
+            one.names_read.take_many(count, NAMES_PER_SECOND_MAX, Instant::now())
+        });
+        if !in_time {
+            let text = format!("LeafRead of over {NAMES_PER_SECOND_MAX} leaves a second");
+            return Err(Refusal::Busy { text });
         }
         let names = names.iter().map(|name| leaf_name(name)).collect::<Result<Vec<_>, _>>()?;
         let usage = match &self.leaves {
@@ -323,7 +365,9 @@ impl Monitor {
     }
 
     fn audit_head(&mut self, _: Asker, message: &ToMonitor) -> Handled {
-        let ToMonitor::AuditHead { .. } = message else { return Err(mismatch()) };
+        let ToMonitor::AuditHead { lines, bytes, hash } = message else { return Err(mismatch()) };
+        let taken = self.setup.audit.advance(*lines, *bytes, &hash.0);
+        taken.map_err(|error| bad(error.to_string()))?;
         Ok(None)
     }
 

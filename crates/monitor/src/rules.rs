@@ -4,13 +4,18 @@
 //! Files are looked at once a second, and read again when inode, size or times differ. The last good
 //! ones stay in force when new ones have an error. At the start there are no last good ones, so
 //! an error then is one of the start: a gridmap that cannot be read would put mapped users into the community's account.
+//!
+//! Judging is a matter of these files alone, but for pools: whoever is given one is leased an account of it.
 
 use std::path::{Path, PathBuf};
 
 use nesssi_config::Config;
-use nesssi_policy::{From, GRIDMAP_BYTES_MAX, Gridmap, Rules};
+use nesssi_policy::{
+    AccountName, Assigned, From, GRIDMAP_BYTES_MAX, Gridmap, Judgement, PoolName, Rules, Who,
+};
 
 use crate::files::{Stamp, read_trusted};
+use crate::pools::{Lease, Look, Pools};
 
 /// Largest configuration: it goes to the gatekeeper in one record.
 pub const CONFIG_BYTES_MAX: usize = 128 * 1024;
@@ -27,6 +32,8 @@ pub enum News {
         /// What changed.
         because: &'static str,
     },
+    /// The configuration's text is another now, whether or not it changes any judgement.
+    Config,
     /// Accounts of this machine may have changed: what is known of them is to be looked up again.
     Accounts,
     /// Something odd that refuses nothing.
@@ -35,13 +42,27 @@ pub enum News {
     Error(String),
 }
 
+/// A caller judged, with an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// By which rule, at which level.
+    pub judgement: Judgement,
+    /// The account, leased if it is one of a pool.
+    pub account: AccountName,
+    /// The pool of which he was leased it just now.
+    pub new_lease: Option<PoolName>,
+}
+
 /// The rules in force.
 #[derive(Debug)]
 pub struct RulesKeeper {
     config_path: PathBuf,
     config_text: String,
     gridmap_path: PathBuf,
+    gridmapdir_path: PathBuf,
     rules: Rules,
+    /// Where the gridmap names pools.
+    pools: Option<Pools>,
     uid_min: u32,
     generation: u64,
     config_stamp: Option<Stamp>,
@@ -61,6 +82,8 @@ impl RulesKeeper {
             config_path: config_path.to_owned(),
             config_text,
             gridmap_path: config.policy.gridmap.clone(),
+            gridmapdir_path: config.policy.gridmapdir.clone(),
+            pools: None,
             rules: Rules { gridmap: Gridmap::default(), levels: config.levels.clone() },
             uid_min: config.policy.uid_min,
             generation: 1,
@@ -72,6 +95,9 @@ impl RulesKeeper {
         if keeper.needs_gridmap() {
             (keeper.rules.gridmap, warnings) = read_gridmap(&keeper.gridmap_path)?;
         }
+        if let Some(problem) = keeper.open_pools() {
+            return Err(vec![problem]);
+        }
         Ok((keeper, config, warnings))
     }
 
@@ -79,6 +105,50 @@ impl RulesKeeper {
     #[must_use]
     pub fn rules(&self) -> &Rules {
         &self.rules
+    }
+
+    /// Judges a caller, and leases him an account if he is given a pool.
+    ///
+    /// # Errors
+    /// Why he gets none.
+    pub fn judge(&mut self, who: &Who<'_>) -> Result<Judged, String> {
+        let mut judgement = self.rules.judge(who).map_err(|error| error.to_string())?;
+        let pool = match &judgement.account {
+            Assigned::Account(account) => {
+                let account = account.clone();
+                return Ok(Judged { judgement, account, new_lease: None });
+            }
+            Assigned::Pool(pool) => pool.clone(),
+        };
+        let (Some(pools), Some(subject)) = (&mut self.pools, who.subject) else {
+            return Err(format!("{}: there is no gridmapdir for pool {pool}", judgement.rule));
+        };
+        let Lease { account, new } =
+            pools.lease(subject, &pool).map_err(|error| format!("{}: {error}", judgement.rule))?;
+        pools.used(&account);
+        judgement.rule.push_str(&format!(", pool {pool}, leased"));
+        Ok(Judged { judgement, account, new_lease: new.then_some(pool) })
+    }
+
+    /// Whether a caller would be given a pool.
+    #[must_use]
+    pub fn is_pooled(&self, who: &Who<'_>) -> bool {
+        let is_pool = |judged: Judgement| matches!(judged.account, Assigned::Pool(_));
+        self.pools.is_some() && self.rules.judge(who).is_ok_and(is_pool)
+    }
+
+    /// An account is used: if it is leased, its lease says when.
+    pub fn used(&mut self, account: &AccountName) {
+        if let Some(pools) = &mut self.pools {
+            pools.used(account);
+        }
+    }
+
+    /// Before the end: what is not on the disk yet.
+    pub fn sync(&mut self) {
+        if let Some(pools) = &mut self.pools {
+            pools.sync();
+        }
     }
 
     /// The lowest uid that an account may have.
@@ -112,6 +182,11 @@ impl RulesKeeper {
             self.gridmap_stamp = stamp;
             self.reread_gridmap(&mut news);
         }
+        match self.pools.as_mut().map_or(Look::Same, Pools::look) {
+            Look::Same => {}
+            Look::Changed => self.rise("leases in the gridmapdir", &mut news),
+            Look::Unusable(text) => news.push(News::Error(text)),
+        }
         let stamps = account_stamps();
         if stamps != self.account_stamps {
             self.account_stamps = stamps;
@@ -129,11 +204,20 @@ impl RulesKeeper {
                 return;
             }
         };
-        self.config_text = text;
+        if text != self.config_text {
+            self.config_text = text;
+            news.push(News::Config);
+        }
         if config.policy.gridmap != self.gridmap_path {
             self.gridmap_path.clone_from(&config.policy.gridmap);
             // Not read yet: the gridmap's own look follows.
             self.gridmap_stamp = None;
+        }
+        if config.policy.gridmapdir != self.gridmapdir_path {
+            self.gridmapdir_path.clone_from(&config.policy.gridmapdir);
+            self.pools = None;
+            self.renew_pools(news);
+            self.rise("gridmapdir", news);
         }
         if config.levels != self.rules.levels || config.policy.uid_min != self.uid_min {
             self.rules.levels.clone_from(&config.levels);
@@ -146,11 +230,29 @@ impl RulesKeeper {
         match read_gridmap(&self.gridmap_path) {
             Ok((gridmap, warnings)) => {
                 self.rules.gridmap = gridmap;
+                self.renew_pools(news);
                 news.extend(warnings.into_iter().map(News::Warning));
                 self.rise("gridmap", news);
             }
             Err(mistakes) => news.extend(mistakes.into_iter().map(News::Error)),
         }
+    }
+
+    fn renew_pools(&mut self, news: &mut Vec<News>) {
+        news.extend(self.open_pools().map(News::Error));
+    }
+
+    /// Opens the gridmapdir if the gridmap has come to name pools; answers why it cannot be used.
+    fn open_pools(&mut self) -> Option<String> {
+        if !names_pools(&self.rules.gridmap) {
+            self.pools = None;
+            return None;
+        }
+        if self.pools.is_some() {
+            return None;
+        }
+        let pools = self.pools.insert(Pools::open(&self.gridmapdir_path));
+        pools.problem().map(str::to_owned)
     }
 
     fn rise(&mut self, because: &'static str, news: &mut Vec<News>) {
@@ -161,6 +263,13 @@ impl RulesKeeper {
     fn needs_gridmap(&self) -> bool {
         self.rules.levels.iter().any(|level| level.from == From::Gridmap)
     }
+}
+
+/// Whether a line of a gridmap gives a pool.
+#[must_use]
+pub fn names_pools(gridmap: &Gridmap) -> bool {
+    let is_pool = |assigned: &Assigned| matches!(assigned, Assigned::Pool(_));
+    gridmap.entries().iter().any(|entry| entry.accounts.iter().any(is_pool))
 }
 
 fn account_stamps() -> [Option<Stamp>; 3] {

@@ -9,6 +9,7 @@ use nesssi_config::Config;
 use nesssi_privsep::{Account, AccountRefusal, AccountRules, account};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
+use crate::audit::Audit;
 use crate::control::ControlSocket;
 use crate::files;
 use crate::paths::{self, Missing, Owner, PathProblem};
@@ -170,6 +171,8 @@ pub struct Setup {
     pub who: Identity,
     /// The root of sandboxes, open.
     pub sandboxes: OwnedFd,
+    /// What the monitor has done, and how far the gatekeeper's log has come.
+    pub audit: Audit,
     /// The key of the seals.
     pub seals: SealKey,
     /// The HTTPS port.
@@ -213,6 +216,7 @@ impl Setup {
             warnings
                 .push("made a new key for seals: no session sealed before can be tended".into());
         }
+        let audit = audit(&directories.monitor, &config).map_err(one)?;
         check_certificate(&config)?;
         let https = listen("[server] listen_https", config.server.listen_https);
         let http = listen("[server] listen_http", config.server.listen_http);
@@ -229,6 +233,7 @@ impl Setup {
             rules,
             who,
             sandboxes: directories.sandboxes,
+            audit,
             seals,
             https,
             http,
@@ -321,6 +326,15 @@ fn lock(monitor: &OwnedFd, config: &Config) -> Result<OwnedFd, Problem> {
         }
         Err(error) => Err(failed(error)),
     }
+}
+
+fn audit(monitor: &OwnedFd, config: &Config) -> Result<Audit, Problem> {
+    let opened = monitor.try_clone().and_then(Audit::open);
+    opened.map_err(|source| Problem::File {
+        key: "[server] state_directory",
+        path: config.server.state_directory.join("monitor/audit.jsonl").display().to_string(),
+        source,
+    })
 }
 
 /// Both are opened again for each gatekeeper; here it is seen that they can be.

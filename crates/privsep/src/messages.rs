@@ -323,7 +323,13 @@ variants! {
         1 => Serve {
             /// What it may be used for.
             kind: ChannelKind,
+            /// Whose it is, by the monitor's number. To start gives that gatekeeper's other channels to start, demoted
+            /// before, their rights again.
+            gatekeeper: u32,
         },
+        /// The rules have changed: nothing is started on any channel that is open now, until its gatekeeper was handed
+        /// another to start.
+        2 => Demote {},
     }
 }
 
@@ -451,6 +457,12 @@ variants! {
         15 => Usage {
             /// The sessions.
             sessions: Vec<String>,
+        },
+        /// Read the access lists in the tree of services, and run no code. Discover channels only. Answered by `AccessFound` for
+        /// each service and for each other folder with a list, then `DiscoverDone`.
+        16 => ScanAccess {
+            /// Root of the tree.
+            root: String,
         },
     }
 }
@@ -586,10 +598,21 @@ variants! {
             /// What failed, for the log.
             text: String,
         },
+        /// To a request of a `Start` channel: the rules have changed since it was given. `Start` by a grant of now renews it.
+        18 => Stale {},
         /// To `Usage`: CPU microseconds; `None` is no running job.
         17 => Usage {
             /// One item for each session asked.
             cpu_usec: Vec<Option<u64>>,
+        },
+        /// One folder of `ScanAccess`.
+        19 => AccessFound {
+            /// Dotted name.
+            name: String,
+            /// Text of `.clarens_access`; none if there is no such file.
+            access: Option<String>,
+            /// Why the folder or the file could not be read, if so: for the log.
+            problem: Option<String>,
         },
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nesssi_job::{AdmittedJob, Ceiling, Command, JobSpec, JobState, NotAdmitted, Tag};
 use nesssi_journal::{Change, JobRow, SessionRow, SessionState};
-use nesssi_policy::AdmitError;
+use nesssi_policy::Terms;
 use nesssi_privsep::messages::{LeafOwner, Refusal, Seal};
 use nesssi_rpc::{Fault, FaultCode};
 use nesssi_session::SessionId;
@@ -12,7 +12,7 @@ use nesssi_session::SessionId;
 use super::table::{Entry, Job, Number, Owner, Phase, leaf_name};
 use super::{Core, PREPARED_SECONDS_MAX, journal_fault, seal_bytes, start};
 use crate::clock::now_ms;
-use crate::grants::CallerGrant;
+use crate::grants::{CallerGrant, Grant, fault_of};
 use crate::link::{AskError, Jobmanager, Leaf};
 
 /// How many times one owner's jobs at once all anonymous callers of a level may have together.
@@ -43,22 +43,32 @@ pub struct Submission {
     pub batch: Option<String>,
 }
 
-/// CPU seconds as they are admitted.
-pub(super) fn admit_seconds(who: &CallerGrant, seconds: f64) -> Result<u64, Fault> {
-    nesssi_policy::admit_seconds(seconds, &who.grant.limits, &who.grant.level).map_err(|error| {
-        let code = match &error {
-            AdmitError::OverLimit(_) => FaultCode::OverLimit,
-            AdmitError::InvalidAsk { .. } => FaultCode::InvalidParams,
-        };
-        Fault::new(code, error.to_string())
-    })
+fn terms(who: &CallerGrant) -> Terms<'_> {
+    let Grant { level, limits, reads_only, .. } = &*who.grant;
+    Terms { level, limits, reads_only: *reads_only }
 }
 
-fn admit_job(who: &CallerGrant, submission: &Submission) -> Result<AdmittedJob, Fault> {
+/// CPU seconds as the level admits them.
+pub(super) fn admit_size(who: &CallerGrant, seconds: f64) -> Result<u64, Fault> {
+    nesssi_policy::admit_size(seconds, &terms(who)).map_err(fault_of)
+}
+
+/// CPU seconds as level and day admit them.
+fn admit_seconds(core: &Core, who: &CallerGrant, seconds: f64) -> Result<u64, Fault> {
+    let owner = Owner::of(who.subject.as_ref(), who.address);
+    let today = core.table().today(&owner, &who.grant.level, now_ms());
+    nesssi_policy::admit_job(seconds, &terms(who), &today).map_err(fault_of)
+}
+
+fn admit_job(
+    core: &Core,
+    who: &CallerGrant,
+    submission: &Submission,
+) -> Result<AdmittedJob, Fault> {
     let limits = &who.grant.limits;
     let spec = JobSpec {
         command: submission.command.clone(),
-        cpu_seconds_asked: admit_seconds(who, submission.seconds)?,
+        cpu_seconds_asked: admit_seconds(core, who, submission.seconds)?,
         shell_allowed: submission.shell_allowed,
     };
     let ceiling = Ceiling {
@@ -81,20 +91,28 @@ struct Room<'a> {
     core: &'a Arc<Core>,
     who: &'a CallerGrant,
     owner: Owner,
+    /// The CPU seconds that are reserved of the day.
+    cpu_seconds: u64,
     has_slot: bool,
     kept: bool,
 }
 
 impl<'a> Room<'a> {
-    fn take(core: &'a Arc<Core>, who: &'a CallerGrant) -> Result<Self, Fault> {
+    fn take(core: &'a Arc<Core>, who: &'a CallerGrant, seconds: f64) -> Result<Self, Fault> {
         let owner = Owner::of(who.subject.as_ref(), who.address);
         let (limits, level) = (&who.grant.limits, &who.grant.level);
         let mut table = core.table();
-        if table.active_of(&owner) >= limits.jobs_at_once {
-            return Err(Fault::new(
-                FaultCode::TooMany,
-                format!("level {level} allows {} jobs at once", limits.jobs_at_once),
-            ));
+        let today = table.today(&owner, level, now_ms());
+        let cpu_seconds =
+            nesssi_policy::admit_job(seconds, &terms(who), &today).map_err(fault_of)?;
+        let active = table.active_of(&owner);
+        if active >= limits.jobs_at_once {
+            let text = format!(
+                "level {level} allows {} jobs at once, and {active} are queued or running: one more \
+                 when one of them has ended",
+                limits.jobs_at_once
+            );
+            return Err(Fault::new(FaultCode::TooMany, text));
         }
         let total = limits.jobs_at_once.saturating_mul(ANONYMOUS_TOTAL_TIMES);
         if who.subject.is_none() && table.active_anonymous_of(level) >= total {
@@ -111,9 +129,9 @@ impl<'a> Room<'a> {
         } else {
             table.waiting += 1;
         }
-        table.count_active(&owner, level);
+        table.count_active(&owner, level, cpu_seconds);
         drop(table);
-        Ok(Self { core, who, owner, has_slot, kept: false })
+        Ok(Self { core, who, owner, cpu_seconds, has_slot, kept: false })
     }
 }
 
@@ -123,7 +141,7 @@ impl Drop for Room<'_> {
             return;
         }
         let mut table = self.core.table();
-        table.uncount_active(&self.owner, &self.who.grant.level);
+        table.uncount_active(&self.owner, &self.who.grant.level, self.cpu_seconds);
         if self.has_slot {
             table.slots_used = table.slots_used.saturating_sub(1);
         } else {
@@ -163,7 +181,7 @@ pub(super) async fn submit(
     submission: Submission,
 ) -> Result<SessionId, Fault> {
     check_batch(core, submission.batch.as_deref())?;
-    admit_job(&who, &submission)?;
+    admit_job(core, &who, &submission)?;
     let claim = match &submission.session {
         Some(session) => Some(claim(core, &who, session)?),
         None => None,
@@ -174,8 +192,8 @@ pub(super) async fn submit(
         None => new_place(core, &mut who, &submission.service, &submission.method).await?,
     };
     // Judged afresh: the grant may be another than the call began with.
-    let admitted = admit_job(&who, &submission)?;
-    let mut room = Room::take(core, &who)?;
+    let admitted = admit_job(core, &who, &submission)?;
+    let mut room = Room::take(core, &who, submission.seconds)?;
     let job = new_job(core, admitted, room.has_slot)?;
     let id = place.id.clone();
     let leaf = record(core, &who, place, job, room.has_slot).await?;
@@ -199,7 +217,7 @@ pub(super) async fn prepare(
     method: &str,
     seconds: f64,
 ) -> Result<(SessionId, String), Fault> {
-    admit_seconds(&who, seconds)?;
+    admit_seconds(core, &who, seconds)?;
     let owner = Owner::of(who.subject.as_ref(), who.address);
     if core.table().prepared_of(&owner) >= PREPARED_PER_OWNER_MAX {
         let text = format!("{PREPARED_PER_OWNER_MAX} sessions are prepared and not used");
@@ -207,13 +225,23 @@ pub(super) async fn prepare(
     }
     let jobmanager = core.needs.grants.start_channel(&mut who).await?;
     let place = new_place(core, &mut who, service, method).await?;
-    admit_seconds(&who, seconds)?;
+    admit_seconds(core, &who, seconds)?;
     let Some(row) = place.row else { return Err(Fault::no_such_session()) };
     let (id, number) = (place.id.clone(), place.number);
     let entry = entry_of(&who, &row, place.seal, None);
     core.write(vec![Change::AddSession(row)]).await.map_err(|error| journal_fault(&error))?;
     core.table().insert(entry);
-    match jobmanager.prepare(id.reveal(), core.needs.config.sandboxes.umask).await {
+    let umask = core.needs.config.sandboxes.umask;
+    let mut prepared = jobmanager.prepare(id.reveal(), umask).await;
+    if let Err(AskError::Refused(Refusal::StaleGrant {})) = prepared {
+        // The rules have changed in between: he is judged once more.
+        let account = who.grant.account.clone();
+        let jobmanager = core.needs.grants.start_channel(&mut who).await?;
+        if who.grant.account == account {
+            prepared = jobmanager.prepare(id.reveal(), umask).await;
+        }
+    }
+    match prepared {
         Ok(path) => Ok((id, path)),
         Err(error) => {
             // Nobody has the id: it may go at once.
@@ -411,6 +439,7 @@ fn entry_of(who: &CallerGrant, row: &SessionRow, seal: Seal, job: Option<Job>) -
         subject: who.subject.clone(),
         issuer: who.issuer.clone(),
         address: who.address,
+        proxy: Some(who.claim.proxy),
         account: row.account.clone(),
         level: who.grant.level.clone(),
         limits: row.limits.clone(),

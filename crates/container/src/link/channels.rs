@@ -98,12 +98,14 @@ impl Channels {
             table.started.clear();
         }
         table.started.insert(grant.id, fresh.pid());
-        // A channel to the same process is kept: what it has under way is there.
+        // A channel to the same process is kept: what it has under way is there. Where the rules have
+        // changed since it was given, handing over the fresh one has renewed it.
         let account = &grant.account;
         if let Some(open) = table.start.get(account)
             && !open.is_closed()
             && open.pid() == fresh.pid()
         {
+            open.renewed();
             return Ok(open.clone());
         }
         table.start.insert(account.clone(), fresh.clone());
@@ -148,7 +150,8 @@ impl Channels {
 
     fn started(&self, grant: &Grant) -> Option<Jobmanager> {
         let table = lock(&self.shared.table);
-        let open = table.start.get(&grant.account).filter(|open| !open.is_closed())?;
+        let usable = |open: &&Jobmanager| !open.is_closed() && !open.is_stale();
+        let open = table.start.get(&grant.account).filter(usable)?;
         (table.started.get(&grant.id) == Some(&open.pid())).then(|| open.clone())
     }
 

@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nesssi_privsep::Received;
-use nesssi_privsep::messages::{AccountFacts, Entry, FromJobmanager, ShepherdId, ToJobmanager};
+use nesssi_privsep::messages::{
+    AccountFacts, Entry, FromJobmanager, Refusal, ShepherdId, ToJobmanager,
+};
 use nesssi_privsep::wire::Blob;
 use tokio::sync::{Notify, mpsc};
 
@@ -125,6 +128,8 @@ pub struct Jobmanager {
     facts: Arc<AccountFacts>,
     pid: u32,
     watches: Watches,
+    /// It has said that the rules have changed since it was given: to be renewed by a grant of now.
+    stale: Arc<AtomicBool>,
 }
 
 type Watches = Arc<Mutex<HashMap<u64, Arc<Notify>>>>;
@@ -140,7 +145,7 @@ impl Jobmanager {
         let watches = Watches::default();
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         tokio::spawn(sort_events(unasked, sender, Arc::clone(&watches)));
-        Ok((Self { link, facts: Arc::new(facts), pid, watches }, events))
+        Ok((Self { link, facts: Arc::new(facts), pid, watches, stale: Arc::default() }, events))
     }
 
     /// The account that it is.
@@ -161,20 +166,42 @@ impl Jobmanager {
         self.link.is_closed()
     }
 
+    /// Whether nothing is started on it until it is renewed.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::SeqCst)
+    }
+
+    /// The monitor has renewed it.
+    pub(crate) fn renewed(&self) {
+        self.stale.store(false, Ordering::SeqCst);
+    }
+
+    /// An answer to what is asked of a channel to start alone.
+    fn fresh(
+        &self,
+        answer: Received<FromJobmanager>,
+    ) -> Result<Received<FromJobmanager>, AskError> {
+        if answer.message == (FromJobmanager::Stale {}) {
+            self.stale.store(true, Ordering::SeqCst);
+            return Err(AskError::Refused(Refusal::StaleGrant {}));
+        }
+        Ok(answer)
+    }
+
     /// Makes the sandbox of a session; its absolute path.
     ///
     /// # Errors
-    /// [`AskError::Failed`].
+    /// [`AskError::Failed`]; `StaleGrant` where the rules have just changed: ask for the channel again.
     pub async fn prepare(&self, session: &str, umask_default: u32) -> Result<String, AskError> {
         let message = ToJobmanager::Prepare { session: session.to_owned(), umask_default };
-        prepared(self.link.ask(&message, &[]).await?)
+        prepared(self.fresh(self.link.ask(&message, &[]).await?)?)
     }
 
     /// Makes the sandbox and starts the job in one breath: the start is sent before the sandbox's
     /// answer is there, since requests of one task are done in order.
     ///
     /// # Errors
-    /// [`AskError::Failed`] of whichever failed first.
+    /// [`AskError::Failed`] of whichever failed first; `StaleGrant` as in [`Jobmanager::prepare`].
     pub async fn prepare_and_start(
         &self,
         start: JobStart,
@@ -186,8 +213,8 @@ impl Jobmanager {
         };
         let sandbox = self.link.send(&prepare, &[]).await?;
         let started = self.send_start(start, leaf).await?;
-        prepared(sandbox.wait().await?)?;
-        match unfailed(started.wait().await?)?.message {
+        prepared(self.fresh(sandbox.wait().await?)?)?;
+        match unfailed(self.fresh(started.wait().await?)?)?.message {
             FromJobmanager::Started { shepherd } => Ok(shepherd),
             _ => Err(AskError::Unfit),
         }
@@ -348,7 +375,7 @@ impl Jobmanager {
     /// Starts a service worker; its socket and pid. `log` is where its output goes.
     ///
     /// # Errors
-    /// [`AskError::Failed`].
+    /// [`AskError::Failed`]; `StaleGrant` as in [`Jobmanager::prepare`].
     pub async fn start_worker(
         &self,
         start: WorkerStart,
@@ -364,7 +391,8 @@ impl Jobmanager {
         };
         let mut descriptors = borrowed(leaf.as_ref());
         descriptors.extend(log);
-        let mut answer = unfailed(self.link.ask(&message, &descriptors).await?)?;
+        let answer = self.fresh(self.link.ask(&message, &descriptors).await?)?;
+        let mut answer = unfailed(answer)?;
         match answer.message {
             FromJobmanager::WorkerStarted { pid } => {
                 Ok((answer.descriptors.pop().ok_or(AskError::Unfit)?, pid))
@@ -422,6 +450,43 @@ impl Jobmanager {
                     digest: digest.0,
                 }),
                 FromJobmanager::DiscoverDone { problems } => return Ok(problems),
+                _ => return Err(AskError::Unfit),
+            }
+        }
+    }
+}
+
+/// The access list of a folder in the tree of services, as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessFound {
+    /// Dotted name of the folder.
+    pub name: String,
+    /// The file's text; `None` if there is no file, or it could not be read.
+    pub access: Option<String>,
+    /// Why the folder or the file could not be read.
+    pub problem: Option<String>,
+}
+
+impl Jobmanager {
+    /// Reads the access lists in the tree of services below `root`; with them what could not be walked.
+    ///
+    /// # Errors
+    /// As [`Jobmanager::scan`].
+    pub async fn scan_access(
+        &self,
+        root: String,
+        silence_max: Duration,
+    ) -> Result<(Vec<AccessFound>, Vec<String>), AskError> {
+        let mut answers = self.link.ask_many(&ToJobmanager::ScanAccess { root }).await?;
+        let mut lists = Vec::new();
+        loop {
+            let answer = tokio::time::timeout(silence_max, answers.next()).await;
+            let answer = answer.map_err(|_elapsed| AskError::Link(LinkError::TimedOut))?;
+            match unfailed(answer.ok_or(AskError::Link(LinkError::Closed))?)?.message {
+                FromJobmanager::AccessFound { name, access, problem } => {
+                    lists.push(AccessFound { name, access, problem });
+                }
+                FromJobmanager::DiscoverDone { problems } => return Ok((lists, problems)),
                 _ => return Err(AskError::Unfit),
             }
         }

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nesssi_config::Config;
-use nesssi_privsep::messages::LeafOwner;
+use nesssi_privsep::messages::{LeafOwner, Refusal};
 use nesssi_rpc::{Fault, FaultCode, Value};
 use nesssi_service::protocol::{Command, Request};
 use nesssi_session::SessionId;
@@ -37,15 +37,24 @@ impl Host for Inner {
         if who.grant.id != judged {
             self.services.callers.forget_all();
         }
-        self.start_worker(&jobmanager, who, service)
-            .await
-            .map_err(|error| self.start_fault(&error, anonymous, &request_id, service))
+        let mut started = self.start_worker(&jobmanager, who, service).await;
+        if let Err(AskError::Refused(Refusal::StaleGrant {})) = started {
+            // The rules have changed in between: he is judged once more.
+            let jobmanager = self.grants.start_channel(who).await?;
+            self.services.callers.forget_all();
+            started = self.start_worker(&jobmanager, who, service).await;
+        }
+        started.map_err(|error| self.start_fault(&error, anonymous, &request_id, service))
     }
 
     async fn answer(&self, who: CallerGrant, service: Arc<Service>, request: Request) -> Answered {
         let mut session = None;
         let reply = self.do_ask(&who, &service, request, &mut session).await;
         Answered { reply, session }
+    }
+
+    fn charge(&self, who: &CallerGrant, cpu_usec: u64) {
+        self.jobs.charge_call(who, cpu_usec);
     }
 
     fn note(&self, service: &str, text: &str) {

@@ -103,8 +103,12 @@ pub struct Jobmanager {
 
 impl Jobmanager {
     pub fn peer(&self, kind: ChannelKind) -> Peer {
+        self.peer_of(kind, 1)
+    }
+
+    pub fn peer_of(&self, kind: ChannelKind, gatekeeper: u32) -> Peer {
         let (ours, theirs) = Channel::pair().unwrap();
-        let serve = ToJobmanagerControl::Serve { kind };
+        let serve = ToJobmanagerControl::Serve { kind, gatekeeper };
         self.control.as_ref().unwrap().send(0, &serve, &[theirs.as_fd()]).unwrap();
         Peer { channel: ours, next: RefCell::new(0), kept: RefCell::default() }
     }

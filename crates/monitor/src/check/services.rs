@@ -64,7 +64,7 @@ fn scan(
         .spawn()
         .map_err(|e| text(&e))?;
     drop(theirs);
-    let serve = ToJobmanagerControl::Serve { kind: ChannelKind::Discover {} };
+    let serve = ToJobmanagerControl::Serve { kind: ChannelKind::Discover {}, gatekeeper: 0 };
     let asked = control
         .send(0, &serve, &[peer.as_fd()])
         .and_then(|()| channel.send(1, &order(config, account), &[]))

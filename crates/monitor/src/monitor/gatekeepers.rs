@@ -55,11 +55,14 @@ impl Monitor {
             &self.setup.libexec.join("nesssi-gatekeeper"),
             &self.setup.who.gatekeeper,
             &self.setup.environment,
+            self.files_before,
             &welcome,
             descriptors,
         )
         .map_err(|error| error.to_string())?;
-        log::info("started the gatekeeper").with("pid", gatekeeper.child.pid_number()).write();
+        let pid = gatekeeper.child.pid_number();
+        log::info("started the gatekeeper").with("pid", pid).write();
+        self.setup.audit.line("gatekeeper_started").number("pid", pid).write();
         self.gatekeepers.push(gatekeeper);
         Ok(())
     }
@@ -121,6 +124,7 @@ impl Monitor {
         let pid = gatekeeper.child.pid_number();
         let took = gatekeeper.started.elapsed().as_millis();
         log::info("the gatekeeper serves").with("pid", pid).with("after_ms", took).write();
+        self.setup.audit.line("gatekeeper_serves").number("pid", pid).write();
         let waiting: Vec<u32> = self
             .pending
             .iter()
@@ -140,7 +144,10 @@ impl Monitor {
         if let Some(gatekeeper) = self.gatekeeper(id) {
             gatekeeper.phase = Phase::Released;
             gatekeeper.release_by = None;
-            log::info("the gatekeeper drains").with("pid", gatekeeper.child.pid_number()).write();
+            let pid = gatekeeper.child.pid_number();
+            log::info("the gatekeeper drains").with("pid", pid).write();
+            self.setup.audit.line("gatekeeper_drains").number("pid", pid).write();
+            self.setup.audit.flush();
         }
         self.not_before = Instant::now();
     }
@@ -159,6 +166,11 @@ impl Monitor {
         let lived = gatekeeper.started.elapsed();
         let planned = matches!(gatekeeper.phase, Phase::Draining | Phase::Released);
         let pid = gatekeeper.child.pid_number();
+        let line = self.setup.audit.line("gatekeeper_ended").number("pid", pid).text("by", ending);
+        match &gatekeeper.killed {
+            Some(because) => line.text("killed_because", because).write(),
+            None => line.write(),
+        }
         if planned {
             log::info("the gatekeeper has ended").with("pid", pid).with("by", ending).write();
         } else {

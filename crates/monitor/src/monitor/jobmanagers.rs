@@ -49,6 +49,7 @@ impl Monitor {
             sandboxes_path: self.setup.config.sandboxes.root.clone(),
             program: self.setup.libexec.join("nesssi-jobmanager"),
             environment: &self.setup.environment,
+            files: self.files_before,
         };
         let Some(slot) = self.accounts.get_mut(account) else { return };
         if slot.lookup.is_some() || slot.waiting.is_empty() {
@@ -92,6 +93,12 @@ impl Monitor {
                     .with("account", account)
                     .with("because", &text)
                     .write();
+                self.setup
+                    .audit
+                    .line("account_refused")
+                    .text("account", account)
+                    .text("because", &text)
+                    .write();
                 if let Some(slot) = self.accounts.get_mut(account) {
                     slot.checked = None;
                 }
@@ -123,6 +130,13 @@ impl Monitor {
             .with("account", account)
             .with("uid", found.uid)
             .with("pid", child.pid_number())
+            .write();
+        self.setup
+            .audit
+            .line("jobmanager_started")
+            .text("account", account)
+            .number("uid", found.uid)
+            .number("pid", child.pid_number())
             .write();
         let now = Instant::now();
         // It may have ended, and been reaped, before this was heard.
@@ -215,7 +229,8 @@ impl Monitor {
             return self.refuse(asker, "channel", refusal);
         };
         let handed = Channel::pair().and_then(|(ours, theirs)| {
-            let message = ToJobmanagerControl::Serve { kind: waiting.wish.kind() };
+            let (kind, gatekeeper) = (waiting.wish.kind(), waiting.gatekeeper.0);
+            let message = ToJobmanagerControl::Serve { kind, gatekeeper };
             jobmanager.control.send(0, &message, vec![theirs.into_fd()])?;
             Ok(ours)
         });
@@ -246,6 +261,23 @@ impl Monitor {
         self.refuse(asker, "channel", Refusal::System { text });
     }
 
+    /// The rules have changed: nothing is started on the channels that are open, until somebody has a grant of now.
+    pub(super) fn demote_channels(&mut self) {
+        for (name, slot) in self.accounts.iter_mut() {
+            let Some(jobmanager) = &mut slot.jobmanager else { continue };
+            let told = jobmanager.control.send(0, &ToJobmanagerControl::Demote {}, Vec::new());
+            if let Err(error) = told {
+                // Without its monitor's channel it ends, and with it the channels.
+                log::warn("a jobmanager does not listen: it is ended")
+                    .with("account", name)
+                    .with("because", error)
+                    .write();
+                bury(&mut self.dying, slot.jobmanager.take().map(|jobmanager| jobmanager.child));
+                slot.checked = None;
+            }
+        }
+    }
+
     pub(super) fn flush_jobmanager(&mut self, account: &str) {
         let Some(slot) = self.accounts.get_mut(account) else { return };
         if slot.jobmanager.as_mut().is_some_and(|j| j.control.flush().is_err()) {
@@ -258,6 +290,13 @@ impl Monitor {
         let Some(slot) = self.accounts.get_mut(account) else { return };
         let Some(jobmanager) = slot.jobmanager.take() else { return };
         slot.checked = None;
+        self.setup
+            .audit
+            .line("jobmanager_ended")
+            .text("account", account)
+            .number("pid", jobmanager.child.pid_number())
+            .text("by", ending)
+            .write();
         if ending == Ending::Exited(0) {
             slot.backoff.reset();
             slot.not_before = None;

@@ -40,10 +40,17 @@ impl Monitor {
                     .with("verb", format!("{verb:?}"))
                     .with("uid", connection.uid)
                     .write();
+                self.setup
+                    .audit
+                    .line("control")
+                    .text("verb", format!("{verb:?}"))
+                    .number("uid", connection.uid)
+                    .write();
                 self.obey(connection, verb);
             }
             Some(Err(error)) => {
                 log::warn("control").with("refused", error).with("uid", connection.uid).write();
+                self.setup.audit.refused("control", format!("{error}, of uid {}", connection.uid));
                 connection.answer(Code::Refused, &error.to_string());
             }
             None => {}

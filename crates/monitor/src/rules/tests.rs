@@ -41,7 +41,8 @@ fn config(more: &str) -> String {
 
 fn account_of(keeper: &RulesKeeper, dn: &str) -> Option<String> {
     let subject = nesssi_dn::SubjectDn::parse_oneline(dn).unwrap();
-    let judged = keeper.rules().judge(&nesssi_policy::Who::of(Some(&subject), [127, 0, 0, 1].into()));
+    let judged =
+        keeper.rules().judge(&nesssi_policy::Who::of(Some(&subject), [127, 0, 0, 1].into()));
     match judged.ok()?.account {
         nesssi_policy::Assigned::Account(account) => Some(account.as_str().to_owned()),
         nesssi_policy::Assigned::Pool(pool) => panic!("{pool:?}"),
@@ -110,11 +111,13 @@ fn changed_levels_are_a_new_generation_and_other_keys_are_not() {
     let place = Place::new();
     let mut keeper = place.load();
     place.write("nesssi.toml", &config("[bounds]\nconnections_max = 77\n"));
-    assert_eq!(look(&mut keeper), []);
+    assert_eq!(look(&mut keeper), [News::Config]);
     assert!(keeper.config_text().contains("77"), "the next gatekeeper gets it");
     place.write("nesssi.toml", &config("").replace("\"weak\"\n", "\"other\"\n"));
     let news = look(&mut keeper);
-    assert!(matches!(news[..], [News::Generation { because: "levels", .. }]), "{news:?}");
+    let [News::Config, News::Generation { because: "levels", .. }] = news[..] else {
+        panic!("{news:?}")
+    };
     assert_eq!(account_of(&keeper, "/O=Grid/CN=Bob").as_deref(), Some("other"));
     place.write("nesssi.toml", "nonsense = 1\n");
     let news = look(&mut keeper);
@@ -133,4 +136,47 @@ fn a_first_gridmap_with_an_error_is_an_error_of_the_start() {
     assert!(mistakes[0].contains("gridmap:1:"), "{mistakes:?}");
     fs::remove_file(place.directory.path().join("gridmap")).unwrap();
     assert!(RulesKeeper::load(&place.directory.path().join("nesssi.toml")).is_err());
+}
+
+#[test]
+fn a_pool_of_the_gridmap_is_leased_and_an_ended_lease_is_a_new_generation() {
+    let place = Place::new();
+    place.write("gridmap", "\"/O=Grid/CN=Alice\" .grid\n");
+    place.write(
+        "nesssi.toml",
+        &config("").replace("= \"gridmap\"\n[s", "= \"gridmap\"\ngridmapdir = \"leases\"\n[s"),
+    );
+    let mistakes = RulesKeeper::load(&place.directory.path().join("nesssi.toml")).unwrap_err();
+    assert!(mistakes[0].contains("leases: No such file"), "{mistakes:?}");
+    let leases = place.directory.path().join("leases");
+    fs::create_dir(&leases).unwrap();
+    fs::write(leases.join("grid1"), "").unwrap();
+    let mut keeper = place.load();
+    let alice = nesssi_dn::SubjectDn::parse_oneline("/O=Grid/CN=Alice").unwrap();
+    let judge =
+        |keeper: &mut RulesKeeper| keeper.judge(&Who::of(Some(&alice), [127, 0, 0, 1].into()));
+    let judged = judge(&mut keeper).unwrap();
+    assert_eq!(judged.account.as_str(), "grid1");
+    assert_eq!(judged.judgement.rule, "level strong: gridmap line 1, pool .grid, leased");
+    assert_eq!(judged.new_lease.map(|pool| pool.to_string()).as_deref(), Some(".grid"));
+    assert_eq!(judge(&mut keeper).unwrap().new_lease, None);
+    assert_eq!(look(&mut keeper), []);
+    fs::remove_file(leases.join("%2fo%3dgrid%2fcn%3dalice")).unwrap();
+    let news = look(&mut keeper);
+    let because = "leases in the gridmapdir";
+    assert!(matches!(news[..], [News::Generation { because: b, .. }] if b == because), "{news:?}");
+    // A pool in a gridmap that named none before is opened then.
+    place.write("gridmap", GRIDMAP);
+    look(&mut keeper);
+    assert!(keeper.pools.is_none());
+    place.write("gridmap", "\"/O=Grid/CN=Alice\" .grid\n");
+    look(&mut keeper);
+    assert_eq!(judge(&mut keeper).unwrap().account.as_str(), "grid1");
+    place.write("gridmap", "\"/O=Grid/CN=Alice\" .none\n");
+    look(&mut keeper);
+    let text = judge(&mut keeper).unwrap_err();
+    assert!(
+        text.starts_with("level strong: gridmap line 1: pool .none: this caller has a"),
+        "{text}"
+    );
 }

@@ -566,7 +566,7 @@ impl StandIn {
         let (_, received) = hear(&self.channel);
         let record = [&[channel::PROTOCOL_VERSION][..], &received.message.0].concat();
         let (_, message) = channel::decode(&record).unwrap();
-        let ToJobmanagerControl::Serve { kind } = message;
+        let ToJobmanagerControl::Serve { kind, .. } = message else { panic!("{message:?}") };
         let channel = received.descriptors.into_iter().next().unwrap();
         (kind, Channel::from_fd(channel))
     }
