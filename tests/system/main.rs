@@ -15,6 +15,7 @@
 
 mod arrows;
 mod bad_input;
+mod credentials;
 mod dependencies;
 mod files;
 mod jobs;

@@ -25,7 +25,7 @@ pub use tokio;
 pub use nesssi_client::{Fault, FaultCode, Value};
 
 pub use accounts::{Accounts, is_root};
-pub use grid::{Credential, Grid};
+pub use grid::{Credential, Grid, ProxyPolicy};
 pub use place::{Place, binaries, repository};
 pub use process::{Server, wait_until};
 pub use world::{World, WorldBuilder};
