@@ -39,11 +39,35 @@ pub(crate) async fn dispatch(inner: &Arc<Inner>, caller: &Caller, call: Call) ->
             .write();
         return Answer::of(Err(Fault::refused(text)));
     }
+    let logged_in = match inner.logins.caller(&inner.audit, caller, &call.method) {
+        Ok(other) => other,
+        Err(refused) => {
+            return Answer::of(Err(login_refused(inner, caller, &call.method, refused)));
+        }
+    };
+    let caller = logged_in.as_ref().unwrap_or(caller);
     let grant = judge(inner, caller).await;
     let Call { method, params } = call;
     let decided = decide(inner, caller, &grant, &method, params).await;
     record(inner, caller, &grant, &method, &decided);
     decided.answer
+}
+
+/// Counts and records a login that is not taken: whoever tries many is told so, and fills no log.
+fn login_refused(inner: &Inner, caller: &Caller, method: &MethodName, refused: Fault) -> Fault {
+    if let Err(many) = inner.services.callers.count(caller, UNJUDGED_CALLS_PER_MINUTE, "none") {
+        return many;
+    }
+    inner
+        .audit
+        .line("login_refused")
+        .text("request", &caller.request_id)
+        .maybe("subject", caller.subject())
+        .text("address", caller.address)
+        .text("method", method)
+        .text("reason", &refused.text)
+        .write();
+    refused
 }
 
 /// A call's answer, with what the audit tells of it beside.

@@ -286,6 +286,10 @@ impl Container {
         self.inner.services.drain().await;
         self.inner.jobs.give_up().await;
         self.inner.audit.flush().await;
+        let monitor = &self.inner.monitor;
+        if let Err(error) = monitor.audit_head(self.inner.audit.on_disk()).await {
+            tracing::warn!(%error, "could not tell the monitor where the audit log ends");
+        }
         if let Err(error) = self.inner.monitor.released().await {
             tracing::warn!(%error, "could not tell the monitor that all is released");
         }

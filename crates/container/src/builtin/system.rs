@@ -11,6 +11,25 @@ use crate::registry::{self, MONITOR};
 
 pub(crate) const METHODS: &[Builtin] = &[
     Builtin {
+        name: "system.auth",
+        help: "Not offered: it answers a fault that says why.",
+        signatures: &[&["array"]],
+        run: Run::Now(|_, _| Err(Fault::refused(AUTH_REFUSED))),
+    },
+    Builtin {
+        name: "system.auth2",
+        help: "Makes a login of the certificate that the connection shows: called with HTTP Basic, \
+               as user a token of the client's own, as password the word BROWSER, it answers \
+               [server's certificate, user's certificate, new password]. No call needs a login.",
+        signatures: &[&["array"]],
+        run: Run::Now(|context, params| {
+            let [] = exactly(params)?;
+            let made = context.inner.logins.make(&context.inner.audit, context.caller)?;
+            let parts = [made.server_certificate, made.user_certificate, made.secret];
+            Ok(Value::Array(parts.map(Value::String).into()))
+        }),
+    },
+    Builtin {
         name: "system.listMethods",
         help: "The names of all methods that the caller may call, sorted.",
         signatures: &[&["array"]],
@@ -19,6 +38,16 @@ pub(crate) const METHODS: &[Builtin] = &[
                 context.inner.services.all_found().await;
                 Answer::of(list_methods(&context, params))
             })
+        }),
+    },
+    Builtin {
+        name: "system.logout",
+        help: "Ends the login that the call is made with, if there is one. Answers true.",
+        signatures: &[&["boolean"]],
+        run: Run::Now(|context, params| {
+            let [] = exactly(params)?;
+            context.inner.logins.end(&context.inner.audit, context.caller);
+            Ok(true.into())
         }),
     },
     Builtin {
@@ -49,6 +78,10 @@ pub(crate) const METHODS: &[Builtin] = &[
         }),
     },
 ];
+
+const AUTH_REFUSED: &str = "system.auth is not offered: its exchange of nonces leaves a password that \
+    whoever reads along on plain HTTP can use again. Connect over HTTPS with your certificate, which \
+    is sufficient by itself, or log in with system.auth2";
 
 fn list_methods(context: &Context<'_>, params: Vec<Value>) -> Reply {
     let [] = exactly(params)?;

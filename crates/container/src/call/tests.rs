@@ -1,4 +1,5 @@
 mod finding;
+mod logging_in;
 mod world;
 
 use nesssi_rpc::Value;
