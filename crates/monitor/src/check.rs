@@ -14,14 +14,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use nesssi_config::Config;
-use nesssi_policy::{Assigned, Gridmap};
+use nesssi_policy::{Assigned, Gridmap, PoolName};
 use nesssi_privsep::{Account, Command, Ending, Spawn, account};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clock;
-use crate::paths::Missing;
-use crate::rules::{read_config, read_gridmap};
-use crate::setup::{self, Directories, Identity, Problem};
+use crate::paths::{self, Missing};
+use crate::pools::Pools;
+use crate::rules::{names_pools, read_config, read_gridmap};
+use crate::setup::{self, Directories, Identity, Problem, WaysOfRules};
 
 /// How long another program's check may take.
 const PROGRAM_SECONDS_MAX: u64 = 30;
@@ -67,6 +68,7 @@ impl<'a> Check<'a> {
 
     fn run(mut self) -> Report {
         let gridmap = self.gridmap();
+        self.ways(&gridmap);
         if let Err(problems) = setup::check_certificate(&self.config) {
             self.tell(problems);
         }
@@ -116,6 +118,43 @@ impl<'a> Check<'a> {
                 self.problems.extend(mistakes);
                 Gridmap::default()
             }
+        }
+    }
+
+    /// What is on the way to files that decide who may do what, and the accounts of pools.
+    fn ways(&mut self, gridmap: &Gridmap) {
+        let pools = names_pools(gridmap);
+        let from = |level: &nesssi_policy::Level| level.from == nesssi_policy::From::Gridmap;
+        let rules = WaysOfRules { gridmap: self.config.levels.iter().any(from), pools };
+        if let Err(problems) = setup::check_ways(&self.config, self.config_path, rules) {
+            self.tell(problems);
+        }
+        // As a name in it, so that the directory itself is looked at.
+        let trusted = self.config.server.trust_directory.join("any");
+        if let Err(problem) = paths::check_above(&trusted)
+            && !is_missing(&problem)
+        {
+            self.problems.push(format!("[server] trust_directory: {problem}"));
+        }
+        if pools {
+            let pools = Pools::open(&self.config.policy.gridmapdir);
+            self.problems.extend(pools.problem().map(str::to_owned));
+            self.pools(gridmap, &pools);
+        }
+    }
+
+    fn pools(&mut self, gridmap: &Gridmap, pools: &Pools) {
+        let assigned = gridmap.entries().iter().flat_map(|entry| &entry.accounts);
+        let named: BTreeSet<&PoolName> = assigned
+            .filter_map(|assigned| match assigned {
+                Assigned::Pool(pool) => Some(pool),
+                Assigned::Account(_) => None,
+            })
+            .collect();
+        let shown = self.config.policy.gridmapdir.display();
+        for pool in named.into_iter().filter(|pool| pools.accounts(pool).next().is_none()) {
+            let text = format!("gridmapdir {shown}: there is no account of pool {pool} in it");
+            self.problems.push(text);
         }
     }
 

@@ -16,6 +16,7 @@ use nesssi_policy::{
 
 use crate::files::{Stamp, read_trusted};
 use crate::pools::{Lease, Look, Pools};
+use crate::setup::WaysOfRules;
 
 /// Largest configuration: it goes to the gatekeeper in one record.
 pub const CONFIG_BYTES_MAX: usize = 128 * 1024;
@@ -167,6 +168,12 @@ impl RulesKeeper {
     #[must_use]
     pub fn config_text(&self) -> &str {
         &self.config_text
+    }
+
+    /// Which files are in use.
+    #[must_use]
+    pub fn ways(&self) -> WaysOfRules {
+        WaysOfRules { gridmap: self.needs_gridmap(), pools: self.pools.is_some() }
     }
 
     /// Looks at the files, and reads again what has changed.
