@@ -1,12 +1,11 @@
 //! `system.*`: what can be called, and how.
 
-use nesssi_policy::Access;
 use nesssi_rpc::{Fault, FaultCode, MethodName, Reply, Value};
 use nesssi_service::{Method, Signature};
 
 use super::{Builtin, Context, Run, exactly, text};
 use crate::Answer;
-use crate::call::access_ask;
+use crate::call::permission::permission;
 use crate::registry::{self, MONITOR};
 
 pub(crate) const METHODS: &[Builtin] = &[
@@ -36,7 +35,7 @@ pub(crate) const METHODS: &[Builtin] = &[
         run: Run::Later(|context, params| {
             Box::pin(async move {
                 context.inner.services.all_found().await;
-                Answer::of(list_methods(&context, params))
+                Answer::of(list_methods(&context, params).await)
             })
         }),
     },
@@ -83,15 +82,15 @@ const AUTH_REFUSED: &str = "system.auth is not offered: its exchange of nonces l
     whoever reads along on plain HTTP can use again. Connect over HTTPS with your certificate, which \
     is sufficient by itself, or log in with system.auth2";
 
-fn list_methods(context: &Context<'_>, params: Vec<Value>) -> Reply {
+async fn list_methods(context: &Context<'_>, params: Vec<Value>) -> Reply {
     let [] = exactly(params)?;
     let mut names: Vec<String> = super::all().map(|builtin| builtin.name.to_owned()).collect();
-    let services = context.inner.services.current();
+    let services = context.inner.services.current().clone();
     for service in services.iter().filter(|service| service.is_ok()) {
         let own = service.methods.keys().map(String::as_str);
         let monitor = (!service.methods.contains_key(MONITOR)).then_some(MONITOR);
         for method in own.chain(monitor) {
-            if may_call(context, service, method) {
+            if may_call(context, service, method).await {
                 names.push(format!("{}.{method}", service.name));
             }
         }
@@ -100,15 +99,9 @@ fn list_methods(context: &Context<'_>, params: Vec<Value>) -> Reply {
     Ok(Value::Array(names.into_iter().map(Value::String).collect()))
 }
 
-fn may_call(context: &Context<'_>, service: &registry::Service, method: &str) -> bool {
-    let served = match context.grant {
-        Ok(grant) => service.serves_level(grant.level.as_str()),
-        // Who is granted nothing can start nothing.
-        Err(_) => false,
-    };
-    let ask = access_ask(method, context.subject(), context.grant);
-    let permits = |access: &Access| Access::permits(&[access], &ask).is_ok();
-    served && service.access.as_ref().is_some_and(|behind| permits(&behind.access))
+async fn may_call(context: &Context<'_>, service: &registry::Service, method: &str) -> bool {
+    let Context { inner, caller, grant } = context;
+    permission(inner, caller, grant, service, method).await.is_ok()
 }
 
 /// A built-in, a service's method, or the container's `monitor` of a service.
@@ -136,7 +129,7 @@ async fn look_up(context: &Context<'_>, params: Vec<Value>) -> Result<Found, Fau
         _ => fault,
     })?;
     let (_, method) = name.split();
-    if !service.is_ok() || !may_call(context, &service, method) {
+    if !service.is_ok() || !may_call(context, &service, method).await {
         return Err(unknown());
     }
     match service.methods.get(method) {
