@@ -226,6 +226,12 @@ impl Level {
         }
     }
 
+    /// Whether it has to be known who is in the gridmap.
+    #[must_use]
+    pub fn asks_gridmap(&self) -> bool {
+        self.from == From::Gridmap || self.gridmapped.is_some()
+    }
+
     pub(crate) fn takes(&self, who: &Who<'_>, mapped: bool) -> bool {
         let of_kind = match self.from {
             From::Gridmap => mapped,
