@@ -36,6 +36,7 @@ class Client:
     `keyfile`     its key, if not in the same file; `passwd` its passphrase, or `callback` asks for it
     `cert_text`, `key_text`   the same as texts instead of files
     `guest`       1 offers no certificate: an anonymous caller
+    `account`     the account to be, where the gridmap gives the caller several
     `cafile`      whom to trust: a file or a directory of CA certificates (else `NESSSI_CA`,
                   `X509_CERT_DIR`, /etc/grid-security/certificates and the system's own)
     `timeout`     seconds that a silent server is waited for
@@ -62,6 +63,7 @@ class Client:
         do_login: int = 1,
         progress_cb: Any = None,
         rpc: str = "xmlrpc",
+        account: str | None = None,
         **others: Any,
     ) -> None:
         if others.pop("async", None):
@@ -77,6 +79,7 @@ class Client:
             credentials.load(context, found, passwd, callback)
         self._url = url
         self._path = path
+        self._account = account
         self._debug = debug
         self._lock = threading.Lock()
         self._connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
@@ -133,6 +136,8 @@ class Client:
 
     def _send(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
         headers = {"Content-Type": "text/xml", "User-Agent": "nesssi-python"}
+        if self._account is not None:
+            headers["NESSSI-Account"] = self._account
         self._connection.request("POST", self._path, body, headers)
         response = self._connection.getresponse()
         return response, response.read(REPLY_BYTES_MAX + 1)
