@@ -1,13 +1,19 @@
 //! What the gatekeeper asks of the container, as a trait: so that the network side can be tried
 //! against a stand-in. Everything is dispatched statically; nothing is decided here.
 
+use std::net::IpAddr;
+
 use nesssi_container::{Answer, Caller, Change, Container, FileFault, Following, Found};
+use nesssi_identity::Peer;
 use nesssi_rpc::Call;
 
 /// What answers calls and opens files.
 pub(crate) trait House: Clone + Send + Sync + 'static {
     /// A watch on a growing file.
     type Growth: Growth;
+
+    /// Hears who is there: a caller's credential was taken or refused.
+    fn connected(&self, peer: &Peer, address: IpAddr);
 
     /// Answers a call.
     fn call(&self, caller: &Caller, call: Call) -> impl Future<Output = Answer> + Send;
@@ -35,6 +41,10 @@ pub(crate) trait Growth: Send + 'static {
 
 impl House for Container {
     type Growth = Following;
+
+    fn connected(&self, peer: &Peer, address: IpAddr) {
+        Self::connected(self, peer, address);
+    }
 
     async fn call(&self, caller: &Caller, call: Call) -> Answer {
         Self::call(self, caller, call).await
