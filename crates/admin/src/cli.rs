@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{access, audit, audit, control, demo, explain, gridmap, service};
+use crate::{access, audit, control, demo, explain, gridmap, service};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -36,9 +36,6 @@ enum Verb {
     /// Check a gridmap
     #[command(subcommand)]
     Gridmap(gridmap::Verb),
-    /// Check the audit log
-    #[command(subcommand)]
-    Audit(audit::Verb),
     /// Check the audit log
     #[command(subcommand)]
     Audit(audit::Verb),
@@ -86,7 +83,6 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
         Verb::Explain(words) => return explain::run(&words),
         Verb::Access(verb) => return access::run(&verb),
         Verb::Gridmap(verb) => return Ok(gridmap::run(&verb)),
-        Verb::Audit(verb) => audit::run(&verb)?,
         Verb::Audit(verb) => audit::run(&verb)?,
         Verb::Demo(options) => demo::run(&options)?,
     }
