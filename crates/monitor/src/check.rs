@@ -69,6 +69,8 @@ impl<'a> Check<'a> {
     fn run(mut self) -> Report {
         let gridmap = self.gridmap();
         self.ways(&gridmap);
+        self.levels();
+        self.administrators();
         if let Err(problems) = setup::check_certificate(&self.config) {
             self.tell(problems);
         }
@@ -106,7 +108,7 @@ impl<'a> Check<'a> {
 
     fn gridmap(&mut self) -> Gridmap {
         let levels = &self.config.levels;
-        if !levels.iter().any(|level| level.from == nesssi_policy::From::Gridmap) {
+        if !levels.iter().any(nesssi_policy::Level::asks_gridmap) {
             return Gridmap::default();
         }
         match read_gridmap(&self.config.policy.gridmap) {
@@ -124,8 +126,8 @@ impl<'a> Check<'a> {
     /// What is on the way to files that decide who may do what, and the accounts of pools.
     fn ways(&mut self, gridmap: &Gridmap) {
         let pools = names_pools(gridmap);
-        let from = |level: &nesssi_policy::Level| level.from == nesssi_policy::From::Gridmap;
-        let rules = WaysOfRules { gridmap: self.config.levels.iter().any(from), pools };
+        let asked = self.config.levels.iter().any(nesssi_policy::Level::asks_gridmap);
+        let rules = WaysOfRules { gridmap: asked, pools };
         if let Err(problems) = setup::check_ways(&self.config, self.config_path, rules) {
             self.tell(problems);
         }
@@ -156,6 +158,29 @@ impl<'a> Check<'a> {
             let text = format!("gridmapdir {shown}: there is no account of pool {pool} in it");
             self.problems.push(text);
         }
+    }
+
+    /// Levels that nobody is taken by; a service may lower its callers to one.
+    fn levels(&mut self) {
+        let levels = &self.config.levels;
+        for (at, level) in levels.iter().enumerate() {
+            let above = levels.iter().take(at).find(|above| above.covers(level));
+            self.notes.extend(above.map(|above| {
+                format!(
+                    "[[level]] {}: it takes nobody whom level {} above it has not taken already",
+                    level.name, above.name
+                )
+            }));
+        }
+    }
+
+    fn administrators(&mut self) {
+        let roots = &self.config.policy.vo_administrators;
+        let names: Vec<String> = roots.iter().map(ToString::to_string).collect();
+        self.notes.push(match names.as_slice() {
+            [] => "[policy] vo_administrators: none, so nobody makes VO groups at the top".into(),
+            names => format!("VO groups: administered by {}", names.join(" and ")),
+        });
     }
 
     fn as_somebody(&mut self, who: &Identity, gridmap: &Gridmap) {

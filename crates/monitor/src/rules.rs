@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use nesssi_config::Config;
 use nesssi_policy::{
-    AccountName, Assigned, From, GRIDMAP_BYTES_MAX, Gridmap, Judgement, PoolName, Rules, Who,
+    AccountName, Assigned, GRIDMAP_BYTES_MAX, Gridmap, Judgement, Level, PoolName, Rules, Who,
 };
 
 use crate::files::{Stamp, read_trusted};
@@ -268,7 +268,7 @@ impl RulesKeeper {
     }
 
     fn needs_gridmap(&self) -> bool {
-        self.rules.levels.iter().any(|level| level.from == From::Gridmap)
+        self.rules.levels.iter().any(Level::asks_gridmap)
     }
 }
 
