@@ -232,6 +232,29 @@ impl Level {
         self.from == From::Gridmap || self.gridmapped.is_some()
     }
 
+    /// Whether it takes everybody whom the other takes, as far as their conditions as written say so:
+    /// a level before another leaves that one nobody.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let of_kind = match (self.from, other.from) {
+            (From::Certificate, From::Gridmap) => true,
+            (From::Gridmap, From::Certificate) => other.gridmapped == Some(true),
+            (own, theirs) => own == theirs,
+        };
+        let theirs_mapped = match other.from {
+            From::Gridmap => Some(true),
+            From::Certificate | From::Anonymous => other.gridmapped,
+        };
+        let within = |net: &IpNet| self.addresses.iter().any(|own| own.contains(net));
+        of_kind
+            && (self.gridmapped.is_none() || self.gridmapped == theirs_mapped)
+            && covers_all(&self.subjects, &other.subjects)
+            && covers_all(&self.issuers, &other.issuers)
+            && covers_all(&self.proxies, &other.proxies)
+            && (self.addresses.is_empty()
+                || !other.addresses.is_empty() && other.addresses.iter().all(within))
+    }
+
     pub(crate) fn takes(&self, who: &Who<'_>, mapped: bool) -> bool {
         let of_kind = match self.from {
             From::Gridmap => mapped,
@@ -286,6 +309,11 @@ impl Level {
             rule: format!("level {}: {rule}", self.name),
         })
     }
+}
+
+/// Whether a list of which one must hold lets through whatever the other does; empty is all.
+fn covers_all<T: PartialEq>(own: &[T], other: &[T]) -> bool {
+    own.is_empty() || !other.is_empty() && other.iter().all(|item| own.contains(item))
 }
 
 fn matches_one(patterns: &[DnPattern], name: Option<&SubjectDn>) -> bool {
