@@ -77,6 +77,47 @@ fn whoever_is_revoked_is_refused_with_the_reason_soon_after_the_crl_is_there() {
     assert_eq!(who(&world, Some(&world.alice))[2], "strong");
 }
 
+/// A connection that is open and idle, as somebody; ended with the test.
+struct Idle(std::process::Child);
+
+impl Idle {
+    fn of(world: &World, who: &Credential) -> Self {
+        let mut command = std::process::Command::new("openssl");
+        command.args(["s_client", "-quiet", "-connect", &world.https.to_string(), "-cert"]);
+        command.arg(&who.certificate).arg("-key").arg(&who.key);
+        let quiet = std::process::Stdio::null;
+        command.stdin(std::process::Stdio::piped()).stdout(quiet()).stderr(quiet());
+        Self(command.spawn().unwrap())
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn a_connection_ends_soon_after_its_credential_was_revoked_and_no_other_does() {
+    let world = World::builder()
+        .key("bounds", "header_seconds_max = 600")
+        .key("bounds", "idle_seconds_max = 600")
+        .start();
+    let mut revoked = Idle::of(&world, &world.wendy);
+    let mut other = Idle::of(&world, &world.alice);
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(!revoked.has_ended() && !other.has_ended(), "both stay while nothing changes");
+    world.grid.revoke(&[&world.wendy]);
+    // Looked at every 5 seconds, and cut off 10 seconds later at the latest.
+    wait_until("the connection ends", 20, || revoked.has_ended().then_some(()));
+    assert!(!other.has_ended(), "who is not revoked stays connected");
+}
+
 #[test]
 fn a_stale_grant_starts_nothing_a_second_after_the_gridmap_changed_under_load() {
     if !is_root() {
