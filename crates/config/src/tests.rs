@@ -214,6 +214,18 @@ fn what_is_missing_in_the_trust_directory() {
 }
 
 #[test]
+fn where_the_access_log_goes() {
+    let meant = |text: &str| good(&format!("[server]\n{text}\n")).server.access_log;
+    let syslog = |path: &str| AccessLogTo::Syslog(path.into());
+    assert_eq!(meant(""), AccessLogTo::File);
+    assert_eq!(meant("access_log = \"file\""), AccessLogTo::File);
+    assert_eq!(meant("access_log = \"syslog\""), syslog("/dev/log"));
+    assert_eq!(meant("access_log = \"syslog\"\nsyslog_socket = \"/run/log\""), syslog("/run/log"));
+    let expected = "`access_log` is \"file\" or \"syslog\", not \"journal\"";
+    check_mistake("server", "access_log = \"journal\"", expected);
+}
+
+#[test]
 fn urls() {
     let check = |key: &str, url: &str, expected: Result<&str, &str>| {
         let line = format!("{key} = \"{url}\"");

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use nesssi_container::{Answer, Caller, Change, Container, FileFault, Following, Found};
+use nesssi_container::{Answer, Caller, Change, Container, FileFault, Following, Found, Served};
 use nesssi_identity::Peer;
 use nesssi_rpc::Call;
 
@@ -24,6 +24,9 @@ pub(crate) trait House: Clone + Send + Sync + 'static {
         session: &str,
         path: &[u8],
     ) -> impl Future<Output = Result<Found, FileFault>> + Send;
+
+    /// Hears what was sent of a file.
+    fn served(&self, served: &Served<'_>);
 
     /// Watches a file of a session.
     fn follow(
@@ -52,6 +55,10 @@ impl House for Container {
 
     async fn open(&self, session: &str, path: &[u8]) -> Result<Found, FileFault> {
         Self::open(self, session, path).await
+    }
+
+    fn served(&self, served: &Served<'_>) {
+        Self::served(self, served);
     }
 
     async fn follow(&self, session: &str, path: &[u8]) -> Result<Following, FileFault> {

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nesssi_config::Mistake;
+use nesssi_config::{AccessLogTo, Mistake};
 use nesssi_container::link::{AskError, Monitor};
 use nesssi_container::{Container, Ending, Renewed, StartError, Trusting};
 use nesssi_identity::Presented;
@@ -107,8 +107,11 @@ async fn live(channel: OwnedFd) -> Result<(), RunError> {
     let inherited = Inherited::of(descriptors)?;
     let tls = tls::server_config(&inherited.certificate, &inherited.key)?;
     let (trust, files) = trust::open(&config.server)?;
-    let access_log = config.server.log_directory.join("access.log");
-    let log = AccessLog::open(access_log).map_err(io_error("access log"))?;
+    let log = match &config.server.access_log {
+        AccessLogTo::File => AccessLog::open(config.server.log_directory.join("access.log")),
+        AccessLogTo::Syslog(socket) => AccessLog::syslog(socket.clone()),
+    };
+    let log = log.map_err(io_error("access log"))?;
 
     let in_force = Arc::clone(&trust);
     let trusting = Trusting {

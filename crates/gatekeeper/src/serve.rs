@@ -396,7 +396,8 @@ impl<H: House> Conversation<H> {
             }
             Host::Sandboxes => {
                 let asking = Asking::begin(visit, &request_id, head);
-                let reply = shared.sandboxes.answer(asking.parts()).await;
+                let sandboxes = &shared.sandboxes;
+                let reply = sandboxes.answer(asking.parts(), visit.address, &request_id).await;
                 asking.answer(reply)
             }
         }

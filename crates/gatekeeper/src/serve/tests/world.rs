@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use nesssi_container::{Answer, Caller, Change, DirectoryEntry, FileFault, Found};
+use nesssi_container::{Answer, Caller, Change, DirectoryEntry, FileFault, Found, Served};
 use nesssi_identity::Peer;
 use nesssi_rpc::{Call, Fault, FaultCode, MethodName, Value, xmlrpc};
 use rcgen::{
@@ -112,6 +112,15 @@ impl House for StandIn {
             inode: facts.ino(),
             account: "ann".to_owned(),
         })
+    }
+
+    fn served(&self, served: &Served<'_>) {
+        let Served { session, path, address, status, bytes, .. } = served;
+        let path = String::from_utf8_lossy(path);
+        let line = format!("{session} {path} {address} {status} {bytes:?}\n");
+        let log = self.root.with_file_name("served");
+        let mut log = fs::OpenOptions::new().append(true).create(true).open(log).unwrap();
+        std::io::Write::write_all(&mut log, line.as_bytes()).unwrap();
     }
 
     async fn follow(&self, _: &str, _: &[u8]) -> Result<Told, FileFault> {
