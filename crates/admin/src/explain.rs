@@ -141,7 +141,7 @@ fn explained(words: &Words) -> Result<u8, Stop> {
     for (number, step) in explanation.steps.iter().enumerate() {
         say(&format!("{}. {step}", number + 1));
     }
-    case.end(&explanation.outcome)
+    case.end(explanation.outcome)
 }
 
 /// One case: who calls what, and the files that decide.
@@ -200,26 +200,27 @@ impl Case<'_> {
     }
 
     /// Says what comes of it; a pool is looked up in the gridmapdir.
-    fn end(&self, outcome: &Outcome) -> Result<u8, Stop> {
-        let Outcome::Granted { account, level, limits, .. } = outcome else {
+    fn end(&self, mut outcome: Outcome) -> Result<u8, Stop> {
+        let Outcome::Granted { account, level, limits, .. } = &mut outcome else {
             say(&outcome.to_string());
             return Ok(REFUSED);
         };
         if let (Some(pool), Some(subject)) = (pool_of(account), &self.caller.subject) {
             let directory = &self.site.config.policy.gridmapdir;
-            let lease = pool::look(directory, &pool, subject).map_err(|why| {
-                Stop::Files(vec![format!("gridmapdir {}: {why}", directory.display())])
-            })?;
-            say(&format!("   pool {pool} in {}: {lease}", directory.display()));
-            if !lease.grants() {
+            let shown = directory.display();
+            let lease = pool::look(directory, &pool, subject)
+                .map_err(|why| Stop::Files(vec![format!("gridmapdir {shown}: {why}")]))?;
+            say(&format!("   pool {pool} in {shown}: {lease}"));
+            let Some(leased) = lease.account() else {
                 say("refused: fault 403, no level takes this certificate");
                 return Ok(REFUSED);
-            }
+            };
+            leased.as_str().clone_into(account);
         }
+        let day = limits.cpu_seconds_per_day;
+        let remark = (day != u64::MAX).then(|| per_day(level, day));
         say(&outcome.to_string());
-        if limits.cpu_seconds_per_day != u64::MAX {
-            say(&per_day(level, limits.cpu_seconds_per_day));
-        }
+        remark.iter().for_each(|remark| say(remark));
         Ok(GRANTED)
     }
 }

@@ -33,9 +33,12 @@ pub(super) enum Lease {
 }
 
 impl Lease {
-    /// Whether there is an account for him.
-    pub(super) fn grants(&self) -> bool {
-        matches!(self, Self::Leased(_) | Self::Free { .. })
+    /// The account that he has, or would be leased if he were the next to come.
+    pub(super) fn account(&self) -> Option<&AccountName> {
+        match self {
+            Self::Leased(account) | Self::Free { first: account, .. } => Some(account),
+            Self::UsedUp { .. } | Self::OtherPool(_) | Self::NoName => None,
+        }
     }
 }
 

@@ -33,7 +33,7 @@ fn a_lease_is_found_and_none_is_made() {
     assert_eq!(directory.read_dir().unwrap().count(), 5);
     let long = SubjectDn::parse_oneline(&format!("/CN={}", "/".repeat(90))).unwrap();
     let lease = look(directory, &PoolName::parse("grid").unwrap(), &long).unwrap();
-    assert_eq!((&lease, lease.grants()), (&Lease::NoName, false));
+    assert_eq!((&lease, lease.account()), (&Lease::NoName, None));
 }
 
 #[test]
