@@ -116,7 +116,7 @@ fn grant(id: u64) -> crate::grants::Grant {
 }
 
 /// The monitor and a jobmanager who has taken the first channel back, until he is handed another.
-fn taken_back(monitor: &Channel) {
+fn taken_back(monitor: Channel) -> [Channel; 3] {
     let started = |grant: u64| {
         let asked = monitor.receive::<ToMonitor>().unwrap();
         assert_eq!(asked.message, ToMonitor::Start { grant });
@@ -140,10 +140,11 @@ fn taken_back(monitor: &Channel) {
     jobmanager.send(asked.id, &FromJobmanager::Stale {}, &[]).unwrap();
     let refusal = Refusal::StaleGrant {};
     monitor.send(started(1), &FromMonitor::Refused { refusal }, &[]).unwrap();
-    let _other = hand_over(started(2));
+    let other = hand_over(started(2));
     let asked = jobmanager.receive::<ToJobmanager>().unwrap();
     let path = "/there".to_owned();
     jobmanager.send(asked.id, &FromJobmanager::Prepared { path }, &[]).unwrap();
+    [monitor, jobmanager, other]
 }
 
 #[tokio::test]
@@ -160,7 +161,7 @@ async fn a_channel_that_was_taken_back_is_renewed_by_a_grant_of_now() {
     };
     theirs.send(0, &welcome, &[]).unwrap();
     let (monitor, ..) = Monitor::over(ours).await.unwrap();
-    let others = std::thread::spawn(move || taken_back(&theirs));
+    let others = std::thread::spawn(move || taken_back(theirs));
     let (channels, _events) = Channels::new(monitor);
     let stale = AskError::Refused(Refusal::StaleGrant {});
 
@@ -171,6 +172,7 @@ async fn a_channel_that_was_taken_back_is_renewed_by_a_grant_of_now() {
     // What the first channel has under way stays there, and it starts again.
     let renewed = channels.start(&grant(2)).await.unwrap();
     assert_eq!(renewed.prepare("session", 0).await.unwrap(), "/there");
+    // Nobody need be asked any more.
+    let _open = others.join().unwrap();
     channels.start(&grant(2)).await.unwrap();
-    others.join().unwrap();
 }
