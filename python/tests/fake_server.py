@@ -149,6 +149,9 @@ class _Handler(BaseHTTPRequestHandler):
         subject = dict(pair[0] for pair in (self.connection.getpeercert() or {}).get("subject", ()))
         self.say(subject.get("commonName"))
 
+    def answer_which_account(self) -> None:
+        self.say(self.headers.get_all("NESSSI-Account") or [])
+
     def answer_system_auth2(self) -> None:
         basic = self.basic()
         if not self.connection.getpeercert() or not basic or basic[1] != "BROWSER":

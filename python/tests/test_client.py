@@ -51,6 +51,10 @@ class Calls(ClientCase):
             svr._no_method  # noqa: B018
         self.assertEqual(repr(svr.a.b), f"<method a.b of {self.server.url}>")
 
+    def test_one_of_several_accounts_is_asked_for(self) -> None:
+        self.assertEqual(self.client(account="grid01").which.account(), ["grid01"])
+        self.assertEqual(self.client().which.account(), [])
+
     def test_values_go_there_and_back(self) -> None:
         svr = self.client()
         moment = datetime.datetime(2006, 11, 22, 12, 0)
