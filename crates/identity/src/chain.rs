@@ -9,6 +9,8 @@
 //! Each certificate must be valid now. A proxy that would outlive its issuer is not refused for that
 //! (RFC 3820 section 4.1 asks only for the time of use): the identity ends with the first to end.
 
+use std::collections::HashMap;
+
 use nesssi_dn::SubjectDn;
 use rustls_pki_types::CertificateDer;
 
@@ -262,7 +264,7 @@ fn find_issuer(
         let vouches = || {
             trust.may_issue(ca, &own.subject)?;
             trust.check_revoked(ca, own.x509.raw_serial(), now_unix)?;
-            climb(ca, 0, 1, trust, now_unix)
+            climb(ca, 0, 1, &mut Tried::new(), trust, now_unix)
         };
         match signed.map(|()| vouches()) {
             Ok(Ok(not_after)) => return Ok(not_after),
@@ -285,12 +287,17 @@ fn no_issuer(own: &Certificate<'_>, sent: &[CertificateDer<'_>]) -> BrokenChain 
     }
 }
 
+/// From where no root was reached, and why: a CA's index, with the `below` and `depth` of who is under
+/// it. Without it CAs that cross-sign each other would be climbed in every order.
+type Tried = HashMap<(usize, u32, usize), BrokenChain>;
+
 /// From a CA to a root, each step valid now. `below` counts the CAs beneath that a path length
 /// counts (RFC 5280 section 4.2.1.9: self-issued ones are free), `depth` all of them.
 fn climb(
     ca: &Ca,
     below: u32,
     depth: usize,
+    tried: &mut Tried,
     trust: &TrustDirectory,
     now_unix: i64,
 ) -> Result<i64, BrokenChain> {
@@ -309,10 +316,21 @@ fn climb(
     let below = below + u32::from(!ca.self_issued);
     let mut failure = BrokenChain::NoRoot(subject());
     for issuer in trust.issuers_of(ca) {
-        let vouched = vouches_for_ca(issuer, ca, trust, now_unix);
-        match vouched.and_then(|()| climb(issuer, below, depth + 1, trust, now_unix)) {
+        if let Err(denied) = vouches_for_ca(issuer, ca, trust, now_unix) {
+            failure = denied;
+            continue;
+        }
+        let place = (issuer.index, below, depth);
+        if let Some(known) = tried.get(&place) {
+            failure = known.clone();
+            continue;
+        }
+        match climb(issuer, below, depth + 1, tried, trust, now_unix) {
             Ok(not_after) => return Ok(not_after.min(ca.not_after)),
-            Err(above) => failure = above,
+            Err(above) => {
+                tried.insert(place, above.clone());
+                failure = above;
+            }
         }
     }
     Err(failure)
