@@ -14,6 +14,7 @@
 )]
 
 mod arrows;
+mod audit;
 mod bad_input;
 mod credentials;
 mod dependencies;

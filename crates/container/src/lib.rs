@@ -223,7 +223,6 @@ impl Container {
         );
         let groups = Groups::new(&config);
         let audit = audit::Audit::start(&config)?;
-        tokio::spawn(audit::tell_heads(audit.heads(), monitor.clone()));
         let jobs = Jobs::start(jobs::Needs {
             config: Arc::clone(&config),
             boot_id: welcome.boot_id.clone(),
@@ -263,7 +262,10 @@ impl Container {
     /// # Errors
     /// [`link::AskError`] if the monitor is gone.
     pub async fn ready(&self) -> Result<(), link::AskError> {
-        self.inner.monitor.ready().await
+        let Inner { monitor, audit, .. } = &*self.inner;
+        monitor.ready().await?;
+        tokio::spawn(audit::tell_heads(audit.heads(), monitor.clone()));
+        Ok(())
     }
 
     /// The server's certificates as the monitor finds them new; `None` until there is one.
