@@ -32,7 +32,7 @@ mod tls;
 mod trust;
 mod wishes;
 
-pub use check::check;
+pub use check::{Report, check};
 pub use log::start as start_log;
 pub use run::{RunError, serve};
 pub use tls::TlsError;
