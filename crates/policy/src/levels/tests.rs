@@ -219,9 +219,8 @@ fn a_level_covers_one_that_it_leaves_nobody() {
     };
     let plain = |from| level(from, &|_| {});
     let net = |text: &str| vec![text.parse::<IpNet>().unwrap()];
-    let from_net = |text: &'static str| {
-        level(From::Certificate, &move |level| level.addresses = net(text))
-    };
+    let from_net =
+        |text: &'static str| level(From::Certificate, &move |level| level.addresses = net(text));
     let mapped = |mapped| level(From::Certificate, &move |level| level.gridmapped = Some(mapped));
     let by = |text: &'static str| {
         level(From::Certificate, &move |level| {
