@@ -1,6 +1,7 @@
 //! `vo.*`: the VO groups, for callers with a certificate.
 
 use nesssi_dn::SubjectDn;
+use nesssi_identity::ProxyKind;
 use nesssi_policy::{Groups as _, VoChange, VoTree};
 use nesssi_rpc::{Fault, FaultCode, Reply, Value};
 
@@ -115,7 +116,7 @@ fn mine(context: &Context<'_>, params: Vec<Value>) -> Reply {
     let subject = certified(context)?;
     let [] = exactly(params)?;
     let tree = context.inner.groups.now();
-    Ok(names(tree.groups().filter(|group| tree.is_member(group, subject))))
+    Ok(names(tree.groups_of(subject).into_iter()))
 }
 
 type List = for<'a> fn(&'a VoTree, &str) -> Result<Vec<&'a SubjectDn>, nesssi_policy::VoError>;
@@ -168,6 +169,10 @@ async fn make(context: &Context<'_>, asked: Result<VoChange, Fault>) -> Reply {
     let change = asked?;
     context.may_change()?;
     let subject = certified(context)?.clone();
+    // Whatever begins his holder's name begins his, and he was given none of that one's rights.
+    if context.caller.proxy() == Some(ProxyKind::Independent) {
+        return Err(Fault::refused("an independent proxy administers no VO groups"));
+    }
     let by = Asker { subject, request_id: context.caller.request_id.clone() };
     context.inner.jobs.change_groups(by, change).await?;
     Ok(Value::Bool(true))

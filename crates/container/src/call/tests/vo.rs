@@ -1,9 +1,10 @@
 //! VO groups, by calls.
 
+use nesssi_identity::ProxyKind;
 use nesssi_rpc::Value;
 
 use super::texts;
-use super::world::{ALICE, BOSS, Folder, MALLORY, World, anonymous, certified, folder};
+use super::world::{ALICE, BOSS, Folder, MALLORY, World, anonymous, by_proxy, certified, folder};
 
 const ROOT: &str = "[policy]\nvo_administrators = [\"/O=Grid/CN=Boss\"]\n";
 
@@ -119,4 +120,18 @@ async fn groups_outlive_their_gatekeeper() {
     let path = world.directory.path().join("state/gatekeeper/journal.sqlite");
     let (_journal, loaded) = nesssi_journal::Journal::open(&path).unwrap();
     assert_eq!(loaded.vo.len(), 2);
+}
+
+#[tokio::test]
+async fn an_independent_proxy_administers_nothing_of_its_holders() {
+    let world = world(vec![]).await;
+    done(&world, BOSS, "vo.create", &["atlas"]).await;
+    done(&world, BOSS, "vo.addAdministrator", &["atlas", ALICE]).await;
+    // Its name begins with hers, as that of whomever an entry is about.
+    let alone = by_proxy(&format!("{ALICE}/CN=7"), ProxyKind::Independent);
+    let params = [Value::from("atlas"), Value::from(MALLORY)];
+    let text = world.refused(&alone, "vo.addMember", &params).await;
+    assert!(text.starts_with("403: an independent proxy"), "{text}");
+    let full = by_proxy(ALICE, ProxyKind::Full);
+    assert_eq!(world.call(&full, "vo.addMember", &params).await, Ok(Value::Bool(true)));
 }
