@@ -52,14 +52,28 @@ fn a_proxy_stands_for_its_holder_and_a_limited_one_starts_nothing() {
     let cancel = world.call(Some(&limited), "job.cancel", vec![session.as_str().into()]);
     assert_eq!(cancel.unwrap_err().code.number(), 403);
 
-    // Its rights are its own: not Alice's account.
-    let told = who(&world, Some(&alone));
-    assert_eq!(told, [world.accounts.weak.clone(), alone.dn.clone(), "weak".to_owned()]);
+    // Its rights are its own, and none unless a level names its kind.
+    let text = refused(&world, &alone, "asks.who");
+    assert!(text.contains("no level takes"), "{text}");
 
     // A full proxy of a limited one would give back what was taken.
     let more = world.grid.proxy(&limited, ProxyPolicy::InheritAll);
     let text = refused(&world, &more, "asks.who");
     assert!(text.contains("limited"), "{text}");
+}
+
+#[test]
+fn an_independent_proxy_is_a_caller_of_its_own_where_a_level_takes_such() {
+    let kinds = "proxies = [\"none\", \"full\", \"limited\", \"independent\"]";
+    let mut world = World::builder().level("weak", kinds).build();
+    world.service("asks", WHO, None);
+    world.start_server();
+    let alone = world.grid.proxy(&world.alice, ProxyPolicy::Independent);
+    // Not Alice's account.
+    let told = who(&world, Some(&alone));
+    assert_eq!(told, [world.accounts.weak.clone(), alone.dn.clone(), "weak".to_owned()]);
+    let limited = world.grid.proxy(&alone, ProxyPolicy::Limited);
+    assert!(refused(&world, &limited, "asks.who").contains("limited and an independent"));
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn the_example_has_every_key_and_says_the_defaults() {
         if level.name.as_str() == "weak" {
             let narrow = &example.levels[1];
             assert!(narrow.subjects.len() == 3 && narrow.issuers.len() == 3);
-            assert!(narrow.proxies.len() == 4 && narrow.addresses.len() == 2);
+            assert!(narrow.proxies.len() == 3 && narrow.addresses.len() == 2);
             level.subjects.clone_from(&narrow.subjects);
             level.issuers.clone_from(&narrow.issuers);
             level.proxies.clone_from(&narrow.proxies);

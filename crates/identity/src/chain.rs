@@ -51,6 +51,10 @@ enum BrokenChain {
     MixedKinds,
     #[error("it is a limited proxy, and a full one stands below it")]
     FullBelowLimited,
+    #[error(
+        "a limited and an independent proxy stand in one chain, and their rights do not add up"
+    )]
+    LimitedAndIndependent,
     #[error("it allows {allowed} proxies below it (path length), and there are {below}")]
     ProxyPathLength { allowed: u32, below: u32 },
     #[error("behind it, {subject}: {broken}")]
@@ -225,13 +229,14 @@ impl Delegated {
         if let Some(allowed) = proxy.path_length.filter(|allowed| *allowed < below) {
             return Err(BrokenChain::ProxyPathLength { allowed, below });
         }
-        Ok(Self {
-            upper: proxy,
-            count: below + 1,
-            not_after: self.not_after.min(one.not_after),
-            any_limited: self.any_limited || one.any_limited,
-            independent: self.independent.or(one.independent),
-        })
+        let any_limited = self.any_limited || one.any_limited;
+        let independent = self.independent.or(one.independent);
+        // A level that takes only one of the two kinds could not say so of both.
+        if any_limited && independent.is_some() {
+            return Err(BrokenChain::LimitedAndIndependent);
+        }
+        let not_after = self.not_after.min(one.not_after);
+        Ok(Self { upper: proxy, count: below + 1, not_after, any_limited, independent })
     }
 
     /// Who the caller is if this was delegated by `end_entity`.

@@ -62,6 +62,11 @@ impl ProxyWord {
         ("independent", Self(Some(ProxyKind::Independent))),
     ];
 
+    /// What a level takes that names none: all but independent proxies. Of those anybody can make
+    /// himself as many as he likes, each a caller with limits of his own.
+    pub const USUAL: [Self; 3] =
+        [Self(None), Self(Some(ProxyKind::Full)), Self(Some(ProxyKind::Limited))];
+
     /// What a word of the configuration means.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
@@ -82,7 +87,7 @@ pub struct Level {
     pub issuers: Vec<DnPattern>,
     /// Only those that are in the gridmap, or only those that are not.
     pub gridmapped: Option<bool>,
-    /// Only these kinds of credentials; empty is all.
+    /// Only these kinds of credentials; empty is [`ProxyWord::USUAL`].
     pub proxies: Vec<ProxyWord>,
     /// Only callers from these networks; empty is all.
     pub addresses: Vec<IpNet>,
@@ -250,9 +255,13 @@ impl Level {
             && (self.gridmapped.is_none() || self.gridmapped == theirs_mapped)
             && covers_all(&self.subjects, &other.subjects)
             && covers_all(&self.issuers, &other.issuers)
-            && covers_all(&self.proxies, &other.proxies)
+            && other.proxies_taken().iter().all(|kind| self.proxies_taken().contains(kind))
             && (self.addresses.is_empty()
                 || !other.addresses.is_empty() && other.addresses.iter().all(within))
+    }
+
+    fn proxies_taken(&self) -> &[ProxyWord] {
+        if self.proxies.is_empty() { &ProxyWord::USUAL } else { &self.proxies }
     }
 
     pub(crate) fn takes(&self, who: &Who<'_>, mapped: bool) -> bool {
@@ -266,7 +275,7 @@ impl Level {
             && self.gridmapped.is_none_or(|wanted| wanted == mapped)
             && matches_one(&self.subjects, who.subject)
             && matches_one(&self.issuers, who.issuer)
-            && (self.proxies.is_empty() || self.proxies.contains(&ProxyWord(who.proxy)))
+            && self.proxies_taken().contains(&ProxyWord(who.proxy))
             && (self.addresses.is_empty()
                 || self.addresses.iter().any(|net| net.contains(&address)))
     }

@@ -140,6 +140,14 @@ fn every_condition_of_a_level_narrows_it() {
         "many, level rest: community account of certificate, reads only",
     );
 
+    // Without the key: all but independent ones, which a level has to name.
+    let levels =
+        narrow(|level| Level { proxies: ProxyWord::WORDS.map(|(_, w)| w).to_vec(), ..level });
+    let independent = Who { proxy: Some(ProxyKind::Independent), ..who(&bob) };
+    check_who(&levels, independent, few);
+    check_who(&levels[1..], independent, "no level takes callers that are not in the gridmap");
+    check_who(&levels[1..], Who { proxy: Some(ProxyKind::Full), ..who(&bob) }, many);
+
     let levels = narrow(|level| {
         let nets = ["192.0.2.0/29", "2001:db8::/32"].map(|net| net.parse().unwrap());
         Level { addresses: nets.to_vec(), ..level }
