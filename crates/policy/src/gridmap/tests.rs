@@ -262,7 +262,8 @@ proptest! {
             let _ = gridmap.add(GridmapEntry { subject, accounts, line });
         }
         let (again, warnings) = Gridmap::parse(&gridmap.to_text()).unwrap();
-        prop_assert_eq!(warnings, vec![]);
+        // Names of pools are made up here, and may well begin with one another.
+        prop_assert!(warnings.iter().all(|w| w.text.contains("may be leased to")), "{:?}", warnings);
         prop_assert_eq!(again.entries(), gridmap.entries());
     }
 
