@@ -136,7 +136,10 @@ impl<'a> Signed<'a> {
         let (_, rest) = content(inner)?;
         let length = inner.len() - rest.len();
         let message = inner.get(..length).ok_or(SignatureError::Unreadable)?;
-        let (algorithm, _) = content(rest)?;
+        let (algorithm, behind) = content(rest)?;
+        if behind.first() != Some(&BIT_STRING) {
+            return Err(SignatureError::Unreadable);
+        }
         Ok(Self { message, algorithm, signature: &certificate.signature_value.data })
     }
 }
@@ -168,8 +171,15 @@ pub(crate) fn check_key(info: &SubjectPublicKeyInfo<'_>) -> Result<(), Signature
     }
 }
 
-/// The content of the first DER value of `der`, and what is behind that value.
+const SEQUENCE: u8 = 0x30;
+const BIT_STRING: u8 = 0x03;
+
+/// The content of the SEQUENCE that `der` begins with, and what is behind it. The parser of
+/// certificates looks at a tag's number alone, and no signature covers the tags around it.
 fn content(der: &[u8]) -> Result<(&[u8], &[u8]), SignatureError> {
+    if der.first() != Some(&SEQUENCE) {
+        return Err(SignatureError::Unreadable);
+    }
     let (rest, value) = Any::from_der(der).map_err(|_| SignatureError::Unreadable)?;
     Ok((value.data, rest))
 }

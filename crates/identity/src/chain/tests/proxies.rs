@@ -2,6 +2,7 @@
 
 use rcgen::KeyPair;
 use rustls_pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::testing::forge::{
     BASIC_CONSTRAINTS, DRAFT_INFO, Draft, EXTENDED_KEY_USAGE, FULL, INDEPENDENT, ISSUER_ALT_NAME,
@@ -522,6 +523,32 @@ proptest::proptest! {
         let verdict = judge_chain(&sent, &GOOD.0, NOW);
         proptest::prop_assert_eq!(verdict.is_ok(), same);
     }
+}
+
+/// What of a certificate no signature covers: its outermost tag and length, the algorithm and the
+/// signature. With a key of any kind it has one form only.
+#[test]
+fn what_is_not_signed_has_one_form() {
+    let (trust, sent) = &*GOOD;
+    let whole = sent[2].to_vec();
+    let (_, parsed) = X509Certificate::from_der(&whole).unwrap();
+    let signed = parsed.tbs_certificate.as_ref();
+    let start = signed.as_ptr() as usize - whole.as_ptr() as usize;
+    let places = (0..start).chain(start + signed.len()..whole.len());
+    let mut lenient = Vec::new();
+    for place in places {
+        for byte in 0..=u8::MAX {
+            let mut der = whole.clone();
+            der[place] = byte;
+            let same = der == whole;
+            let chain = [sent[0].clone(), sent[1].clone(), der.into()];
+            let verdict = judge_chain(&chain, trust, NOW);
+            if verdict.is_ok() != same {
+                lenient.push(format!("byte {place}, {:#x} as {byte:#x}", whole[place]));
+            }
+        }
+    }
+    assert!(lenient.is_empty(), "of {} bytes: {lenient:#?}", whole.len());
 }
 
 static GOOD: std::sync::LazyLock<(crate::TrustDirectory, Vec<CertificateDer<'static>>)> =
