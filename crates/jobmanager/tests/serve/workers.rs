@@ -131,7 +131,10 @@ fn a_worker_in_a_leaf_is_killed_whole() {
     let socket = BufReader::new(UnixStream::from(answer.descriptors.remove(0)));
     let mut worker = Worker { pid: pid.cast_signed(), socket };
     worker.say("fork");
-    assert!(leaf.pids().contains(&worker.pid) && leaf.pids().len() == 2);
+    wait_for("the worker and what it has forked", || {
+        let pids = leaf.pids();
+        (pids.contains(&worker.pid) && pids.len() == 2).then_some(())
+    });
     let answer = peer.ask(&ToJobmanager::KillWorker { worker: 1 });
     assert_eq!(answer, FromJobmanager::WorkerEnded { worker: 1, status: 128 + 9 });
     assert!(leaf.pids().is_empty());
