@@ -6,11 +6,15 @@
 
 #![forbid(unsafe_code)]
 
+mod bounds;
 mod call;
+mod chars;
 mod fault;
+mod telling;
 mod value;
 pub mod xmlrpc;
 
+pub use bounds::{Bounds, DEPTH_CEILING};
 pub use call::{Call, Dialect, METHOD_NAME_BYTES_MAX, MethodName, MethodNameError, Reply};
 pub use fault::{Fault, FaultCode};
 pub use value::{DateTime, DateTimeError, Value};

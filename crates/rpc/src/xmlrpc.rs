@@ -9,35 +9,14 @@
 //! `<ex:nil/>`; white space around a number; doubles with an exponent. What is written is inside the
 //! specification but for `<nil/>`, and `<i8>` for an integer that 32 bits cannot hold.
 
-mod chars;
 mod decode;
 mod encode;
 #[cfg(test)]
 mod tests;
 
+pub use crate::{Bounds, DEPTH_CEILING};
 pub use decode::{decode_call, decode_reply};
 pub use encode::{encode_call, encode_reply};
-
-/// What one body may hold at most; checked while reading.
-#[derive(Debug, Clone, Copy)]
-pub struct Bounds {
-    /// Nested arrays and structs; never more than [`DEPTH_CEILING`], whatever is said here.
-    pub depth_max: usize,
-    /// Elements in the whole body.
-    pub elements_max: usize,
-    /// Bytes of one element or member name.
-    pub name_bytes_max: usize,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { depth_max: 64, elements_max: 1_000_000, name_bytes_max: 255 }
-    }
-}
-
-/// The deepest nesting that is ever read: a value is dropped and compared by recursion, and a
-/// thread's stack must hold that.
-pub const DEPTH_CEILING: usize = 512;
 
 /// Attributes of one element. XML-RPC has none; namespaces and types that some clients add are few.
 pub const ATTRIBUTES_MAX: usize = 64;

@@ -11,8 +11,9 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use quick_xml::Reader;
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 
-use super::{ATTRIBUTES_MAX, Bounds, DEPTH_CEILING, chars};
-use crate::{Call, DateTime, Fault, FaultCode, MethodName, Reply, Value};
+use super::ATTRIBUTES_MAX;
+use crate::telling::{position, printable, quoted, tag_of};
+use crate::{Bounds, Call, DateTime, Fault, FaultCode, MethodName, Reply, Value, chars};
 
 /// Reads a `methodCall`.
 ///
@@ -42,8 +43,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Characters of a stranger's text that a fault repeats.
-const QUOTED_CHARS_MAX: usize = 40;
 /// Characters of the XML reader's own messages, which repeat tags too.
 const MESSAGE_CHARS_MAX: usize = 200;
 /// A text longer than this is moved into its value; a shorter one is copied, to fit exactly.
@@ -346,7 +345,7 @@ impl<'b> Decoder<'b> {
         };
         if matches!(frame, Frame::Array(_) | Frame::Struct(_)) {
             self.depth += 1;
-            let max = self.bounds.depth_max.min(DEPTH_CEILING);
+            let max = self.bounds.depth();
             if self.depth > max {
                 let text = format!("arrays and structs nested deeper than {max}");
                 return Err(over_limit(text));
@@ -579,15 +578,6 @@ fn readable(body: &[u8]) -> Result<&str, Fault> {
     }
 }
 
-/// Line and column of the byte `at`, from 1, columns in characters.
-fn position(text: &str, at: usize) -> (usize, usize) {
-    let before = text.get(..at).unwrap_or(text);
-    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let column = before.get(start..).unwrap_or_default().chars().count() + 1;
-    (line, column)
-}
-
 fn byte_offset(position: u64) -> usize {
     usize::try_from(position).unwrap_or(usize::MAX)
 }
@@ -736,30 +726,4 @@ fn misplaced(name: &str, parent: &str) -> Problem {
 
 fn lacking(element: &str, missing: &str) -> Problem {
     no_call(format!("<{element}> without <{missing}>"))
-}
-
-/// A stranger's element name as a fault repeats it.
-fn tag_of(name: &str) -> String {
-    format!("<{}>", printable(name, QUOTED_CHARS_MAX))
-}
-
-/// A stranger's text as a fault repeats it: in quotes, on one line, not long.
-fn quoted(text: &str) -> String {
-    format!("`{}`", printable(text, QUOTED_CHARS_MAX))
-}
-
-/// At most `chars_max` characters of `text`, the unprintable ones escaped.
-fn printable(text: &str, chars_max: usize) -> String {
-    let mut out = String::new();
-    for (index, character) in text.chars().enumerate() {
-        if index == chars_max {
-            out.push('…');
-            break;
-        }
-        match character {
-            '"' | '\'' | '\\' => out.push(character),
-            other => out.extend(other.escape_debug()),
-        }
-    }
-    out
 }

@@ -6,8 +6,7 @@ use std::slice;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::chars;
-use crate::{Call, Fault, FaultCode, Reply, Value};
+use crate::{Call, Fault, FaultCode, Reply, Value, chars};
 
 const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 

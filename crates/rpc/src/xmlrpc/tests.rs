@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Call, DateTime, Fault, FaultCode, MethodName, Value};
+use crate::{Call, DateTime, Fault, FaultCode, MethodName, Value, chars};
 
 /// The parameter whose XML-RPC form is `value`.
 fn param(value: &str) -> Result<Value, Fault> {
