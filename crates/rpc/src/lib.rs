@@ -9,6 +9,7 @@
 mod bounds;
 mod call;
 mod chars;
+mod encoding;
 mod fault;
 mod telling;
 mod value;
@@ -16,5 +17,6 @@ pub mod xmlrpc;
 
 pub use bounds::{Bounds, DEPTH_CEILING};
 pub use call::{Call, Dialect, METHOD_NAME_BYTES_MAX, MethodName, MethodNameError, Reply};
+pub use encoding::Encoding;
 pub use fault::{Fault, FaultCode};
 pub use value::{DateTime, DateTimeError, Value};

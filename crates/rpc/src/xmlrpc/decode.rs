@@ -11,7 +11,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use quick_xml::Reader;
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 
-use super::ATTRIBUTES_MAX;
+use super::{ATTRIBUTES_MAX, Forms, Request};
+use crate::encoding::{Encoding, readable};
 use crate::telling::{position, printable, quoted, tag_of};
 use crate::{Bounds, Call, DateTime, Fault, FaultCode, MethodName, Reply, Value, chars};
 
@@ -20,9 +21,21 @@ use crate::{Bounds, Call, DateTime, Fault, FaultCode, MethodName, Reply, Value, 
 /// # Errors
 /// A fault -32700 (not well formed), -32600 (no call), 413 (a bound), with position.
 pub fn decode_call(body: &[u8], bounds: &Bounds) -> Result<Call, Fault> {
-    match Decoder::run(body, bounds, Root::Call)? {
-        Message::Call(call) => Ok(call),
-        Message::Response(_) => Err(Fault::new(FaultCode::InvalidRequest, "not a methodCall")),
+    decode_request(body, None, bounds).map(|request| request.call)
+}
+
+/// Reads a `methodCall` as a server does: `charset` is what the content type says.
+///
+/// # Errors
+/// As [`decode_call`]; -32700 also where `charset` is not what the body is.
+pub fn decode_request(
+    body: &[u8],
+    charset: Option<Encoding>,
+    bounds: &Bounds,
+) -> Result<Request, Fault> {
+    match Decoder::run(body, charset, bounds, Root::Call)? {
+        (Message::Call(call), forms) => Ok(Request { call, forms }),
+        (Message::Response(_), _) => Err(Fault::new(FaultCode::InvalidRequest, "not a methodCall")),
     }
 }
 
@@ -31,9 +44,9 @@ pub fn decode_call(body: &[u8], bounds: &Bounds) -> Result<Call, Fault> {
 /// # Errors
 /// As [`decode_call`], about the answer.
 pub fn decode_reply(body: &[u8], bounds: &Bounds) -> Result<Reply, Fault> {
-    match Decoder::run(body, bounds, Root::Response)? {
-        Message::Response(reply) => Ok(reply),
-        Message::Call(_) => Err(Fault::new(FaultCode::InvalidRequest, "not a methodResponse")),
+    match Decoder::run(body, None, bounds, Root::Response)? {
+        (Message::Response(reply), _) => Ok(reply),
+        (Message::Call(_), _) => Err(Fault::new(FaultCode::InvalidRequest, "not a methodResponse")),
     }
 }
 
@@ -75,12 +88,18 @@ enum Scalar {
     I4,
     Int,
     I8,
-    ExI8,
     Boolean,
     Double,
     String,
     DateTime,
     Base64,
+    ExI1,
+    ExI2,
+    ExI8,
+    ExBigInteger,
+    ExFloat,
+    ExBigDecimal,
+    ExDateTime,
 }
 
 impl Scalar {
@@ -89,12 +108,18 @@ impl Scalar {
             "i4" => Self::I4,
             "int" => Self::Int,
             "i8" => Self::I8,
-            "ex:i8" => Self::ExI8,
             "boolean" => Self::Boolean,
             "double" => Self::Double,
             "string" => Self::String,
             "dateTime.iso8601" => Self::DateTime,
             "base64" => Self::Base64,
+            "ex:i1" => Self::ExI1,
+            "ex:i2" => Self::ExI2,
+            "ex:i8" => Self::ExI8,
+            "ex:biginteger" => Self::ExBigInteger,
+            "ex:float" => Self::ExFloat,
+            "ex:bigdecimal" => Self::ExBigDecimal,
+            "ex:dateTime" => Self::ExDateTime,
             _ => return None,
         })
     }
@@ -104,12 +129,18 @@ impl Scalar {
             Self::I4 => "i4",
             Self::Int => "int",
             Self::I8 => "i8",
-            Self::ExI8 => "ex:i8",
             Self::Boolean => "boolean",
             Self::Double => "double",
             Self::String => "string",
             Self::DateTime => "dateTime.iso8601",
             Self::Base64 => "base64",
+            Self::ExI1 => "ex:i1",
+            Self::ExI2 => "ex:i2",
+            Self::ExI8 => "ex:i8",
+            Self::ExBigInteger => "ex:biginteger",
+            Self::ExFloat => "ex:float",
+            Self::ExBigDecimal => "ex:bigdecimal",
+            Self::ExDateTime => "ex:dateTime",
         }
     }
 }
@@ -202,12 +233,19 @@ struct Decoder<'b> {
     text: String,
     depth: usize,
     elements: usize,
+    forms: Forms,
+    encoding: Encoding,
     message: Option<Message>,
 }
 
 impl<'b> Decoder<'b> {
-    fn run(body: &[u8], bounds: &'b Bounds, root: Root) -> Result<Message, Fault> {
-        let body = readable(body)?;
+    fn run(
+        body: &[u8],
+        charset: Option<Encoding>,
+        bounds: &'b Bounds,
+        root: Root,
+    ) -> Result<(Message, Forms), Fault> {
+        let (body, encoding) = readable(body, charset)?;
         let decoder = Self {
             bounds,
             root,
@@ -215,16 +253,18 @@ impl<'b> Decoder<'b> {
             text: String::new(),
             depth: 0,
             elements: 0,
+            forms: Forms::Plain,
+            encoding,
             message: None,
         };
-        decoder.document(body).map_err(|(at, (code, text))| {
-            let (line, column) = position(body, at);
+        decoder.document(&body).map_err(|(at, (code, text))| {
+            let (line, column) = position(&body, at);
             Fault::new(code, format!("line {line}, column {column}: {text}"))
         })
     }
 
     /// Reads the whole document; a problem comes with the byte where it was seen.
-    fn document(mut self, body: &str) -> Result<Message, (usize, Problem)> {
+    fn document(mut self, body: &str) -> Result<(Message, Forms), (usize, Problem)> {
         let mut reader = Reader::from_str(body);
         reader.config_mut().check_comments = true;
         loop {
@@ -261,7 +301,7 @@ impl<'b> Decoder<'b> {
                 let character = resolve(name)?;
                 self.characters(character.encode_utf8(&mut [0; 4]), Characters::Marked)
             }
-            Event::Decl(declaration) => check_declaration(declaration, at),
+            Event::Decl(declaration) => check_declaration(declaration, at, self.encoding),
             Event::PI(instruction) => check_instruction(instruction.target()),
             Event::Comment(_) | Event::Eof => Ok(()),
             Event::DocType(_) => Err(doctype()),
@@ -334,10 +374,17 @@ impl<'b> Decoder<'b> {
         if !self.text.bytes().all(chars::is_space) {
             return Err(no_call(format!("text before {} in <value>", tag_of(name))));
         }
+        if name.starts_with("ex:") {
+            self.forms = Forms::Apache;
+        }
         let frame = match name {
             "array" => Frame::Array(None),
             "struct" => Frame::Struct(BTreeMap::new()),
             "nil" | "ex:nil" => Frame::Nil,
+            "ex:serializable" | "ex:dom" => {
+                let text = format!("{}: serialized objects are not taken", tag_of(name));
+                return Err(no_call(text));
+            }
             _ => match Scalar::from_name(name) {
                 Some(scalar) => Frame::Scalar(scalar),
                 None => return Err(misplaced(name, "value")),
@@ -362,11 +409,14 @@ impl<'b> Decoder<'b> {
             None if kind == Characters::Plain && blank() => Ok(()),
             None => Err(ill_formed("text outside of the root element")),
             Some(frame) if frame.holds_text() => {
-                self.text.push_str(text);
-                let max = self.bounds.name_bytes_max;
-                if matches!(frame, Frame::Name) && self.text.len() > max {
-                    return Err(over_limit(format!("a member's name is longer than {max} bytes")));
+                let (what, max) = match frame {
+                    Frame::Name => ("a member's name", self.bounds.name_bytes_max),
+                    _ => ("a text", self.bounds.text_bytes_max),
+                };
+                if text.len() > max.saturating_sub(self.text.len()) {
+                    return Err(over_limit(format!("{what} is longer than {max} bytes")));
                 }
+                self.text.push_str(text);
                 Ok(())
             }
             Some(_) if blank() => Ok(()),
@@ -508,22 +558,26 @@ impl<'b> Decoder<'b> {
         let wrong = |what: &str| no_call(format!("<{}>: {} {what}", scalar.name(), quoted(text)));
         match scalar {
             Scalar::String => Ok(Value::String(self.take_text())),
-            Scalar::I4 | Scalar::Int => read_integer(text)
-                .and_then(|number| i32::try_from(number).ok())
-                .map(|number| Value::Int(i64::from(number)))
+            Scalar::I4 | Scalar::Int => integer(text, i32::MIN.into(), i32::MAX.into())
                 .ok_or_else(|| wrong("is no 32-bit integer")),
             Scalar::I8 | Scalar::ExI8 => {
-                read_integer(text).map(Value::Int).ok_or_else(|| wrong("is no 64-bit integer"))
+                integer(text, i64::MIN, i64::MAX).ok_or_else(|| wrong("is no 64-bit integer"))
             }
+            Scalar::ExI1 => integer(text, i8::MIN.into(), i8::MAX.into())
+                .ok_or_else(|| wrong("is no 8-bit integer")),
+            Scalar::ExI2 => integer(text, i16::MIN.into(), i16::MAX.into())
+                .ok_or_else(|| wrong("is no 16-bit integer")),
+            Scalar::ExBigInteger => integer(text, i64::MIN, i64::MAX)
+                .ok_or_else(|| wrong("is no integer that 64 bits hold")),
             Scalar::Boolean => match text {
                 "0" => Ok(Value::Bool(false)),
                 "1" => Ok(Value::Bool(true)),
                 _ => Err(wrong("is neither 0 nor 1")),
             },
-            Scalar::Double => {
+            Scalar::Double | Scalar::ExFloat | Scalar::ExBigDecimal => {
                 read_double(text).map(Value::Double).ok_or_else(|| wrong("is no finite double"))
             }
-            Scalar::DateTime => DateTime::parse(text)
+            Scalar::DateTime | Scalar::ExDateTime => DateTime::parse(text)
                 .map(Value::DateTime)
                 .map_err(|error| wrong(&format!("is {error}"))),
             Scalar::Base64 => {
@@ -536,12 +590,12 @@ impl<'b> Decoder<'b> {
         }
     }
 
-    fn end_of_document(self) -> Result<Message, Problem> {
+    fn end_of_document(self) -> Result<(Message, Forms), Problem> {
         match (self.stack.last(), self.message) {
             (Some(frame), _) => {
                 Err(ill_formed(format!("the document ends inside of <{}>", frame.name())))
             }
-            (None, Some(message)) => Ok(message),
+            (None, Some(message)) => Ok((message, self.forms)),
             (None, None) => Err(ill_formed("the document has no element")),
         }
     }
@@ -552,30 +606,6 @@ impl<'b> Decoder<'b> {
 enum Characters {
     Plain,
     Marked,
-}
-
-/// The body as text without its byte-order mark, once it is UTF-8 of characters that XML carries.
-fn readable(body: &[u8]) -> Result<&str, Fault> {
-    if matches!(body, [0xFE, 0xFF, ..] | [0xFF, 0xFE, ..] | [0, _, ..] | [_, 0, ..]) {
-        return Err(Fault::new(FaultCode::Parse, "not UTF-8, which is the encoding read here"));
-    }
-    let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
-    let at = |text: &str, offset: usize, problem: &str| {
-        let (line, column) = position(text, offset);
-        Fault::new(FaultCode::Parse, format!("line {line}, column {column}: {problem}"))
-    };
-    let text = std::str::from_utf8(body).map_err(|error| {
-        let (good, _) = body.split_at(error.valid_up_to());
-        let good = std::str::from_utf8(good).unwrap_or_default();
-        at(good, good.len(), "not UTF-8, which is the encoding read here")
-    })?;
-    match chars::first_forbidden(text) {
-        None => Ok(text),
-        Some((offset, character)) => {
-            let code = u32::from(character);
-            Err(at(text, offset, &format!("the character U+{code:04X}, which XML forbids")))
-        }
-    }
 }
 
 fn byte_offset(position: u64) -> usize {
@@ -604,7 +634,11 @@ fn doctype() -> Problem {
     ill_formed("a document type declaration (DOCTYPE) is not accepted")
 }
 
-fn check_declaration(declaration: &BytesDecl<'_>, at: usize) -> Result<(), Problem> {
+fn check_declaration(
+    declaration: &BytesDecl<'_>,
+    at: usize,
+    read_as: Encoding,
+) -> Result<(), Problem> {
     if at != 0 {
         return Err(ill_formed("an XML declaration after the start of the document"));
     }
@@ -618,17 +652,9 @@ fn check_declaration(declaration: &BytesDecl<'_>, at: usize) -> Result<(), Probl
         .transpose()
         .map_err(|_| ill_formed("the XML declaration is not well formed"))?;
     match encoding {
-        Some(name) if !is_utf8(&name) => {
-            let text = format!("the encoding {} is not read here: send UTF-8", quoted(&name));
-            Err(ill_formed(text))
-        }
-        _ => Ok(()),
+        Some(name) => read_as.check_declared(&name).map_err(ill_formed),
+        None => Ok(()),
     }
-}
-
-/// The names of UTF-8 and of ASCII, which is a part of it.
-fn is_utf8(name: &str) -> bool {
-    ["utf-8", "utf8", "us-ascii", "ascii"].iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 fn check_instruction(target: &str) -> Result<(), Problem> {
@@ -707,9 +733,10 @@ fn read_fault(value: &Value) -> Result<Fault, Problem> {
     }
 }
 
-/// An optional sign and decimal digits.
-fn read_integer(text: &str) -> Option<i64> {
-    text.parse().ok() // Rust's syntax is exactly this
+/// An optional sign and decimal digits, of a number within `min` and `max`.
+fn integer(text: &str, min: i64, max: i64) -> Option<Value> {
+    let number = text.parse().ok()?; // Rust's syntax is exactly this
+    (min..=max).contains(&number).then_some(Value::Int(number))
 }
 
 /// An optional sign, digits with at most one point, an optional exponent; finite.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Call, DateTime, Fault, FaultCode, MethodName, Value, chars};
+use crate::{Call, DateTime, Encoding, Fault, FaultCode, MethodName, Value, chars};
 
 /// The parameter whose XML-RPC form is `value`.
 fn param(value: &str) -> Result<Value, Fault> {
@@ -229,6 +229,14 @@ const MALFORMED_VALUES: &[&str] = &[
     "<value><nil>a</nil></value>",
     "<value><I4>1</I4></value>",
     "<value><ex:serializable/></value>",
+    "<value><ex:dom/></value>",
+    "<value><ex:i1>128</ex:i1></value>",
+    "<value><ex:i2>-32769</ex:i2></value>",
+    "<value><ex:i4>1</ex:i4></value>",
+    "<value><ex:biginteger>9223372036854775808</ex:biginteger></value>",
+    "<value><ex:float>NaN</ex:float></value>",
+    "<value><ex:bigdecimal>1e400</ex:bigdecimal></value>",
+    "<value><ex:dateTime>now</ex:dateTime></value>",
     "<value><array/></value>",
     "<value><array><value/></array></value>",
     "<value><array><data/><data/></array></value>",
@@ -289,25 +297,128 @@ fn malformed_replies_are_refused_with_these_words() {
     insta::assert_snapshot!("malformed_replies", table);
 }
 
+/// `text` in UTF-16 behind its byte-order mark.
+fn utf16(text: &str, bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
+    format!("\u{FEFF}{text}").encode_utf16().flat_map(bytes).collect()
+}
+
+fn latin1(text: &str) -> Vec<u8> {
+    text.chars().map(|character| u8::try_from(u32::from(character)).unwrap()).collect()
+}
+
 #[test]
-fn other_encodings_are_refused() {
-    let utf16: Vec<u8> =
-        "\u{FEFF}<methodCall/>".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let no_mark: Vec<u8> = "<methodCall/>".encode_utf16().flat_map(u16::to_be_bytes).collect();
-    let latin1 = b"<methodCall>\n<methodName>\xE9".to_vec();
-    let overlong = b"<methodCall>\xC0\xBC".to_vec();
-    let surrogate = b"<methodCall>\xED\xA0\xBD\xED\xB8\x80".to_vec();
-    for (body, position) in [
-        (utf16, ""),
-        (no_mark, ""),
-        (latin1, "line 2, column 13: "),
-        (overlong, "line 1, column 13: "),
-        (surrogate, "line 1, column 13: "),
-    ] {
-        let fault = decode_call(&body, &Bounds::default()).unwrap_err();
-        assert_eq!(fault.code, FaultCode::Parse);
-        assert_eq!(fault.text, format!("{position}not UTF-8, which is the encoding read here"));
+fn calls_are_read_in_the_encodings_that_clients_send() {
+    let call = |name: &str| {
+        format!(
+            "<?xml version='1.0'{name}?><methodCall><methodName>a</methodName><params><param>\
+             <value>caf\u{e9}</value></param></params></methodCall>"
+        )
+    };
+    let bodies = [
+        call("").into_bytes(),
+        format!("\u{FEFF}{}", call(" encoding='UTF-8'")).into_bytes(),
+        utf16(&call(""), u16::to_le_bytes),
+        utf16(&call(""), u16::to_be_bytes),
+        utf16(&call(" encoding='UTF-16'"), u16::to_le_bytes),
+        utf16(&call(" encoding='utf-16be' standalone='yes'"), u16::to_be_bytes),
+        latin1(&call(" encoding='ISO-8859-1'")),
+        call(" encoding='US-ASCII'").replace('\u{e9}', "&#233;").into_bytes(),
+    ];
+    for body in bodies {
+        let read = decode_call(&body, &Bounds::default()).unwrap();
+        assert_eq!(read.params, [text("caf\u{e9}")], "{}", String::from_utf8_lossy(&body));
     }
+    let latin1 = latin1(&call(""));
+    let read = decode_request(&latin1, Some(Encoding::Latin1), &Bounds::default()).unwrap();
+    assert_eq!(read.call.params, [text("caf\u{e9}")]);
+}
+
+#[test]
+fn a_body_that_is_not_what_it_says_is_refused() {
+    let declared = |name: &str| format!("<?xml version='1.0' encoding='{name}'?><methodCall/>");
+    // A declaration too long for the first look is seen by the second.
+    let hidden = declared("ISO-8859-1").replace(" enc", &format!("{} enc", " ".repeat(600)));
+    for (body, charset, what) in [
+        (
+            declared("ISO-8859-1").into_bytes(),
+            Some(Encoding::Utf8),
+            "line 1, column 1: the XML declaration says ISO-8859-1, and the document is UTF-8",
+        ),
+        (
+            declared("UTF-8").into_bytes(),
+            Some(Encoding::Latin1),
+            "line 1, column 1: the XML declaration says UTF-8, and the document is ISO-8859-1",
+        ),
+        (
+            utf16(&declared("UTF-8"), u16::to_le_bytes),
+            None,
+            "line 1, column 1: the XML declaration says UTF-8, and the document is UTF-16LE",
+        ),
+        (
+            utf16(&declared("UTF-16LE"), u16::to_be_bytes),
+            None,
+            "line 1, column 1: the XML declaration says UTF-16LE, and the document is UTF-16BE",
+        ),
+        (
+            hidden.into_bytes(),
+            None,
+            "line 1, column 1: the XML declaration says ISO-8859-1, and the document is UTF-8",
+        ),
+        (
+            b"<methodCall>\n<methodName>\xE9".to_vec(),
+            None,
+            "line 2, column 13: not UTF-8, and nothing declares another encoding",
+        ),
+        (
+            b"<methodCall>\xC0\xBC".to_vec(),
+            None,
+            "line 1, column 13: not UTF-8, and nothing declares another encoding",
+        ),
+        (
+            b"<methodCall>\xED\xA0\xBD\xED\xB8\x80".to_vec(),
+            None,
+            "line 1, column 13: not UTF-8, and nothing declares another encoding",
+        ),
+    ] {
+        let fault = decode_request(&body, charset, &Bounds::default()).unwrap_err();
+        assert_eq!(fault, Fault::new(FaultCode::Parse, what));
+    }
+}
+
+#[test]
+fn apaches_types_are_read_and_answered_in_kind() {
+    check("<value><ex:nil/></value>", Value::Nil);
+    check("<value><ex:i1>-128</ex:i1></value>", -128);
+    check("<value><ex:i2>32767</ex:i2></value>", 32_767);
+    check("<value><ex:i8>-9223372036854775808</ex:i8></value>", i64::MIN);
+    check("<value><ex:biginteger>9223372036854775807</ex:biginteger></value>", i64::MAX);
+    check("<value><ex:float>1.5E2</ex:float></value>", 150.0);
+    check("<value><ex:bigdecimal>0.1</ex:bigdecimal></value>", 0.1);
+    check(
+        "<value><ex:dateTime>2006-11-22T13:00:00.123+01:00</ex:dateTime></value>",
+        Value::DateTime(DateTime::parse("20061122T12:00:00").unwrap()),
+    );
+    let forms = |value: &str| {
+        let body = format!(
+            "<methodCall xmlns:ex='http://ws.apache.org/xmlrpc/namespaces/extensions'>\
+             <methodName>a</methodName><params><param><value>{value}</value></param></params>\
+             </methodCall>"
+        );
+        decode_request(body.as_bytes(), None, &Bounds::default()).unwrap().forms
+    };
+    assert_eq!(forms("<i8>1</i8>"), Forms::Plain);
+    assert_eq!(forms("<nil/>"), Forms::Plain);
+    assert_eq!(forms("<array><data><value><ex:i8>1</ex:i8></value></data></array>"), Forms::Apache);
+    let value = Value::Array(vec![Value::Nil, Value::Int(1), Value::Int(1 << 40)]);
+    let written = encode_reply_in(&Ok(value.clone()), Forms::Apache);
+    let written = String::from_utf8(written).unwrap();
+    assert!(written.contains(
+        "<methodResponse xmlns:ex=\"http://ws.apache.org/xmlrpc/namespaces/extensions\">"
+    ));
+    assert!(written.contains(
+        "<value><ex:nil/></value><value><int>1</int></value><value><ex:i8>1099511627776</ex:i8></value>"
+    ));
+    assert_eq!(decode_reply(written.as_bytes(), &Bounds::default()), Ok(Ok(value)));
 }
 
 /// A call with one parameter: `depth` arrays in each other.
@@ -367,6 +478,20 @@ fn names_are_bounded() {
     let code = |length| decode_call(element(length).as_bytes(), &bounds).unwrap_err().code;
     assert_eq!(code(20), FaultCode::InvalidRequest);
     assert_eq!(code(21), FaultCode::OverLimit);
+}
+
+#[test]
+fn texts_are_bounded() {
+    let bounds = Bounds { text_bytes_max: 20, ..Bounds::default() };
+    for (length, within) in [(19, true), (20, true), (21, false)] {
+        for value in ["n".repeat(length), format!("<string>{}</string>", "&amp;".repeat(length))] {
+            let body = format!(
+                "<methodCall><methodName>a</methodName><params><param><value>{value}</value></param>\
+                 </params></methodCall>"
+            );
+            assert_bound(&body, &bounds, within);
+        }
+    }
 }
 
 #[test]
