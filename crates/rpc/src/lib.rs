@@ -11,8 +11,10 @@ mod call;
 mod chars;
 mod encoding;
 mod fault;
+pub mod soap;
 mod telling;
 mod value;
+pub mod wsdl;
 pub mod xmlrpc;
 
 pub use bounds::{Bounds, DEPTH_CEILING};
