@@ -32,6 +32,11 @@ pub(crate) fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\n', '\r'])
 }
 
+/// `text` without XML's white space, which is JSON's too, at its start.
+pub(crate) fn trim_start(text: &str) -> &str {
+    text.trim_start_matches([' ', '\t', '\n', '\r'])
+}
+
 /// Whether `text` may name an element, an attribute or an instruction, near enough: the characters
 /// beyond ASCII are not told apart.
 pub(crate) fn is_name(text: &str) -> bool {

@@ -9,8 +9,13 @@
 mod bounds;
 mod call;
 mod chars;
+mod choice;
 mod encoding;
 mod fault;
+pub mod jsonrpc;
+pub mod multicall;
+#[cfg(test)]
+mod samples;
 pub mod soap;
 mod telling;
 mod value;
@@ -19,6 +24,7 @@ pub mod xmlrpc;
 
 pub use bounds::{Bounds, DEPTH_CEILING};
 pub use call::{Call, Dialect, METHOD_NAME_BYTES_MAX, MethodName, MethodNameError, Reply};
+pub use choice::{Format, MediaType, Mismatch, choose};
 pub use encoding::Encoding;
 pub use fault::{Fault, FaultCode};
 pub use value::{DateTime, DateTimeError, Value};

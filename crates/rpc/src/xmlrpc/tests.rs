@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Call, DateTime, Encoding, Fault, FaultCode, MethodName, Value, chars};
+use crate::samples::{any_text, any_value};
+use crate::{Call, DateTime, Encoding, Fault, FaultCode, MethodName, Value};
 
 /// The parameter whose XML-RPC form is `value`.
 fn param(value: &str) -> Result<Value, Fault> {
@@ -631,49 +632,6 @@ fn what_xml_cannot_carry_becomes_a_fault() {
     let fault = Fault::new(FaultCode::Service(-7), "bell \u{7} & \u{FFFE}");
     let reply = decode_reply(&encode_reply(&Err(fault)), &Bounds::default()).unwrap();
     assert_eq!(reply, Err(Fault::new(FaultCode::Service(-7), "bell \u{FFFD} & \u{FFFD}")));
-}
-
-/// Text of characters that XML carries, the awkward ones often.
-fn any_text() -> impl Strategy<Value = String> {
-    let character = prop_oneof![
-        prop::sample::select(vec![
-            '\r', '\n', '\t', ' ', '<', '>', '&', ']', '"', '\'', ';', '#', '\u{85}', '\u{FFFD}'
-        ]),
-        any::<char>().prop_filter("XML forbids it", |c| chars::is_allowed(*c)),
-    ];
-    prop::collection::vec(character, 0..24).prop_map(String::from_iter)
-}
-
-fn any_date() -> impl Strategy<Value = DateTime> {
-    (0u16..10_000, 1u8..13, 1u8..29, 0u8..24, 0u8..60, 0u8..61).prop_map(
-        |(year, month, day, hour, minute, second)| DateTime {
-            year,
-            month,
-            day,
-            hour,
-            minute,
-            second,
-        },
-    )
-}
-
-fn any_value() -> impl Strategy<Value = Value> {
-    let scalar = prop_oneof![
-        Just(Value::Nil),
-        any::<bool>().prop_map(Value::Bool),
-        any::<i64>().prop_map(Value::Int),
-        any::<i32>().prop_map(|number| Value::Int(i64::from(number))),
-        any::<f64>().prop_filter("finite", |number| number.is_finite()).prop_map(Value::Double),
-        any_text().prop_map(Value::String),
-        any_date().prop_map(Value::DateTime),
-        prop::collection::vec(any::<u8>(), 0..40).prop_map(Value::Binary),
-    ];
-    scalar.prop_recursive(5, 40, 6, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::Array),
-            prop::collection::btree_map(any_text(), inner, 0..6).prop_map(Value::Struct),
-        ]
-    })
 }
 
 proptest! {
