@@ -9,6 +9,8 @@ use std::sync::LazyLock;
 use nesssi_dn::SubjectDn;
 use nesssi_identity::{Crl, SigningPolicy, TrustDirectory, TrustOptions, judge_chain};
 use nesssi_policy::{Access, Ask, Gridmap};
+use nesssi_rpc::soap::{Endpoint, Reason, Request, Style, Version, decode_reply, encode_call};
+use nesssi_rpc::{Bounds, Call};
 use rustls_pki_types::CertificateDer;
 
 /// When the chains of the corpus are judged: they were made to be valid then.
@@ -117,4 +119,33 @@ pub fn signing_policy(data: &[u8]) {
     let Ok(policy) = SigningPolicy::parse(data) else { return };
     let name = |text| SubjectDn::parse_oneline(text).expect("a name");
     let _ = policy.judge(&name("/O=Grid/CN=CA"), &name("/O=Grid/CN=Alice"));
+}
+
+/// A call that was read from any envelope is the same after it was written in each version and style;
+/// a refusal is an answer that clients can read.
+pub fn soap(data: &[u8]) {
+    let bounds = Bounds::default();
+    let read = |body: &[u8]| -> Result<Call, _> {
+        let request = Request::read(body, &bounds, &Endpoint::default())?;
+        request.into_call(&[]).map(|(call, _)| call)
+    };
+    let _ = decode_reply(data, &bounds, &[]);
+    match read(data) {
+        Ok(call) => {
+            for version in [Version::Soap11, Version::Soap12] {
+                for style in [Style::Literal, Style::Encoded] {
+                    // A leap second can be read and not be written; an escape may make a name too long.
+                    let Ok(body) = encode_call(&call, version, style) else { continue };
+                    if call.method.as_str().len() < bounds.name_bytes_max / 8 {
+                        assert_eq!(read(&body).as_ref(), Ok(&call), "{version:?} {style:?}");
+                    }
+                }
+            }
+        }
+        Err(refusal) => {
+            let answer = decode_reply(&refusal.encode(), &bounds, &[]).expect("an envelope");
+            let fault = answer.expect_err("a refusal is a fault");
+            assert!(refusal.reason != Reason::Other || fault == refusal.fault, "{refusal:?}");
+        }
+    }
 }

@@ -51,3 +51,8 @@ fn crl() {
 fn signing_policy() {
     replay("signing_policy", nesssi_fuzz::signing_policy);
 }
+
+#[test]
+fn soap() {
+    replay("soap", nesssi_fuzz::soap);
+}
