@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::num::NonZeroU32;
 
 use quick_xml::Reader;
+use quick_xml::events::attributes::Attribute as RawAttribute;
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 
 use super::text::{
@@ -438,11 +439,14 @@ impl<'s> Builder<'s> {
         let prefixes = self.prefixes.len();
         let attributes_from = short(self.attributes.len());
         if tag.len() > qname.len() {
-            self.declare(tag)?;
-            self.keep_attributes(tag)?;
+            let attributes = attributes_of(tag)?;
+            self.declare(&attributes)?;
+            self.keep_attributes(&attributes)?;
         }
         let ns = self.look_up(prefix)?;
-        let name = Name { ns, local: self.span_in_source(local, at) };
+        let to = at + 1 + qname.len(); // behind the `<`
+        let name =
+            Name { ns, local: Span { from: short(to - local.len()), to: short(to), made: false } };
         let attributes_to = short(self.attributes.len());
         let node = Node {
             name,
@@ -518,7 +522,7 @@ impl<'s> Builder<'s> {
     }
 
     fn plain_text(&mut self, raw: &str, at: usize) -> Result<(), Problem> {
-        if raw.contains("]]>") {
+        if raw.contains('>') && raw.contains("]]>") {
             return Err(ill_formed("`]]>` may not stand in text"));
         }
         if self.open.is_empty() {
@@ -561,17 +565,9 @@ impl<'s> Builder<'s> {
         Ok(())
     }
 
-    /// Puts the namespaces that `tag` declares in force (Namespaces in XML 1.0, section 3).
-    fn declare(&mut self, tag: &BytesStart<'s>) -> Result<(), Problem> {
-        for (count, attribute) in tag.attributes().enumerate() {
-            if count >= ATTRIBUTES_MAX {
-                let text = format!("more than {ATTRIBUTES_MAX} attributes in one element");
-                return Err(over_limit(text));
-            }
-            let attribute = attribute.map_err(|_| {
-                let tag = tag_of(tag.name().0);
-                ill_formed(format!("the attributes of {tag} are not well formed"))
-            })?;
+    /// Puts the namespaces that are declared in force (Namespaces in XML 1.0, section 3).
+    fn declare(&mut self, attributes: &[RawAttribute<'_>]) -> Result<(), Problem> {
+        for attribute in attributes {
             let prefix = match attribute.key.0 {
                 "xmlns" => "",
                 other => match other.strip_prefix("xmlns:") {
@@ -608,10 +604,10 @@ impl<'s> Builder<'s> {
         Ok(())
     }
 
-    /// Checks the other attributes of `tag`, and keeps those that mean something.
-    fn keep_attributes(&mut self, tag: &BytesStart<'s>) -> Result<(), Problem> {
+    /// Checks the other attributes, and keeps those that mean something.
+    fn keep_attributes(&mut self, attributes: &[RawAttribute<'_>]) -> Result<(), Problem> {
         let from = self.attributes.len();
-        for attribute in tag.attributes().flatten() {
+        for attribute in attributes {
             let qname = attribute.key.0;
             let named = split_qname(qname);
             let (prefix, local) = named
@@ -674,13 +670,6 @@ impl<'s> Builder<'s> {
         }
     }
 
-    /// Where `local`, the end of the name of the tag at `at`, stands.
-    fn span_in_source(&self, local: &str, at: usize) -> Span {
-        let tag = self.source.get(at..).unwrap_or_default();
-        let found = tag.find(local).unwrap_or_default();
-        Span { from: short(at + found), to: short(at + found + local.len()), made: false }
-    }
-
     fn end_of_document(&self) -> Result<(), Problem> {
         match self.open.last().and_then(|open| self.nodes.get(index(open.node))) {
             Some(node) => {
@@ -691,6 +680,22 @@ impl<'s> Builder<'s> {
             None => Ok(()),
         }
     }
+}
+
+/// The attributes of `tag`, well formed, few, and no two of one name.
+fn attributes_of<'t>(tag: &'t BytesStart<'_>) -> Result<Vec<RawAttribute<'t>>, Problem> {
+    let mut attributes = Vec::with_capacity(4);
+    for attribute in tag.attributes() {
+        if attributes.len() >= ATTRIBUTES_MAX {
+            let text = format!("more than {ATTRIBUTES_MAX} attributes in one element");
+            return Err(over_limit(text));
+        }
+        attributes.push(attribute.map_err(|_| {
+            let tag = tag_of(tag.name().0);
+            ill_formed(format!("the attributes of {tag} are not well formed"))
+        })?);
+    }
+    Ok(attributes)
 }
 
 fn outside() -> Problem {

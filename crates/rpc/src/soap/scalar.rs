@@ -122,12 +122,10 @@ impl Scalar {
 }
 
 fn read_base64(text: &str) -> Option<Vec<u8>> {
-    if text.bytes().any(is_space) {
+    BASE64.decode(text).ok().or_else(|| {
         let dense: Vec<u8> = text.bytes().filter(|byte| !is_space(*byte)).collect();
         BASE64.decode(dense).ok()
-    } else {
-        BASE64.decode(text).ok()
-    }
+    })
 }
 
 fn read_hex(text: &str) -> Option<Vec<u8>> {
