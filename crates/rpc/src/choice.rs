@@ -16,15 +16,11 @@ use quick_xml::events::{BytesStart, Event};
 
 use crate::encoding::{Encoding, peek};
 use crate::telling::quoted;
-use crate::{Dialect, Fault, FaultCode, chars};
+use crate::{Dialect, Fault, FaultCode, chars, soap};
 
 #[cfg(test)]
 mod tests;
 
-/// The namespace of SOAP 1.1's envelope.
-const ENVELOPE_11: &str = "http://schemas.xmlsoap.org/soap/envelope/";
-/// The namespace of SOAP 1.2's envelope.
-const ENVELOPE_12: &str = "http://www.w3.org/2003/05/soap-envelope";
 /// How far into a body its root element is looked for, in bytes. One that begins later, behind
 /// comments, is taken for the first that its content type may carry.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -131,9 +127,9 @@ impl MediaType {
 pub enum Format {
     /// [`xmlrpc::decode_request`](crate::xmlrpc::decode_request).
     XmlRpc,
-    /// SOAP's, of version 1.1.
+    /// [`soap::Request::read`], of version 1.1.
     Soap11,
-    /// SOAP's, of version 1.2.
+    /// [`soap::Request::read`], of version 1.2.
     Soap12,
     /// [`jsonrpc::decode_request`](crate::jsonrpc::decode_request).
     JsonRpc,
@@ -240,8 +236,8 @@ fn root_of(tag: &BytesStart<'_>) -> Found {
     let mut attributes = tag.attributes().take(crate::xmlrpc::ATTRIBUTES_MAX).flatten();
     let namespace = attributes.find(|attribute| attribute.key.0 == declaration);
     match namespace.as_ref().map(|attribute| &*attribute.value) {
-        Some(ENVELOPE_11) => Found::Root(Format::Soap11),
-        Some(ENVELOPE_12) => Found::Root(Format::Soap12),
+        Some(soap::ENVELOPE_11) => Found::Root(Format::Soap11),
+        Some(soap::ENVELOPE_12) => Found::Root(Format::Soap12),
         _ => Found::Envelope,
     }
 }

@@ -200,15 +200,19 @@ fn detect(body: &[u8], charset: Option<Encoding>) -> Result<(Encoding, &[u8]), S
 /// UTF-8 is found to be a contradiction when it is read.
 const DECLARATION_BYTES_MAX: usize = 512;
 
+/// What stands before the name of the encoding.
+const ENCODING: &[u8] = b"encoding";
+
 /// What the declaration of a document in bytes like ASCII's calls its encoding.
 ///
 /// Only a first look: whoever reads the document checks the declaration.
 fn declared(body: &[u8]) -> Option<&str> {
     let head = body.get(..DECLARATION_BYTES_MAX).unwrap_or(body);
     let inside = head.strip_prefix(b"<?xml")?;
-    let end = inside.windows(2).position(|two| two == b"?>")?;
-    let inside = std::str::from_utf8(inside.get(..end)?).ok()?;
-    let (_, behind) = inside.split_once("encoding")?;
+    let end = inside.iter().position(|byte| *byte == b'?')?;
+    let inside = inside.get(..end)?;
+    let from = inside.windows(ENCODING.len()).position(|word| word == ENCODING)?;
+    let behind = std::str::from_utf8(inside.get(from + ENCODING.len()..)?).ok()?;
     let value = chars::trim(chars::trim(behind).strip_prefix('=')?);
     let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
     value.get(1..)?.split(quote).next()

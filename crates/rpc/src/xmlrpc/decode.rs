@@ -3,7 +3,9 @@
 //! quick-xml finds the tags, matches their names and cuts the text; what else XML asks for (names,
 //! characters, references, one root, a declaration only at the start) is checked here.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -235,6 +237,8 @@ struct Decoder<'b> {
     elements: usize,
     forms: Forms,
     encoding: Encoding,
+    /// Whether there are line ends to be made line feeds (XML 1.0, section 2.11).
+    has_returns: bool,
     message: Option<Message>,
 }
 
@@ -255,6 +259,7 @@ impl<'b> Decoder<'b> {
             elements: 0,
             forms: Forms::Plain,
             encoding,
+            has_returns: body.contains('\r'),
             message: None,
         };
         decoder.document(&body).map_err(|(at, (code, text))| {
@@ -291,10 +296,15 @@ impl<'b> Decoder<'b> {
             }
             Event::End(_) => self.end(), // quick-xml has matched the names
             Event::Text(text) => {
-                if text.contains("]]>") {
+                // One byte is looked for sooner than three.
+                if text.contains(']') && text.contains("]]>") {
                     return Err(ill_formed("`]]>` may not stand in text"));
                 }
-                self.characters(&text.xml10_content(), Characters::Plain)
+                if self.has_returns {
+                    self.characters(&text.xml10_content(), Characters::Plain)
+                } else {
+                    self.characters(text, Characters::Plain)
+                }
             }
             Event::CData(text) => self.characters(&text.xml10_content(), Characters::Marked),
             Event::GeneralRef(name) => {
@@ -314,18 +324,20 @@ impl<'b> Decoder<'b> {
             let max = self.bounds.name_bytes_max;
             return Err(over_limit(format!("an element's name is longer than {max} bytes")));
         }
-        if !chars::is_name(name) {
-            return Err(ill_formed(format!("{} is no element's name", quoted(name))));
-        }
         self.elements += 1;
         if self.elements > self.bounds.elements_max {
             let max = self.bounds.elements_max;
             return Err(over_limit(format!("more than {max} elements")));
         }
-        if tag.len() > name.len() {
-            check_attributes(tag)?;
-        }
-        self.open(name)
+        let attributes = if tag.len() > name.len() { check_attributes(tag) } else { Ok(()) };
+        // What may stand anywhere has a good name: only the others need to be looked at.
+        attributes.and_then(|()| self.open(name)).map_err(|problem| {
+            if chars::is_name(name) {
+                problem
+            } else {
+                ill_formed(format!("{} is no element's name", quoted(name)))
+            }
+        })
     }
 
     /// Pushes the frame of the element `name`, if it may stand here.
@@ -520,10 +532,13 @@ impl<'b> Decoder<'b> {
         let name = name.ok_or_else(|| lacking("member", "name"))?;
         let value = value.ok_or_else(|| lacking("member", "value"))?;
         if let Some(Frame::Struct(members)) = self.stack.last_mut() {
-            if members.contains_key(&name) {
-                return Err(no_call(format!("two members are called {}", quoted(&name))));
-            }
-            members.insert(name, value);
+            match members.entry(name) {
+                Entry::Occupied(entry) => {
+                    let text = format!("two members are called {}", quoted(entry.key()));
+                    return Err(no_call(text));
+                }
+                Entry::Vacant(place) => place.insert(value),
+            };
         }
         Ok(())
     }
@@ -581,9 +596,9 @@ impl<'b> Decoder<'b> {
                 .map(Value::DateTime)
                 .map_err(|error| wrong(&format!("is {error}"))),
             Scalar::Base64 => {
-                self.text.retain(|character| !matches!(character, ' ' | '\t' | '\n' | '\r'));
+                let packed = without_space(text);
                 BASE64
-                    .decode(&self.text)
+                    .decode(packed.as_ref())
                     .map(Value::Binary)
                     .map_err(|_| no_call("<base64>: the text is not base64"))
             }
@@ -731,6 +746,23 @@ fn read_fault(value: &Value) -> Result<Fault, Problem> {
         (Some(code), Some(text)) => Ok(Fault::new(FaultCode::from_number(code), text)),
         _ => Err(no_call("a <fault> without an integer faultCode and a string faultString")),
     }
+}
+
+/// `text` without white space anywhere; not copied where there is none.
+fn without_space(text: &str) -> Cow<'_, str> {
+    if !text.bytes().fold(false, |seen, byte| seen | chars::is_space(byte)) {
+        return Cow::Borrowed(text);
+    }
+    let mut packed = String::with_capacity(text.len());
+    // In lines, as encoders write it.
+    for line in text.split('\n') {
+        if line.bytes().fold(false, |seen, byte| seen | chars::is_space(byte)) {
+            packed.extend(line.split([' ', '\t', '\r']));
+        } else {
+            packed.push_str(line);
+        }
+    }
+    Cow::Owned(packed)
 }
 
 /// An optional sign and decimal digits, of a number within `min` and `max`.

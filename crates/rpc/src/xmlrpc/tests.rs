@@ -51,6 +51,11 @@ fn every_type_is_read() {
         Value::Binary(b"you can".to_vec()),
     );
     check("<value><base64>eW91IGNhbg</base64></value>", Value::Binary(b"you can".to_vec()));
+    check(
+        "<value><base64>e W9\t1\nIGNh\rbg==</base64></value>",
+        Value::Binary(b"you can".to_vec()),
+    );
+    check("<value><base64>e<!-- c -->W91</base64></value>", Value::Binary(b"you".to_vec()));
     check("<value><base64/></value>", Value::Binary(Vec::new()));
     check(
         "<value><array><data> <value>1</value>\n<value><int>2</int></value> </data></array></value>",
@@ -113,6 +118,74 @@ fn what_stands_around_a_call_is_tolerated() {
     ] {
         assert_eq!(call(body), Ok(expected.clone()), "{body}");
     }
+}
+
+/// A call of UserLand's validation suite (<http://www.xmlrpc.com/validator1Docs>), laid out as its
+/// Frontier sent them.
+fn validator1(method: &str, value: &str) -> Vec<Value> {
+    let body = format!(
+        "<?xml version=\"1.0\"?>\r\n<methodCall>\r\n\t<methodName>validator1.{method}</methodName>\r\n\
+         \t<params>\r\n\t\t<param>\r\n\t\t\t{value}\r\n\t\t\t</param>\r\n\t\t</params>\r\n\t</methodCall>\r\n"
+    );
+    decode_call(body.as_bytes(), &Bounds::default()).unwrap().params
+}
+
+/// `<value><struct>` of these members, laid out.
+fn laid_out(members: &[(&str, String)]) -> String {
+    let member = |(name, value): &(&str, String)| {
+        format!("\r\n\t<member>\r\n\t\t<name>{name}</name>\r\n\t\t{value}\r\n\t\t</member>")
+    };
+    let members: String = members.iter().map(member).collect();
+    format!("<value>\r\n<struct>{members}\r\n\t</struct>\r\n</value>")
+}
+
+fn i4(number: i64) -> String {
+    format!("<value><i4>{number}</i4></value>")
+}
+
+#[test]
+fn the_shapes_of_the_validation_suite_are_read() {
+    let stooges = |base: i64| {
+        laid_out(&[("moe", i4(base)), ("larry", i4(base + 1)), ("curly", i4(-base - 2))])
+    };
+    let read_stooges = |base: i64| {
+        let (larry, curly) = (Value::Int(base + 1), Value::Int(-base - 2));
+        Value::record([("moe", Value::Int(base)), ("larry", larry), ("curly", curly)])
+    };
+    assert_eq!(validator1("easyStructTest", &stooges(1)), [read_stooges(1)]);
+    let array = |values: String| {
+        format!("<value>\n<array>\n <data>\n {values} </data>\n </array>\n</value>")
+    };
+    let structs = array(stooges(1) + "\n" + &stooges(50));
+    let read = Value::Array(vec![read_stooges(1), read_stooges(50)]);
+    assert_eq!(validator1("arrayOfStructsTest", &structs), [read]);
+    let entities =
+        "<value><string>&lt;&amp;&gt;'\"&#60;<![CDATA[<&>]]>&quot;&apos;</string></value>";
+    assert_eq!(validator1("countTheEntities", entities), [text("<&>'\"<<&>\"'")]);
+    let calendar = laid_out(&[(
+        "2000",
+        laid_out(&[("04", laid_out(&[("01", stooges(7)), ("02", laid_out(&[]))]))]),
+    )]);
+    let april = Value::record([("01", read_stooges(7)), ("02", Value::Struct(BTreeMap::new()))]);
+    let year = Value::record([("2000", Value::record([("04", april)]))]);
+    assert_eq!(validator1("nestedStructTest", &calendar), [year]);
+    let words: Vec<String> = (0..200).map(|n| format!("word {n}")).collect();
+    let strings = words.iter().map(|w| format!("<value>{w}</value>\n")).collect();
+    let read = words.iter().map(|word| text(word)).collect();
+    assert_eq!(validator1("moderateSizeArrayCheck", &array(strings)), [Value::Array(read)]);
+    let many = "<value><i4>23</i4></value></param>\n<param><value><boolean>1</boolean></value>\
+        </param><param><value>untyped</value></param><param><value><double>-12.214</double></value>\
+        </param><param><value><dateTime.iso8601>19980717T14:08:55</dateTime.iso8601></value></param>\
+        <param><value><base64>eW91IGNhbid0IHJlYWQgdGhpcyE=</base64></value>";
+    let read = [
+        Value::Int(23),
+        Value::Bool(true),
+        text("untyped"),
+        Value::Double(-12.214),
+        Value::DateTime(DateTime::parse("19980717T14:08:55").unwrap()),
+        Value::Binary(b"you can't read this!".to_vec()),
+    ];
+    assert_eq!(validator1("manyTypesTest", many), read);
 }
 
 /// Bodies that are refused, each with what is answered. The answers are reviewed in the snapshot.
@@ -509,6 +582,11 @@ fn attributes_are_bounded() {
 /// Long enough for a slow machine's debug build, far too short for anything quadratic.
 const HOSTILE_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// A call that is cut off in its parameter.
+fn param_of(text: &str) -> String {
+    format!("<methodCall><methodName>a</methodName><params><param><value>{text}")
+}
+
 #[test]
 fn hostile_bodies_are_refused_soon_and_without_harm() {
     let million = 1_000_000;
@@ -520,6 +598,13 @@ fn hostile_bodies_are_refused_soon_and_without_harm() {
             "<value><struct><member><name>a</name>".repeat(100_000)
         ),
         "<a>".repeat(million),
+        param_of(&"a<!---->".repeat(million)) + "<",
+        param_of(&"<![CDATA[a]]>".repeat(million)) + "<",
+        param_of(&"&#65;".repeat(million)) + "<",
+        param_of(&format!("<base64>{}!", "a \n\r\n".repeat(million))) + "</base64>",
+        param_of(&format!("<double>{}x", "1".repeat(million))) + "</double>",
+        param_of(&format!("<dateTime.iso8601>{}", "1".repeat(million))) + "</dateTime.iso8601>",
+        format!("<methodCall a=\"{}\">", "x".repeat(million)) + "</a>",
         "<methodCall>".repeat(million),
         format!("<methodCall{attributes}/>"),
         format!("<methodCall a=\"{}\"/>", "&".repeat(million)),
@@ -642,6 +727,17 @@ proptest! {
     ) {
         let call = Call { method: MethodName::parse(&name).unwrap(), params };
         prop_assert_eq!(decode_call(&encode_call(&call).unwrap(), &Bounds::default()), Ok(call));
+    }
+
+    #[test]
+    fn a_call_means_the_same_in_utf_16(value in any_value(), big in any::<bool>()) {
+        let body = encode_call(&Call { method: MethodName::parse("a").unwrap(), params: vec![value] });
+        let body = body.unwrap();
+        let text = std::str::from_utf8(&body).unwrap().replace("UTF-8", "UTF-16");
+        let wide = utf16(&text, if big { u16::to_be_bytes } else { u16::to_le_bytes });
+        let read = decode_call(&body, &Bounds::default());
+        prop_assert!(read.is_ok());
+        prop_assert_eq!(decode_call(&wide, &Bounds::default()), read);
     }
 
     #[test]
