@@ -56,3 +56,13 @@ fn signing_policy() {
 fn soap() {
     replay("soap", nesssi_fuzz::soap);
 }
+
+#[test]
+fn xmlrpc() {
+    replay("xmlrpc", nesssi_fuzz::xmlrpc);
+}
+
+#[test]
+fn jsonrpc() {
+    replay("jsonrpc", nesssi_fuzz::jsonrpc);
+}

@@ -230,6 +230,7 @@ const MALFORMED: &[(&str, &str)] = &[
     ("late declaration", "\n<?xml version=\"1.0\"?><methodCall/>"),
     ("declaration twice", "<?xml version=\"1.0\"?><?xml version=\"1.0\"?><methodCall/>"),
     ("declaration without version", "<?xml encoding=\"UTF-8\"?><methodCall/>"),
+    ("declaration of a control", "<?xml vers\u{90}on=\"1.0\"?><methodCall/>"),
     ("XML 2", "<?xml version=\"2.0\"?><methodCall/>"),
     ("declared Latin-1", "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><methodCall/>"),
     ("declared UTF-7", "<?xml version=\"1.0\" encoding=\"utf-7\"?><methodCall/>"),
