@@ -68,11 +68,12 @@ __all__ = [
 ]
 
 
-def client(url: str, **options: Any) -> Client:
-    """A client of the server at `url`; the options are those of `nesssi.connection.Client`.
+def client(url: str, *files: str | None, **options: Any) -> Client:
+    """A client of the server at `url`; the files (a certificate, its key) and options are those of
+    `nesssi.connection.Client`.
 
     HTTP and TLS are imported here, at the first use, so that a service worker never pays for them.
     """
     from nesssi.connection import Client
 
-    return Client(url, **options)
+    return Client(url, *files, **options)

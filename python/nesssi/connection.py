@@ -10,7 +10,10 @@ closes the connection at its end. The server's certificate is always verified.
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import http.client
+import secrets
 import select
 import ssl
 import sys
@@ -24,6 +27,9 @@ from nesssi.fault import Fault, ReplyLost
 
 REPLY_BYTES_MAX = 256 * 1024 * 1024
 _IDLE_SECONDS_MAX = 15
+# The password by which a login is asked for; it is no secret, and never taken for one.
+_LOGIN_REQUEST = "BROWSER"
+_LOGOUT_SECONDS_MAX = 5
 
 
 class Client:
@@ -36,22 +42,24 @@ class Client:
     `keyfile`     its key, if not in the same file; `passwd` its passphrase, or `callback` asks for it
     `cert_text`, `key_text`   the same as texts instead of files
     `guest`       1 offers no certificate: an anonymous caller
+    `account`     the account to be, where the gridmap gives the caller several
     `cafile`      whom to trust: a file or a directory of CA certificates (else `NESSSI_CA`,
                   `X509_CERT_DIR`, /etc/grid-security/certificates and the system's own)
     `timeout`     seconds that a silent server is waited for
+    `do_login`    1 logs in with `system.auth2` as programs from before did, and out at the end. It
+                  adds nothing here: the certificate is shown, and suffices, with every connection
 
-    Taken for the sake of programs from before, and meaning nothing now: `do_login` (the certificate
-    logs in with every connection), `progress_cb` (files come over plain HTTP), `rpc` (what is spoken
+    Taken for the sake of programs from before, and meaning nothing now: `progress_cb` (files come over plain HTTP), `rpc` (what is spoken
     on the wire does not show). `async` is refused, if it is set.
     """
 
     def __init__(
         self,
         url: str,
-        *,
-        debug: int = 0,
         certfile: str | None = None,
         keyfile: str | None = None,
+        *,
+        debug: int = 0,
         passwd: str | None = None,
         guest: int = 0,
         cafile: str | None = None,
@@ -59,9 +67,10 @@ class Client:
         cert_text: str | None = None,
         key_text: str | None = None,
         timeout: float = 120,
-        do_login: int = 1,
+        do_login: int = 0,
         progress_cb: Any = None,
         rpc: str = "xmlrpc",
+        account: str | None = None,
         **others: Any,
     ) -> None:
         if others.pop("async", None):
@@ -77,10 +86,14 @@ class Client:
             credentials.load(context, found, passwd, callback)
         self._url = url
         self._path = path
+        self._account = account
         self._debug = debug
         self._lock = threading.Lock()
         self._connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
         self._last_used = 0.0
+        self._login: tuple[str, str] | None = None
+        if do_login and not guest:
+            self._log_in()
 
     def __getattr__(self, name: str) -> Method:
         if name.startswith("_"):
@@ -97,8 +110,39 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._log_out()
         with self._lock:
             self._connection.close()
+
+    def __del__(self) -> None:
+        if self.__dict__.get("_login"):
+            self._log_out()
+            self._connection.close()
+
+    def _log_in(self) -> None:
+        """Asks for a login by a token of our own; from then on it stands with the server's secret."""
+        token = secrets.token_hex(20)
+        self._login = (token, _LOGIN_REQUEST)
+        try:
+            made = self._call("system.auth2", ())
+            if not (isinstance(made, list) and len(made) == 3 and isinstance(made[2], str)):
+                raise ValueError("the server's answer to system.auth2 is no login")
+        except BaseException:
+            self._login = None
+            self._connection.close()
+            raise
+        self._login = (token, made[2])
+
+    def _log_out(self) -> None:
+        """Ends the login, if there is one; without the server's help it ends by itself."""
+        if not self._login:
+            return
+        if self._connection.sock is not None:
+            self._connection.sock.settimeout(_LOGOUT_SECONDS_MAX)
+        self._connection.timeout = _LOGOUT_SECONDS_MAX
+        with contextlib.suppress(Exception):
+            self._call("system.logout", ())
+        self._login = None
 
     def _call(self, method: str, params: tuple[Any, ...]) -> Any:
         """Calls and returns the result; raises the server's `Fault`, or `ReplyLost`."""
@@ -107,10 +151,14 @@ class Client:
         with self._lock:
             self._connect()
             status, reason, kind, reply = self._exchange(body)
-        self._show("<-", reply)
+        # What stands in the answer to a login is nobody's to read along.
+        self._show("<-", b"(a login)" if method == "system.auth2" else reply)
         if kind.split(";")[0].strip() not in ("text/xml", "application/xml"):
             raise Fault(status, f"the server's answer is HTTP {status} {reason}, and no XML-RPC")
-        return xmlcall.result(reply)
+        value = xmlcall.result(reply)
+        if method == "system.logout":
+            self._login = None
+        return value
 
     def _exchange(self, body: bytes) -> tuple[int, str, str, bytes]:
         try:
@@ -133,6 +181,11 @@ class Client:
 
     def _send(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
         headers = {"Content-Type": "text/xml", "User-Agent": "nesssi-python"}
+        if self._login:
+            basic = base64.b64encode(":".join(self._login).encode()).decode()
+            headers["Authorization"] = f"Basic {basic}"
+        if self._account is not None:
+            headers["NESSSI-Account"] = self._account
         self._connection.request("POST", self._path, body, headers)
         response = self._connection.getresponse()
         return response, response.read(REPLY_BYTES_MAX + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import pathlib
 import socket
 import ssl
@@ -66,6 +67,9 @@ class Server:
         self.url = f"https://localhost:{self.http.server_port}/clarens/"
         self.connections = 0
         self.calls: list[tuple[str, str, tuple]] = []
+        # What each call said of itself: user and password, or None; and the logins that were made.
+        self.basics: list[tuple[str, str] | None] = []
+        self.logins: dict[str, str] = {}
         self.bodies: list[bytes] = []
         # Set when the server has closed a connection on its own.
         self.closed = threading.Event()
@@ -108,7 +112,15 @@ class _Handler(BaseHTTPRequestHandler):
         params, method = xmlrpc.client.loads(body, use_builtin_types=True)
         self.server_.calls.append((self.path, method or "", params))
         self.server_.bodies.append(body)
+        self.server_.basics.append(self.basic())
         getattr(self, "answer_" + (method or "").replace(".", "_"))(*params)
+
+    def basic(self) -> tuple[str, str] | None:
+        kind, _, text = self.headers.get("Authorization", "").partition(" ")
+        if kind != "Basic":
+            return None
+        user, _, password = base64.b64decode(text).decode().partition(":")
+        return user, password
 
     def say(self, value: object, status: int = 200, kind: str = "text/xml; charset=utf-8") -> None:
         if isinstance(value, bytes):
@@ -136,6 +148,23 @@ class _Handler(BaseHTTPRequestHandler):
     def answer_who_am_i(self) -> None:
         subject = dict(pair[0] for pair in (self.connection.getpeercert() or {}).get("subject", ()))
         self.say(subject.get("commonName"))
+
+    def answer_which_account(self) -> None:
+        self.say(self.headers.get_all("NESSSI-Account") or [])
+
+    def answer_system_auth2(self) -> None:
+        basic = self.basic()
+        if not self.connection.getpeercert() or not basic or basic[1] != "BROWSER":
+            self.say(xmlrpc.client.Fault(401, "logging in needs a certificate"))
+            return
+        self.server_.logins[basic[0]] = f"secret of {len(self.server_.logins)}"
+        self.say(["server's PEM", "user's PEM", self.server_.logins[basic[0]]])
+
+    def answer_system_logout(self) -> None:
+        user, password = self.basic() or ("", "")
+        if self.server_.logins.get(user) == password:
+            del self.server_.logins[user]
+        self.say(True)
 
     def answer_fault_over(self) -> None:
         self.say(xmlrpc.client.Fault(413, "asked for 2, the limit is 1"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import gc
 import io
 import os
 import pathlib
@@ -49,6 +50,10 @@ class Calls(ClientCase):
         with self.assertRaises(AttributeError):
             svr._no_method  # noqa: B018
         self.assertEqual(repr(svr.a.b), f"<method a.b of {self.server.url}>")
+
+    def test_one_of_several_accounts_is_asked_for(self) -> None:
+        self.assertEqual(self.client(account="grid01").which.account(), ["grid01"])
+        self.assertEqual(self.client().which.account(), [])
 
     def test_values_go_there_and_back(self) -> None:
         svr = self.client()
@@ -111,6 +116,83 @@ class Calls(ClientCase):
                                (ValueError, {"rpc": "soap"})]:
             with self.subTest(options), self.assertRaises(error):
                 nesssi.client("https://localhost/", guest=1, **options)
+
+
+class Logins(ClientCase):
+    """`do_login`, as programs from before use it (and `nesssi` need not)."""
+
+    def logged_in(self, module: object = Nesssi, **options: object) -> nesssi.connection.Client:
+        path = self.made.path
+        options = {"cafile": path("ca.pem"), "do_login": 1, **options}
+        client = module.client(self.server.url, path("user.pem"), path("user.key"), **options)
+        self.addCleanup(client.__exit__)
+        return client
+
+    def test_later_calls_stand_on_the_new_password(self) -> None:
+        for module in (Nesssi, Clarens, nesssi):
+            del self.server.basics[:], self.server.calls[:]
+            svr = self.logged_in(module)
+            self.assertEqual(svr.echo.echo("hello"), ["hello"])
+            self.assertEqual(svr.who.am_i(), "Alice")
+            (token, asked), *later = self.server.basics
+            self.assertEqual(asked, "BROWSER")
+            self.assertRegex(token, "^[0-9a-f]{40}$")
+            self.assertEqual(later, [(token, self.server.logins[token])] * 2)
+            names = [name for _, name, _ in self.server.calls]
+            self.assertEqual(names, ["system.auth2", "echo.echo", "who.am_i"])
+        self.assertEqual(len(self.server.logins), 3)
+
+    def test_it_ends_with_the_client_and_once(self) -> None:
+        with self.logged_in() as svr:
+            self.assertEqual(len(self.server.logins), 1)
+        self.assertEqual(self.server.logins, {})
+        svr.echo.echo("after")
+        self.assertIsNone(self.server.basics[-1])
+        svr = self.logged_in()
+        self.assertIs(svr.system.logout(), True)
+        self.assertEqual(self.server.logins, {})
+        svr.__exit__()
+        self.assertEqual([name for _, name, _ in self.server.calls].count("system.logout"), 2)
+
+    def test_a_client_that_is_forgotten_logs_out(self) -> None:
+        options = {"cafile": self.made.path("ca.pem"), "do_login": 1}
+        Nesssi.client(self.server.url, self.made.path("proxy.pem"), **options)
+        gc.collect()
+        self.assertEqual(self.server.calls[-1][1], "system.logout")
+        self.assertEqual(self.server.logins, {})
+
+    def test_a_server_that_is_gone_does_not_keep_it(self) -> None:
+        svr = self.logged_in()
+        svr.close.after()
+        self.server.stop()
+        svr.__exit__()
+        self.assertIsNone(svr._login)
+
+    def test_without_it_nothing_is_said(self) -> None:
+        self.client(guest=1, do_login=1).echo.echo("a guest")
+        self.logged_in(do_login=0).echo.echo("by the certificate")
+        self.assertEqual(self.server.basics, [None, None])
+
+    def test_a_login_that_is_refused_is_raised(self) -> None:
+        answer = "answer_system_auth2"
+        refuse = mock.Mock(side_effect=lambda handler: handler.answer_fault_refused())
+        for reply, error in [
+            (lambda handler: handler.answer_fault_refused(), nesssi.Fault),
+            (lambda handler: handler.say("no list"), ValueError),
+        ]:
+            refuse.side_effect = reply
+            with mock.patch.object(fake_server._Handler, answer, lambda handler: refuse(handler)):
+                with self.assertRaises(error):
+                    self.logged_in()
+
+    def test_debug_shows_no_secret(self) -> None:
+        shown = io.StringIO()
+        with contextlib.redirect_stderr(shown):
+            with self.logged_in(debug=1) as svr:
+                svr.echo.echo("seen")
+        self.assertIn("seen", shown.getvalue())
+        self.assertNotIn("secret of", shown.getvalue())
+        self.assertNotIn(self.server.basics[-1][0], shown.getvalue())
 
 
 class Connections(ClientCase):

@@ -52,14 +52,28 @@ fn a_proxy_stands_for_its_holder_and_a_limited_one_starts_nothing() {
     let cancel = world.call(Some(&limited), "job.cancel", vec![session.as_str().into()]);
     assert_eq!(cancel.unwrap_err().code.number(), 403);
 
-    // Its rights are its own: not Alice's account.
-    let told = who(&world, Some(&alone));
-    assert_eq!(told, [world.accounts.weak.clone(), alone.dn.clone(), "weak".to_owned()]);
+    // Its rights are its own, and none unless a level names its kind.
+    let text = refused(&world, &alone, "asks.who");
+    assert!(text.contains("no level takes"), "{text}");
 
     // A full proxy of a limited one would give back what was taken.
     let more = world.grid.proxy(&limited, ProxyPolicy::InheritAll);
     let text = refused(&world, &more, "asks.who");
     assert!(text.contains("limited"), "{text}");
+}
+
+#[test]
+fn an_independent_proxy_is_a_caller_of_its_own_where_a_level_takes_such() {
+    let kinds = "proxies = [\"none\", \"full\", \"limited\", \"independent\"]";
+    let mut world = World::builder().level("weak", kinds).build();
+    world.service("asks", WHO, None);
+    world.start_server();
+    let alone = world.grid.proxy(&world.alice, ProxyPolicy::Independent);
+    // Not Alice's account.
+    let told = who(&world, Some(&alone));
+    assert_eq!(told, [world.accounts.weak.clone(), alone.dn.clone(), "weak".to_owned()]);
+    let limited = world.grid.proxy(&alone, ProxyPolicy::Limited);
+    assert!(refused(&world, &limited, "asks.who").contains("limited and an independent"));
 }
 
 #[test]
@@ -75,6 +89,47 @@ fn whoever_is_revoked_is_refused_with_the_reason_soon_after_the_crl_is_there() {
     let proxy = world.grid.proxy(&world.wendy, ProxyPolicy::InheritAll);
     assert!(refused(&world, &proxy, "asks.who").contains("revoked"));
     assert_eq!(who(&world, Some(&world.alice))[2], "strong");
+}
+
+/// A connection that is open and idle, as somebody; ended with the test.
+struct Idle(std::process::Child);
+
+impl Idle {
+    fn of(world: &World, who: &Credential) -> Self {
+        let mut command = std::process::Command::new("openssl");
+        command.args(["s_client", "-quiet", "-connect", &world.https.to_string(), "-cert"]);
+        command.arg(&who.certificate).arg("-key").arg(&who.key);
+        let quiet = std::process::Stdio::null;
+        command.stdin(std::process::Stdio::piped()).stdout(quiet()).stderr(quiet());
+        Self(command.spawn().unwrap())
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn a_connection_ends_soon_after_its_credential_was_revoked_and_no_other_does() {
+    let world = World::builder()
+        .key("bounds", "header_seconds_max = 600")
+        .key("bounds", "idle_seconds_max = 600")
+        .start();
+    let mut revoked = Idle::of(&world, &world.wendy);
+    let mut other = Idle::of(&world, &world.alice);
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(!revoked.has_ended() && !other.has_ended(), "both stay while nothing changes");
+    world.grid.revoke(&[&world.wendy]);
+    // Looked at every 5 seconds, and cut off 10 seconds later at the latest.
+    wait_until("the connection ends", 20, || revoked.has_ended().then_some(()));
+    assert!(!other.has_ended(), "who is not revoked stays connected");
 }
 
 #[test]

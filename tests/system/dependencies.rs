@@ -118,3 +118,23 @@ fn licence_expressions_are_read_as_written() {
         assert_eq!(is_met(expression, &allowed), met, "{expression}");
     }
 }
+
+/// Versions below which a public advisory stands, in code that reads what strangers send.
+const ADVISED: [(&str, [u64; 3], &str); 1] = [(
+    "rustls-webpki",
+    [0, 103, 13],
+    "RUSTSEC-2026-0098 and -0099 (name constraints), GHSA-82j2-j2ch-gfr8 (a CRL that panics)",
+)];
+
+#[test]
+fn no_version_with_a_known_hole_in_reading_certificates_is_built() {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    let metadata = MetadataCommand::new().manifest_path(manifest).exec().unwrap();
+    for (name, least, advisory) in ADVISED {
+        let mut found = metadata.packages.iter().filter(|package| package.name.as_str() == name);
+        let version = &found.next().expect(name).version;
+        assert!(found.next().is_none(), "{name} is there twice");
+        let version = [version.major, version.minor, version.patch];
+        assert!(version >= least, "{name} {version:?}: {advisory}");
+    }
+}

@@ -14,10 +14,13 @@
 )]
 
 mod arrows;
+mod audit;
 mod bad_input;
 mod credentials;
 mod dependencies;
+mod explains;
 mod files;
+mod front;
 mod jobs;
 mod main_job;
 mod pages;

@@ -1,10 +1,11 @@
 //! The words of the command line.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{control, demo, service};
+use crate::{access, audit, control, demo, explain, gridmap, service};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -27,6 +28,17 @@ enum Verb {
     Restart(control::Where),
     /// Whether the server is well
     Health(control::Where),
+    /// What a call would get, and by which rules: offline, by this site's files
+    Explain(explain::Words),
+    /// Check a service's access file, or write one of the original in TOML
+    #[command(subcommand)]
+    Access(access::Verb),
+    /// Check a gridmap
+    #[command(subcommand)]
+    Gridmap(gridmap::Verb),
+    /// Check the audit log
+    #[command(subcommand)]
+    Audit(audit::Verb),
     /// Show the whole on this machine, with a throwaway grid
     Demo(demo::Options),
 }
@@ -55,11 +67,11 @@ enum ServiceVerb {
 /// Anything that ends a command early, in words for the one who typed it.
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
-/// Reads the command line and does what it says.
+/// Reads the command line and does what it says; answers how to exit.
 ///
 /// # Errors
 /// What went wrong, for the terminal.
-pub(crate) fn run() -> Result<(), Failure> {
+pub(crate) fn run() -> Result<ExitCode, Failure> {
     match Words::parse().verb {
         Verb::Service(ServiceVerb::New { name, directory }) => service::new(&directory, &name)?,
         Verb::Service(ServiceVerb::List(server)) => service::list(&server)?,
@@ -68,17 +80,27 @@ pub(crate) fn run() -> Result<(), Failure> {
         }
         Verb::Restart(place) => say(&control::ask(&place, &control::Verb::Restart)?),
         Verb::Health(place) => say(&control::ask(&place, &control::Verb::Status)?),
+        Verb::Explain(words) => return explain::run(&words),
+        Verb::Access(verb) => return access::run(&verb),
+        Verb::Gridmap(verb) => return Ok(gridmap::run(&verb)),
+        Verb::Audit(verb) => audit::run(&verb)?,
         Verb::Demo(options) => demo::run(&options)?,
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints a line; what a terminal would obey is shown as text.
 #[allow(clippy::print_stdout, reason = "a command's answer goes to standard output")]
 pub(crate) fn say(line: &str) {
-    let safe: String = line
-        .chars()
-        .map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c })
-        .collect();
-    println!("{safe}");
+    println!("{}", safe(line));
+}
+
+/// Prints a line on standard error, as [`say`] does on standard output.
+pub(crate) fn tell(line: &str) {
+    eprintln!("{}", safe(line));
+}
+
+fn safe(line: &str) -> String {
+    let shown = |c: char| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
+    line.chars().map(shown).collect()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use http::header::{CONTENT_TYPE, HOST, HeaderName, USER_AGENT};
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body_util::{BodyExt as _, Full, Limited};
 use nesssi_rpc::xmlrpc::{self, Bounds};
 use nesssi_rpc::{Call, MethodName, Value};
@@ -28,6 +28,8 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 const ANSWER_ELEMENTS_MAX: usize = 8_000_000;
 /// The header by which a call says which session it made.
 const SESSION_URL: HeaderName = HeaderName::from_static("nesssi-session-url");
+/// The header by which a caller asks for one of his accounts.
+const ACCOUNT: HeaderName = HeaderName::from_static("nesssi-account");
 pub(crate) const AGENT: &str = concat!("nesssi/", env!("CARGO_PKG_VERSION"));
 
 /// A server and the credential to call it with. Cloning is cheap and shares the connections.
@@ -41,6 +43,7 @@ struct Shared {
     pool: Pool,
     path: String,
     tls: Tls,
+    account: Option<HeaderValue>,
     call_seconds_max: u64,
 }
 
@@ -60,6 +63,7 @@ pub struct Builder {
     ca: Option<PathBuf>,
     guest: bool,
     search: CredentialSearch,
+    account: Option<String>,
     call_seconds_max: u64,
 }
 
@@ -90,6 +94,13 @@ impl Builder {
     #[must_use]
     pub fn guest(mut self, guest: bool) -> Self {
         self.guest = guest;
+        self
+    }
+
+    /// Asks for this account, where the gridmap gives the caller several; else he has the first.
+    #[must_use]
+    pub fn account(mut self, name: impl Into<String>) -> Self {
+        self.account = Some(name.into());
         self
     }
 
@@ -125,12 +136,17 @@ impl Builder {
             let text = "a key was named without its certificate".to_owned();
             return Err(SetupError::Parameters(text));
         }
+        let account = self.account.map(|name| HeaderValue::try_from(&name).map_err(|_| name));
+        let account = account
+            .transpose()
+            .map_err(|name| SetupError::Parameters(format!("{name:?} is no account's name")))?;
         let credential = if secure && !self.guest { Some(self.search.find()?) } else { None };
         let tls = Tls::new(roots, credential)?;
         let shared = Shared {
             pool: Pool::new(url.origin, Arc::clone(&tls.calls)),
             path: url.path,
             tls,
+            account,
             call_seconds_max: self.call_seconds_max,
         };
         Ok(Client { shared: Arc::new(shared) })
@@ -151,6 +167,7 @@ impl Client {
             ca: None,
             guest: false,
             search: CredentialSearch::of_process(),
+            account: None,
             call_seconds_max: CALL_SECONDS_MAX,
         }
     }
@@ -188,8 +205,11 @@ impl Client {
         *request.uri_mut() = self.shared.path.parse().map_err(|_| unreadable(address(), "path"))?;
         let headers = request.headers_mut();
         headers.insert(HOST, host_header(&address())?);
-        headers.insert(USER_AGENT, http::HeaderValue::from_static(AGENT));
-        headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("text/xml; charset=utf-8"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml; charset=utf-8"));
+        if let Some(account) = &self.shared.account {
+            headers.insert(ACCOUNT, account.clone());
+        }
         let (response, sender) = pool.send(request).await?;
         let (head, body) = response.into_parts();
         if !is_xml(&head.headers) {
@@ -212,7 +232,7 @@ impl Client {
     }
 }
 
-pub(crate) fn host_header(authority: &str) -> Result<http::HeaderValue, TransportError> {
+pub(crate) fn host_header(authority: &str) -> Result<HeaderValue, TransportError> {
     authority.parse().map_err(|_| unreadable(authority.to_owned(), "host"))
 }
 

@@ -2,7 +2,9 @@
 
 mod admin;
 mod arguments;
+mod groups;
 mod json;
+mod oneself;
 mod show;
 
 use std::ffi::OsString;
@@ -48,6 +50,9 @@ struct Options {
     /// Call without a certificate
     #[arg(long, global = true)]
     guest: bool,
+    /// The account to be, where the gridmap gives you several [default: the first]
+    #[arg(long, global = true, value_name = "NAME")]
+    account: Option<String>,
     /// Print JSON
     #[arg(long, global = true)]
     json: bool,
@@ -97,6 +102,21 @@ enum Verb {
         /// The session id
         session: String,
     },
+    /// Who you are to the server: DN, level, account, limits, and what you have used
+    #[command(after_help = oneself::WHOAMI_HELP)]
+    Whoami,
+    /// What a call of a method would get you, and which rules decide it
+    #[command(after_help = oneself::MAY_HELP)]
+    May {
+        /// Its dotted name, such as sleepy.burn
+        method: String,
+        /// The CPU seconds of the job that it would start
+        #[arg(long, value_name = "N", allow_negative_numbers = true)]
+        seconds: Option<f64>,
+    },
+    /// List and change VO groups
+    #[command(subcommand, after_help = groups::HELP)]
+    Vo(groups::Verb),
     /// Make, list and restart services
     #[command(disable_help_flag = true)]
     Service(Administration),
@@ -106,6 +126,15 @@ enum Verb {
     /// Whether the server is well
     #[command(disable_help_flag = true)]
     Health(Administration),
+    /// What a call would get, and by which rules: offline, by this site's files
+    #[command(disable_help_flag = true)]
+    Explain(Administration),
+    /// Check a service's access file, or write one of the original in TOML
+    #[command(disable_help_flag = true)]
+    Access(Administration),
+    /// Check a gridmap
+    #[command(disable_help_flag = true)]
+    Gridmap(Administration),
     /// Show the whole on this machine, with a throwaway grid
     #[command(disable_help_flag = true)]
     Demo(Administration),
@@ -144,6 +173,8 @@ enum Failure {
     Client(#[from] Error),
     #[error("{0}")]
     Usage(String),
+    #[error("{0}")]
+    Refused(String),
     #[error("cannot write the output")]
     Output(#[from] std::io::Error),
 }
@@ -162,7 +193,7 @@ impl Failure {
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
                 return ExitCode::SUCCESS;
             }
-            Self::Client(Error::Fault(_)) => (FAULT, ""),
+            Self::Client(Error::Fault(_)) | Self::Refused(_) => (FAULT, ""),
             Self::Client(Error::Transport(_)) => (TRANSPORT, "nesssi: "),
             Self::Client(Error::Setup(_)) | Self::Usage(_) | Self::Output(_) => (USAGE, "nesssi: "),
         };
@@ -197,10 +228,18 @@ async fn perform(options: Options, verb: Verb, screen: &Screen) -> Result<(), Fa
         Verb::Cat { session, path, follow } => {
             cat(&client(options)?, &session, &path, follow, screen).await
         }
+        Verb::Whoami => oneself::whoami(&client(options)?, screen).await,
+        Verb::May { method, seconds } => {
+            oneself::may(&client(options)?, &method, seconds, screen).await
+        }
+        Verb::Vo(verb) => groups::run(&client(options)?, verb, screen).await,
         Verb::Call { .. }
         | Verb::Service(_)
         | Verb::Restart(_)
         | Verb::Health(_)
+        | Verb::Explain(_)
+        | Verb::Access(_)
+        | Verb::Gridmap(_)
         | Verb::Demo(_) => {
             let text = "this command comes first, and its options after it: such as nesssi service list --guest";
             Err(Failure::Usage(text.to_owned()))
@@ -219,6 +258,9 @@ fn client(options: Options) -> Result<Client, SetupError> {
     }
     if let Some(ca) = options.ca {
         builder = builder.ca(ca);
+    }
+    if let Some(account) = options.account {
+        builder = builder.account(account);
     }
     builder.build()
 }

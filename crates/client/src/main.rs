@@ -2,9 +2,9 @@
 //!     nesssi - call a NESSSI server, and look after its jobs
 //!
 //! DESCRIPTION
-//!     `call` calls any method; `status`, `ls`, `cat` and `cancel` look after a session. `service`,
-//!     `restart`, `health`, `demo`, `access` and `explain` run the program `nesssi-admin` beside this one,
-//!     with the same words.
+//!     `call` calls any method; `status`, `ls`, `cat` and `cancel` look after a session; `whoami` and
+//!     `may` say what the caller is and may; `vo` keeps VO groups. `service`, `restart`, `health`, `demo`,
+//!     `access`, `gridmap` and `explain` run the program `nesssi-admin` beside this one, with the same words.
 //!
 //! SECURITY
 //!     The credential is found where grid tools leave it; a guest (`--guest`) shows none. A session id on

@@ -17,6 +17,8 @@ pub const KEYS: &[(&str, &str)] = &[
     ("server", "control_group"),
     ("server", "state_directory"),
     ("server", "log_directory"),
+    ("server", "access_log"),
+    ("server", "syslog_socket"),
     ("server", "libexec_directory"),
     ("server", "drain_seconds_max"),
     ("bounds", "body_bytes_max"),

@@ -17,7 +17,8 @@ pub use front::{CertificateForm, Front, FrontHeader, FrontWay};
 pub use keys::KEYS;
 pub use levels::default_limits;
 pub use meant::{
-    Batch, Bounds, Config, LocalBatch, Missing, PolicyKeys, Sandboxes, Server, Services,
+    AccessLogTo, Batch, Bounds, Config, LocalBatch, Missing, PolicyKeys, Sandboxes, Server,
+    Services,
 };
 
 /// Where the configuration is looked for when nobody says.

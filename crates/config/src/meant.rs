@@ -137,10 +137,21 @@ pub struct Server {
     pub state_directory: PathBuf,
     /// Access log and logs of services.
     pub log_directory: PathBuf,
+    /// Where the access log goes.
+    pub access_log: AccessLogTo,
     /// Where the other binaries are, if not beside `nesssid`.
     pub libexec_directory: Option<PathBuf>,
     /// Seconds that running calls are given when the server stops.
     pub drain_seconds_max: u32,
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLogTo {
+    /// `access.log` in the log directory.
+    File,
+    /// The system's log, at this socket.
+    Syslog(PathBuf),
 }
 
 /// What becomes of a CA's certificates when a file of the trust directory is missing.

@@ -3,11 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use nesssi_policy::{AccountName, SubjectDn};
 use nesssi_policy::written::{Document, Lined, Table};
+use nesssi_policy::{AccountName, SubjectDn};
 
 use crate::meant::{
-    Batch, Bounds, Config, LocalBatch, Missing, Places, PolicyKeys, Sandboxes, Server, Services,
+    AccessLogTo, Batch, Bounds, Config, LocalBatch, Missing, Places, PolicyKeys, Sandboxes, Server,
+    Services,
 };
 use crate::{Mistake, front, keys, levels};
 
@@ -140,6 +141,7 @@ fn read_server(section: &mut Section<'_, '_>) -> (Server, usize) {
         control_group: section.account("control_group").map(|group| group.value),
         state_directory: section.path("state_directory", "/var/lib/nesssi/state"),
         log_directory: section.path("log_directory", "/var/log/nesssi"),
+        access_log: read_access_log(section),
         libexec_directory: section.path_if("libexec_directory"),
         drain_seconds_max: section.short("drain_seconds_max", 1, 86_400, 30),
     };
@@ -155,6 +157,20 @@ fn read_missing(section: &mut Section<'_, '_>, key: &str, default: Missing) -> M
             let wrong = format!("`{key}` is \"accept\" or \"refuse\", not {other:?}");
             section.mistake(text.line, wrong);
             default
+        }
+    }
+}
+
+fn read_access_log(section: &mut Section<'_, '_>) -> AccessLogTo {
+    let socket = section.path("syslog_socket", "/dev/log");
+    let Some(text) = section.text("access_log") else { return AccessLogTo::File };
+    match text.value.as_str() {
+        "file" => AccessLogTo::File,
+        "syslog" => AccessLogTo::Syslog(socket),
+        other => {
+            let wrong = format!("`access_log` is \"file\" or \"syslog\", not {other:?}");
+            section.mistake(text.line, wrong);
+            AccessLogTo::File
         }
     }
 }

@@ -43,7 +43,7 @@ fn the_example_has_every_key_and_says_the_defaults() {
         if level.name.as_str() == "weak" {
             let narrow = &example.levels[1];
             assert!(narrow.subjects.len() == 3 && narrow.issuers.len() == 3);
-            assert!(narrow.proxies.len() == 4 && narrow.addresses.len() == 2);
+            assert!(narrow.proxies.len() == 3 && narrow.addresses.len() == 2);
             level.subjects.clone_from(&narrow.subjects);
             level.issuers.clone_from(&narrow.issuers);
             level.proxies.clone_from(&narrow.proxies);
@@ -211,6 +211,18 @@ fn what_is_missing_in_the_trust_directory() {
         let expected = format!("`{key}` is \"accept\" or \"refuse\", not \"ignore\"");
         check_mistake("server", &format!("{key} = \"ignore\""), &expected);
     }
+}
+
+#[test]
+fn where_the_access_log_goes() {
+    let meant = |text: &str| good(&format!("[server]\n{text}\n")).server.access_log;
+    let syslog = |path: &str| AccessLogTo::Syslog(path.into());
+    assert_eq!(meant(""), AccessLogTo::File);
+    assert_eq!(meant("access_log = \"file\""), AccessLogTo::File);
+    assert_eq!(meant("access_log = \"syslog\""), syslog("/dev/log"));
+    assert_eq!(meant("access_log = \"syslog\"\nsyslog_socket = \"/run/log\""), syslog("/run/log"));
+    let expected = "`access_log` is \"file\" or \"syslog\", not \"journal\"";
+    check_mistake("server", "access_log = \"journal\"", expected);
 }
 
 #[test]

@@ -1,25 +1,30 @@
 //! The audit log: one JSON line for each decision and act, each holding the hash of the one before.
 //!
 //! Callers append to a buffer; a thread of its own chains, writes and syncs what has gathered, so
-//! that a call costs one copy. The chain: member `prev` of a line is the SHA-256, in hexadecimal, of
-//! the bytes of the line before, its newline not counted; the first line's is 64 zeros. A line torn
-//! by a crash stays where it is and is chained over like any other. While one gatekeeper takes over
-//! from another both append: the file's lock makes it one chain.
+//! that a call costs one copy. The chain's form is [`nesssi_journal::chain`]'s; it goes on over files
+//! that are moved away. While one gatekeeper takes over from another both append: the file's lock
+//! makes it one chain. How far it is on the disk is told to the monitor, which keeps that where a
+//! gatekeeper cannot write.
+
+mod events;
+mod file;
 
 use std::fmt::{self, Write as _};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nesssi_config::Config;
-use sha2::{Digest as _, Sha256};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+
+pub use events::Served;
+pub(crate) use events::{connected, proxy_word, served, tell_heads};
+pub(crate) use file::OnDisk;
 
 use crate::StartError;
 use crate::clock;
+use file::ChainFile;
 
 /// How long lines gather before they are written.
 const GATHER_MS: u64 = 50;
@@ -27,14 +32,8 @@ const GATHER_MS: u64 = 50;
 /// Most bytes that wait for the disk. What comes beyond is counted, and the count is written.
 const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Bytes that one write takes to the file.
-const WRITE_BYTES: usize = 64 * 1024;
-
 /// A buffer that has grown beyond this is given back when it is empty.
 const KEPT_BYTES_MAX: usize = 2 * 1024 * 1024;
-
-/// How far from the end the last line is looked for: longer than any line.
-const TAIL_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Longest text of one member; the rest is cut.
 const MEMBER_BYTES_MAX: usize = 4096;
@@ -46,6 +45,7 @@ const RETRY_MS: u64 = 1000;
 #[derive(Debug, Clone)]
 pub(crate) struct Audit {
     shared: Arc<Shared>,
+    heads: watch::Receiver<OnDisk>,
     /// Ends the thread with the last clone.
     _alive: Arc<Alive>,
 }
@@ -99,19 +99,15 @@ impl Audit {
 
     /// The same for any file.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true).mode(0o600);
-        let no_follow = rustix::fs::OFlags::NOFOLLOW.bits();
-        options.custom_flags(i32::try_from(no_follow).unwrap_or_default());
-        let mut chain = Chain::new(options.open(path)?);
-        chain.catch_up()?;
+        let mut file = ChainFile::open(path)?;
         let shared = Arc::new(Shared::default());
+        let (told, heads) = watch::channel(file.on_disk());
         let for_thread = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("audit".to_owned())
-            .spawn(move || write_all(&for_thread, &mut chain))?;
+            .spawn(move || write_all(&for_thread, &mut file, &told))?;
         let alive = Arc::new(Alive { shared: Arc::clone(&shared) });
-        Ok(Self { shared, _alive: alive })
+        Ok(Self { shared, heads, _alive: alive })
     }
 
     /// Begins a line about `event`. Nobody else can begin one until it is written or dropped.
@@ -120,6 +116,16 @@ impl Audit {
         let start = waiting.lines.len();
         waiting.begin(clock::now_ms(), event);
         Line { shared: &self.shared, waiting, start }
+    }
+
+    /// How far the chain is on the disk, as it changes.
+    pub(crate) fn heads(&self) -> watch::Receiver<OnDisk> {
+        self.heads.clone()
+    }
+
+    /// How far the chain is on the disk now.
+    pub(crate) fn on_disk(&self) -> OnDisk {
+        *self.heads.borrow()
     }
 
     /// Waits until all that was recorded is on the disk, or cannot be brought there.
@@ -283,105 +289,17 @@ fn push_escaped(out: &mut Vec<u8>, c: char) {
     }
 }
 
-/// The file, and where its chain stands.
-#[derive(Debug)]
-struct Chain {
-    file: File,
-    /// The hash of the last line.
-    head: [u8; 32],
-    /// The file's length when that was the last line.
-    length: u64,
-}
-
-impl Chain {
-    fn new(file: File) -> Self {
-        // No file is of that length, so that the first catching up reads.
-        Self { file, head: [0; 32], length: u64::MAX }
-    }
-
-    /// Takes the head from the file, if somebody else has appended since.
-    fn catch_up(&mut self) -> io::Result<()> {
-        let length = self.file.metadata()?.len();
-        if length == self.length {
-            return Ok(());
-        }
-        let from = length.saturating_sub(TAIL_BYTES_MAX);
-        self.file.seek(SeekFrom::Start(from))?;
-        let mut tail = Vec::new();
-        (&self.file).take(TAIL_BYTES_MAX).read_to_end(&mut tail)?;
-        self.length = length;
-        self.head = [0; 32];
-        if tail.is_empty() {
-            return Ok(());
-        }
-        if tail.pop_if(|last| *last == b'\n').is_none() {
-            self.file.write_all(b"\n")?;
-            self.length += 1;
-        }
-        let last = tail.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-        self.head = Sha256::digest(last).into();
-        Ok(())
-    }
-
-    /// Appends lines that lack their beginning, and brings them to the disk.
-    fn append(&mut self, beginnings_missing: &[u8]) -> io::Result<()> {
-        rustix::fs::flock(&self.file, rustix::fs::FlockOperation::LockExclusive)?;
-        let appended = self.append_locked(beginnings_missing);
-        if appended.is_err() && self.length != u64::MAX {
-            // What was written of it would be written again. If this fails too, it stays torn.
-            if let Err(error) = self.file.set_len(self.length) {
-                tracing::error!(%error, "the audit log keeps a part of a batch");
-            }
-        }
-        rustix::fs::flock(&self.file, rustix::fs::FlockOperation::Unlock)?;
-        appended
-    }
-
-    fn append_locked(&mut self, beginnings_missing: &[u8]) -> io::Result<()> {
-        self.catch_up()?;
-        let mut out = Vec::with_capacity(2 * WRITE_BYTES);
-        let mut head = self.head;
-        let mut length = self.length;
-        for rest in beginnings_missing.split_inclusive(|byte| *byte == b'\n') {
-            let start = out.len();
-            out.extend_from_slice(b"{\"prev\":\"");
-            push_hex(&mut out, &head);
-            out.push(b'"');
-            out.extend_from_slice(rest);
-            let line = out.get(start..out.len().saturating_sub(1)).unwrap_or_default();
-            head = Sha256::digest(line).into();
-            if out.len() >= WRITE_BYTES {
-                length += self.write_out(&mut out)?;
-            }
-        }
-        length += self.write_out(&mut out)?;
-        self.file.sync_data()?;
-        self.head = head;
-        self.length = length;
-        Ok(())
-    }
-
-    /// Writes what is gathered and empties it; says how much it was.
-    fn write_out(&mut self, out: &mut Vec<u8>) -> io::Result<u64> {
-        self.file.write_all(out)?;
-        let count = u64::try_from(out.len()).unwrap_or_default();
-        out.clear();
-        Ok(count)
-    }
-}
-
-fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or_default();
-    out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
-}
-
 /// The thread: gathers, writes, answers flushes, until the last clone is gone and all is written.
-fn write_all(shared: &Shared, chain: &mut Chain) {
+fn write_all(shared: &Shared, file: &mut ChainFile, told: &watch::Sender<OnDisk>) {
     let mut spare = Vec::new();
     loop {
         let (lines, lost, flushes, ended) = gather(shared, spare);
-        let written = write_batch(shared, chain, &lines, lost);
+        let written = write_batch(shared, file, &lines, lost);
+        told.send_if_modified(|head| {
+            let changed = *head != file.on_disk();
+            *head = file.on_disk();
+            changed && written
+        });
         drop(flushes.into_iter().map(|flush| flush.send(())).collect::<Vec<_>>());
         if ended && (written || lines.is_empty()) {
             return;
@@ -418,7 +336,7 @@ fn gather(shared: &Shared, mut spare: Vec<u8>) -> Gathered {
 }
 
 /// Whether the lines are on the disk; if not they wait again, before those that came since.
-fn write_batch(shared: &Shared, chain: &mut Chain, lines: &[u8], lost: u64) -> bool {
+fn write_batch(shared: &Shared, file: &mut ChainFile, lines: &[u8], lost: u64) -> bool {
     let mut batch = Waiting::default();
     let mut lines = lines;
     if lost > 0 {
@@ -432,10 +350,10 @@ fn write_batch(shared: &Shared, chain: &mut Chain, lines: &[u8], lost: u64) -> b
     if lines.is_empty() {
         return true;
     }
-    let Err(error) = chain.append(lines) else { return true };
+    let Err(error) = file.append(lines) else { return true };
     tracing::error!(%error, "the audit log cannot be written");
     // What was written of it is found out again from the file.
-    chain.length = u64::MAX;
+    file.distrust();
     let mut waiting = shared.lock();
     let newer = std::mem::replace(&mut waiting.lines, lines.to_vec());
     waiting.lines.extend_from_slice(&newer);

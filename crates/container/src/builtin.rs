@@ -5,15 +5,19 @@
 
 pub(crate) mod echo;
 pub(crate) mod job;
+pub(crate) mod oneself;
 pub(crate) mod service;
 pub(crate) mod session;
 pub(crate) mod system;
+pub(crate) mod vo;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use nesssi_dn::SubjectDn;
+use nesssi_identity::ProxyKind;
+use nesssi_policy::READS_ONLY;
 use nesssi_rpc::{Fault, Reply, Value};
 
 use crate::grants::Grant;
@@ -61,11 +65,30 @@ impl<'a> Context<'a> {
     pub(crate) fn subject(&self) -> Option<&'a SubjectDn> {
         self.caller.subject()
     }
+
+    /// Whether the caller may change anything: not with a limited proxy.
+    ///
+    /// # Errors
+    /// Fault 403.
+    pub(crate) fn may_change(&self) -> Result<(), Fault> {
+        let reads_only = self.grant.as_ref().is_ok_and(|grant| grant.reads_only);
+        if reads_only || self.caller.proxy() == Some(ProxyKind::Limited) {
+            return Err(Fault::refused(READS_ONLY));
+        }
+        Ok(())
+    }
 }
 
 /// The tables, in the order they are listed.
-const TABLES: [&[Builtin]; 5] =
-    [echo::METHODS, job::METHODS, service::METHODS, session::METHODS, system::METHODS];
+const TABLES: [&[Builtin]; 7] = [
+    echo::METHODS,
+    job::METHODS,
+    oneself::METHODS,
+    service::METHODS,
+    session::METHODS,
+    system::METHODS,
+    vo::METHODS,
+];
 
 /// Other spellings of some names.
 const ALIASES: [(&str, &str); 3] = [

@@ -1,26 +1,27 @@
 //! A call's way through the container: who calls, how often, what, and may he.
 //!
-//! The order is the contract's: a refused credential is refused whatever it calls; then the method
-//! is found, the access list asked, and only then a grant is needed. Every decision is audited.
+//! The order is the contract's: a refused credential is refused whatever it calls; then the service
+//! is found, the access lists asked, and only then a grant is needed. Every decision is audited.
 
 mod callers;
+pub(crate) mod permission;
 
 use std::sync::Arc;
 
 use nesssi_identity::Peer;
-use nesssi_policy::{Access, Ask, Denied, From as LevelFrom, SubjectDn};
+use nesssi_policy::LevelName;
 use nesssi_rpc::{Call, Fault, FaultCode, MethodName, Reply, Value};
 use nesssi_service::Method;
 use nesssi_session::SessionId;
 
 use crate::builtin::{self, Builtin, Context, Run};
-use crate::clock::now_ms;
-use crate::grants::{CallerGrant, Grant};
+use crate::grants::{CallerGrant, Grant, fault_of};
 use crate::registry::{MONITOR, Service};
 use crate::workers::{self, Called, ServiceCall};
 use crate::{Answer, Caller, Inner};
 
 pub(crate) use callers::Callers;
+use permission::{NotPermitted, Permission, permission};
 
 /// Calls a minute of a caller whom no level takes: he may still see and cancel what he has.
 const UNJUDGED_CALLS_PER_MINUTE: u32 = 60;
@@ -39,6 +40,13 @@ pub(crate) async fn dispatch(inner: &Arc<Inner>, caller: &Caller, call: Call) ->
             .write();
         return Answer::of(Err(Fault::refused(text)));
     }
+    let logged_in = match inner.logins.caller(&inner.audit, caller, &call.method) {
+        Ok(other) => other,
+        Err(refused) => {
+            return Answer::of(Err(login_refused(inner, caller, &call.method, refused)));
+        }
+    };
+    let caller = logged_in.as_ref().unwrap_or(caller);
     let grant = judge(inner, caller).await;
     let Call { method, params } = call;
     let decided = decide(inner, caller, &grant, &method, params).await;
@@ -46,11 +54,30 @@ pub(crate) async fn dispatch(inner: &Arc<Inner>, caller: &Caller, call: Call) ->
     decided.answer
 }
 
+/// Counts and records a login that is not taken: whoever tries many is told so, and fills no log.
+fn login_refused(inner: &Inner, caller: &Caller, method: &MethodName, refused: Fault) -> Fault {
+    if let Err(many) = inner.services.callers.count(caller, UNJUDGED_CALLS_PER_MINUTE, "none") {
+        return many;
+    }
+    inner
+        .audit
+        .line("login_refused")
+        .text("request", &caller.request_id)
+        .maybe("subject", caller.subject())
+        .text("address", caller.address)
+        .text("method", method)
+        .text("reason", &refused.text)
+        .write();
+    refused
+}
+
 /// A call's answer, with what the audit tells of it beside.
 struct Decided {
     answer: Answer,
     /// Which rule of the access list let him through or refused him.
     rule: Option<String>,
+    /// The level that the service has lowered him to.
+    lowered: Option<LevelName>,
     cpu_usec: u64,
     /// The session that it made.
     session: Option<SessionId>,
@@ -58,7 +85,7 @@ struct Decided {
 
 impl Decided {
     fn of(answer: Answer) -> Self {
-        Self { answer, rule: None, cpu_usec: 0, session: None }
+        Self { answer, rule: None, lowered: None, cpu_usec: 0, session: None }
     }
 
     fn fault(fault: Fault) -> Self {
@@ -70,12 +97,24 @@ impl Decided {
 async fn judge(inner: &Inner, caller: &Caller) -> Result<Arc<Grant>, Fault> {
     let callers = &inner.services.callers;
     let generation = inner.grants.generation();
-    if let Some(grant) = callers.known(caller, generation) {
+    let address = inner.grants.rules().now().address_key(caller.address);
+    if let Some(grant) = callers.known(caller, address, generation) {
         return Ok(grant);
     }
-    let judged = inner.grants.judge(caller).await?;
-    callers.remember(caller, &judged.grant);
-    Ok(judged.grant)
+    let grant = inner.grants.judge(caller).await?;
+    callers.remember(caller, address, &grant);
+    inner
+        .audit
+        .line("mapping")
+        .maybe("subject", caller.subject())
+        .maybe("issuer", caller.issuer())
+        .text("address", caller.address)
+        .text("level", &grant.level)
+        .text("account", &grant.account)
+        .text("rule", &grant.rule)
+        .count("generation", grant.generation)
+        .write();
+    Ok(grant)
 }
 
 async fn decide(
@@ -125,57 +164,18 @@ async fn call_service(
         Err(fault) => return Decided::fault(fault),
     };
     let (_, method) = full_name.split();
-    let rule = match permitted(&service, method, caller, grant) {
-        Ok(rule) => rule,
-        Err((fault, rule)) => {
-            return Decided { rule, ..Decided::fault(fault) };
-        }
+    let permission = match permission(inner, caller, grant, &service, method).await {
+        Ok(permission) => permission,
+        Err(NotPermitted { fault, rule }) => return Decided { rule, ..Decided::fault(fault) },
     };
-    let decided = match admitted(inner, &service, grant, full_name, params.len()) {
-        Ok((grant, Callee::Own)) => {
-            into_worker(inner, caller, &service, grant, full_name, params).await
+    let decided = match callee(&service, full_name, params.len()) {
+        Ok(Callee::Own) => {
+            into_worker(inner, caller, &service, &permission, full_name, params).await
         }
-        Ok((_, Callee::Monitor)) => Decided::of(Answer::of(monitor(inner, params).await)),
+        Ok(Callee::Monitor) => Decided::of(Answer::of(monitor(inner, params).await)),
         Err(fault) => Decided::fault(fault),
     };
-    Decided { rule: Some(rule), ..decided }
-}
-
-/// The rule that lets the caller through.
-///
-/// # Errors
-/// The fault, and the rule that refuses him, for the audit.
-fn permitted(
-    service: &Service,
-    method: &str,
-    caller: &Caller,
-    grant: &Result<Arc<Grant>, Fault>,
-) -> Result<String, (Fault, Option<String>)> {
-    let Some(behind) = &service.access else { return Err((workers::broken(service), None)) };
-    let ask = access_ask(method, caller.subject(), grant);
-    match Access::permits(&[&behind.access], &ask) {
-        Ok(permitted) => Ok(permitted.rule().to_owned()),
-        Err(denied) => {
-            let text = denied.to_string();
-            Err(match denied {
-                Denied::NoCredential { rule } => {
-                    (Fault::new(FaultCode::NoCredential, text), Some(rule))
-                }
-                Denied::Refused { rule, .. } => (Fault::refused(text), Some(rule)),
-            })
-        }
-    }
-}
-
-/// What is asked of a service's access lists, as things stand now.
-pub(crate) fn access_ask<'a>(
-    method: &'a str,
-    subject: Option<&'a SubjectDn>,
-    grant: &'a Result<Arc<Grant>, Fault>,
-) -> Ask<'a> {
-    let level = grant.as_ref().ok().map(|grant| &grant.level);
-    let now_unix = i64::try_from(now_ms() / 1000).unwrap_or(i64::MAX);
-    Ask { method, subject, level, groups: &(), now_unix }
+    Decided { rule: Some(permission.rule), lowered: permission.lowered, ..decided }
 }
 
 /// Who answers a permitted call.
@@ -186,47 +186,17 @@ enum Callee {
     Monitor,
 }
 
-/// Holds a permitted call against what there is and what the caller is granted.
-fn admitted<'a>(
-    inner: &Inner,
-    service: &Service,
-    grant: &'a Result<Arc<Grant>, Fault>,
-    full_name: &MethodName,
-    count: usize,
-) -> Result<(&'a Arc<Grant>, Callee), Fault> {
+/// Holds a permitted call against what there is.
+fn callee(service: &Service, full_name: &MethodName, count: usize) -> Result<Callee, Fault> {
     let (_, name) = full_name.split();
-    let callee = match service.methods.get(name) {
+    match service.methods.get(name) {
         Some(method) => {
             check_count(method, count)?;
-            Callee::Own
+            Ok(Callee::Own)
         }
-        None if name == MONITOR => Callee::Monitor,
-        None => return Err(no_such_method(full_name)),
-    };
-    let grant = grant.as_ref().map_err(Clone::clone)?;
-    if !service.serves_level(grant.level.as_str()) {
-        return Err(Fault::refused(format!(
-            "the service {} does not serve level {}",
-            service.name, grant.level
-        )));
+        None if name == MONITOR => Ok(Callee::Monitor),
+        None => Err(no_such_method(full_name)),
     }
-    if !is_approved_for(inner, service, grant.level.as_str()) {
-        return Err(Fault::refused(format!(
-            "the code of service {} has changed and is not approved for level {}",
-            service.name, grant.level
-        )));
-    }
-    Ok((grant, callee))
-}
-
-/// Changed code of a pinned service serves only levels that have no account of their own callers.
-fn is_approved_for(inner: &Inner, service: &Service, level: &str) -> bool {
-    let changed = |approved: &String| *approved != service.digest;
-    if !service.manifest.approved.as_ref().is_some_and(changed) {
-        return true;
-    }
-    let of_own = |from: LevelFrom| from == LevelFrom::Gridmap;
-    inner.config.levels.iter().any(|known| known.name.as_str() == level && !of_own(known.from))
 }
 
 /// The number of parameters, where the method says which it takes.
@@ -255,23 +225,24 @@ async fn into_worker(
     inner: &Arc<Inner>,
     caller: &Caller,
     service: &Arc<Service>,
-    grant: &Arc<Grant>,
+    permission: &Permission,
     method: &MethodName,
     params: Vec<Value>,
 ) -> Decided {
-    let who = CallerGrant {
-        subject: caller.subject().cloned(),
-        issuer: caller.issuer().cloned(),
-        address: caller.address,
-        grant: Arc::clone(grant),
-        request_id: caller.request_id.clone(),
+    let grant = &permission.grant;
+    let today = permission::today(inner, caller, &grant.level);
+    if let Err(refused) = nesssi_policy::admit_call(&grant.level, &grant.limits, &today) {
+        return Decided::fault(fault_of(refused));
+    }
+    let claim = match permission::claim_of(inner, caller, permission.lowered.as_ref()) {
+        Ok(claim) => claim,
+        Err(fault) => return Decided::fault(fault),
     };
+    let who = CallerGrant::new(claim, caller.address, Arc::clone(grant), caller.request_id.clone());
     let call = ServiceCall { method, params: &params, dialect: caller.dialect };
-    let called = workers::call(inner, service, who, call).await;
-    inner.services.callers.charge(caller, called.cpu_usec);
-    let Called { reply, session, cpu_usec } = called;
+    let Called { reply, session, cpu_usec } = workers::call(inner, service, who, call).await;
     let url = session.as_ref().map(|session| inner.jobs.url_of(session));
-    Decided { answer: Answer { reply, session: url }, rule: None, cpu_usec, session }
+    Decided { cpu_usec, session, ..Decided::of(Answer { reply, session: url }) }
 }
 
 async fn monitor(inner: &Inner, params: Vec<Value>) -> Reply {
@@ -300,6 +271,7 @@ fn record(
         .maybe("account", grant.map(|grant| &grant.account))
         .text("method", method)
         .maybe("rule", decided.rule.as_ref())
+        .maybe("lowered", decided.lowered.as_ref())
         .maybe("session", decided.session.as_ref().map(SessionId::short))
         .number("code", code)
         .count("cpu_usec", decided.cpu_usec)

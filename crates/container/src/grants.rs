@@ -8,15 +8,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use nesssi_config::Config;
 use nesssi_dn::SubjectDn;
-use nesssi_identity::Peer;
-use nesssi_policy::{LevelName, Limits};
+use nesssi_identity::{Peer, ProxyKind};
+use nesssi_policy::{self as policy, AccountName, Graded, LevelName, Limits, Refused};
 use nesssi_privsep::messages::{Claim, GrantRecord, Refusal};
 use nesssi_privsep::wire::Blob;
 use nesssi_rpc::{Fault, FaultCode};
 
 use crate::Caller;
 use crate::link::{AskError, Channels, Jobmanager, Monitor, lock};
+use crate::rules::RulesInForce;
 
 /// How many judgements are remembered before all are forgotten.
 const JUDGEMENTS_MAX: usize = 20_000;
@@ -40,9 +42,17 @@ pub struct Grant {
     pub rule: String,
 }
 
+impl Graded for Grant {
+    fn level(&self) -> &LevelName {
+        &self.level
+    }
+}
+
 /// A caller who has been judged.
 #[derive(Debug, Clone)]
 pub struct CallerGrant {
+    /// As whom he was judged.
+    pub(crate) claim: JudgedBy,
     /// Who he is; `None` is anonymous.
     pub subject: Option<SubjectDn>,
     /// Who says so.
@@ -53,6 +63,19 @@ pub struct CallerGrant {
     pub grant: Arc<Grant>,
     /// The request's id.
     pub request_id: String,
+}
+
+impl CallerGrant {
+    /// Of a claim that was judged.
+    pub(crate) fn new(
+        claim: JudgedBy,
+        address: IpAddr,
+        grant: Arc<Grant>,
+        request_id: String,
+    ) -> Self {
+        let (subject, issuer) = (claim.subject.clone(), claim.issuer.clone());
+        Self { claim, subject, issuer, address, grant, request_id }
+    }
 }
 
 /// The judgements remembered. Clones share them.
@@ -66,25 +89,57 @@ struct Shared {
     monitor: Monitor,
     channels: Channels,
     root: bool,
+    rules: RulesInForce,
     generation: AtomicU64,
     judgements: Mutex<HashMap<JudgedBy, Arc<Grant>>>,
 }
 
 /// All that a judgement may depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct JudgedBy {
-    subject: Option<SubjectDn>,
-    issuer: Option<SubjectDn>,
-    prefix: IpAddr,
+pub(crate) struct JudgedBy {
+    pub(crate) subject: Option<SubjectDn>,
+    pub(crate) issuer: Option<SubjectDn>,
+    pub(crate) proxy: Option<ProxyKind>,
+    /// The account asked for; `None` is the caller's first.
+    pub(crate) account: Option<AccountName>,
+    /// The level that a service lowers him to.
+    pub(crate) lowered: Option<LevelName>,
+    /// Where he calls from, as far as the rules tell addresses apart.
+    pub(crate) address: IpAddr,
+}
+
+impl JudgedBy {
+    fn claim(&self) -> Claim {
+        let name = |name: &Option<SubjectDn>| name.as_ref().map(|name| Blob(name.to_bytes()));
+        Claim {
+            subject: name(&self.subject),
+            issuer: name(&self.issuer),
+            proxy: match self.proxy {
+                None => 0,
+                Some(ProxyKind::Full) => 1,
+                Some(ProxyKind::Limited) => 2,
+                Some(ProxyKind::Independent) => 3,
+            },
+            account: self.account.as_ref().map(ToString::to_string),
+            lowered: self.lowered.as_ref().map(ToString::to_string),
+        }
+    }
 }
 
 impl Grants {
     /// None remembered yet.
-    pub(crate) fn new(monitor: Monitor, channels: Channels, root: bool, generation: u64) -> Self {
+    pub(crate) fn new(
+        monitor: Monitor,
+        channels: Channels,
+        root: bool,
+        generation: u64,
+        config: &Config,
+    ) -> Self {
         let shared = Shared {
             monitor,
             channels,
             root,
+            rules: RulesInForce::new(config),
             generation: AtomicU64::new(generation),
             judgements: Mutex::new(HashMap::new()),
         };
@@ -96,59 +151,91 @@ impl Grants {
         self.shared.generation.load(Ordering::SeqCst)
     }
 
-    /// The rules have changed.
-    pub(crate) fn forget_all(&self, generation: u64) {
+    /// What the configuration in force says.
+    pub(crate) fn rules(&self) -> &RulesInForce {
+        &self.shared.rules
+    }
+
+    /// The rules have changed, and with them perhaps the configuration.
+    pub(crate) fn forget_all(&self, generation: u64, config: Option<&Config>) {
+        if let Some(config) = config {
+            self.shared.rules.replace(config);
+        }
         self.shared.generation.store(generation, Ordering::SeqCst);
         lock(&self.shared.judgements).clear();
+    }
+
+    /// As whom a caller is to be judged.
+    ///
+    /// # Errors
+    /// A fault for the caller: 403 with the reason of a refused credential, -32602 where the account
+    /// asked for is none.
+    pub(crate) fn claim_of(&self, caller: &Caller) -> Result<JudgedBy, Fault> {
+        let (subject, issuer, proxy) = match &*caller.peer {
+            Peer::Anonymous(_) => (None, None, None),
+            Peer::Certified(identity) => {
+                (Some(identity.subject.clone()), Some(identity.issuer.clone()), identity.proxy)
+            }
+            Peer::Refused(refusal) => return Err(Fault::refused(refusal.to_string())),
+        };
+        let asked = caller.account.as_deref().map(AccountName::parse).transpose();
+        let account = asked.map_err(|error| {
+            Fault::invalid_params(format!("the account asked for is none: {error}"))
+        })?;
+        let address = self.rules().now().address_key(caller.address);
+        Ok(JudgedBy { subject, issuer, proxy, account, lowered: None, address })
     }
 
     /// Judges a caller, whose credential may have been refused already.
     ///
     /// # Errors
-    /// A fault for the caller: 403 with the reason of a refused credential, 401 or 403 where no
-    /// level takes him, 503 where judging failed.
-    pub(crate) async fn judge(&self, caller: &Caller) -> Result<CallerGrant, Fault> {
-        let (subject, issuer) = match &*caller.peer {
-            Peer::Anonymous(_) => (None, None),
-            Peer::Certified(identity) => {
-                (Some(identity.subject.clone()), Some(identity.issuer.clone()))
-            }
-            Peer::Refused(refusal) => return Err(Fault::refused(refusal.to_string())),
-        };
-        let grant = self
-            .of(subject.as_ref(), issuer.as_ref(), caller.address)
-            .await
-            .map_err(|error| self.fault(&error, subject.is_none(), &caller.request_id))?;
-        let request_id = caller.request_id.clone();
-        Ok(CallerGrant { subject, issuer, address: caller.address, grant, request_id })
+    /// A fault for the caller: as of [`Grants::claim_of`]; 401 or 403 where no level takes him or
+    /// the account asked for is not his, 503 where judging failed.
+    pub(crate) async fn judge(&self, caller: &Caller) -> Result<Arc<Grant>, Fault> {
+        let claim = self.claim_of(caller)?;
+        self.judge_claim(&claim, caller.address, &caller.request_id).await
     }
 
-    /// Judges a name, or takes the judgement remembered.
+    /// Judges a claim.
+    ///
+    /// # Errors
+    /// A fault for the caller.
+    pub(crate) async fn judge_claim(
+        &self,
+        claim: &JudgedBy,
+        address: IpAddr,
+        request_id: &str,
+    ) -> Result<Arc<Grant>, Fault> {
+        let error = match self.of(claim, address).await {
+            Ok(grant) => return Ok(grant),
+            Err(error) => error,
+        };
+        let fault = self.fault(&error, claim.subject.is_none(), request_id);
+        // Whom a level takes as long as he asks for no account, has asked for another's.
+        if let (AskError::Refused(Refusal::NoLevel { .. }), Some(account)) =
+            (&error, &claim.account)
+            && self.of(&JudgedBy { account: None, ..claim.clone() }, address).await.is_ok()
+        {
+            let text = policy::not_his_account(account.as_str()).text;
+            return Err(Fault::refused(format!("{text}{}", self.only_own())));
+        }
+        Err(fault)
+    }
+
+    /// What is remembered of a claim.
+    pub(crate) fn known(&self, claim: &JudgedBy) -> Option<Arc<Grant>> {
+        lock(&self.shared.judgements).get(claim).cloned()
+    }
+
+    /// Judges a claim, or takes the judgement remembered.
     ///
     /// # Errors
     /// [`AskError`] as the monitor said it.
-    pub(crate) async fn of(
-        &self,
-        subject: Option<&SubjectDn>,
-        issuer: Option<&SubjectDn>,
-        address: IpAddr,
-    ) -> Result<Arc<Grant>, AskError> {
-        let by = JudgedBy {
-            subject: subject.cloned(),
-            issuer: issuer.cloned(),
-            prefix: address_prefix(address),
-        };
-        if let Some(known) = lock(&self.shared.judgements).get(&by) {
-            return Ok(Arc::clone(known));
+    pub(crate) async fn of(&self, by: &JudgedBy, address: IpAddr) -> Result<Arc<Grant>, AskError> {
+        if let Some(known) = self.known(by) {
+            return Ok(known);
         }
-        let claim = Claim {
-            subject: subject.map(|name| Blob(name.to_bytes())),
-            issuer: issuer.map(|name| Blob(name.to_bytes())),
-            proxy: 0,
-            account: None,
-            lowered: None,
-        };
-        let record = self.shared.monitor.judge(claim, address).await?;
+        let record = self.shared.monitor.judge(by.claim(), address).await?;
         let grant = Arc::new(parse_grant(record)?);
         let mut judgements = lock(&self.shared.judgements);
         // A judgement by older rules is used once, and not remembered.
@@ -156,7 +243,7 @@ impl Grants {
             if judgements.len() >= JUDGEMENTS_MAX {
                 judgements.clear();
             }
-            judgements.insert(by, Arc::clone(&grant));
+            judgements.insert(by.clone(), Arc::clone(&grant));
         }
         Ok(grant)
     }
@@ -192,30 +279,27 @@ impl Grants {
     /// # Errors
     /// [`AskError`].
     pub(crate) async fn judge_again(&self, who: &mut CallerGrant) -> Result<(), AskError> {
-        lock(&self.shared.judgements).remove(&JudgedBy {
-            subject: who.subject.clone(),
-            issuer: who.issuer.clone(),
-            prefix: address_prefix(who.address),
-        });
-        who.grant = self.of(who.subject.as_ref(), who.issuer.as_ref(), who.address).await?;
+        lock(&self.shared.judgements).remove(&who.claim);
+        who.grant = self.of(&who.claim, who.address).await?;
         Ok(())
+    }
+
+    fn only_own(&self) -> &'static str {
+        if self.shared.root {
+            ""
+        } else {
+            " (this server runs without root: it can use its own user's account alone)"
+        }
     }
 
     /// What a stranger reads of the monitor's or a jobmanager's error. The log gets the rest.
     pub(crate) fn fault(&self, error: &AskError, anonymous: bool, request_id: &str) -> Fault {
         tracing::info!(request = request_id, %error, "not granted");
-        let only_own = if self.shared.root {
-            ""
-        } else {
-            " (this server runs without root: it can use its own user's account alone)"
-        };
+        let only_own = self.only_own();
         match error {
-            AskError::Refused(Refusal::NoLevel { .. }) if anonymous => Fault::new(
-                FaultCode::NoCredential,
-                format!("no level takes a caller without a certificate{only_own}"),
-            ),
             AskError::Refused(Refusal::NoLevel { .. }) => {
-                Fault::refused(format!("no level takes this certificate{only_own}"))
+                let refused = policy::no_level(anonymous);
+                Fault::new(code_of(&refused), format!("{}{only_own}", refused.text))
             }
             AskError::Refused(Refusal::BadAccount { .. }) => Fault::refused(format!(
                 "the account that this caller is mapped to may not be used{only_own}"
@@ -229,6 +313,16 @@ impl Grants {
             }
         }
     }
+}
+
+/// A refusal's code as that of a fault.
+pub(crate) fn code_of(refused: &Refused) -> FaultCode {
+    FaultCode::from_number(refused.code.into())
+}
+
+/// A refusal as a fault.
+pub(crate) fn fault_of(refused: Refused) -> Fault {
+    Fault::new(code_of(&refused), refused.text)
 }
 
 /// What a stranger reads of a system error under his own account.

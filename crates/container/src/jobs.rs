@@ -9,9 +9,11 @@
 //! Every step that changes something runs in a task of its own ([`Core::step`]): a caller who hangs
 //! up in the middle leaves nothing half done.
 
+mod budget;
 mod cancel;
 mod expiry;
 mod finish;
+mod groups;
 mod queue;
 mod settle;
 mod show;
@@ -23,12 +25,14 @@ mod tests;
 mod watch;
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use nesssi_config::Config;
 use nesssi_dn::SubjectDn;
 use nesssi_journal::{Change, Journal, JournalError};
+use nesssi_policy::{LevelName, Today, VoChange};
 use nesssi_privsep::messages::Seal;
 use nesssi_privsep::wire::{Field, Reader, Writer};
 use nesssi_rpc::{Fault, FaultCode, Value};
@@ -37,11 +41,14 @@ use tokio::sync::{oneshot, watch as signal};
 
 use crate::StartError;
 use crate::audit::Audit;
+use crate::clock::now_ms;
 use crate::ending::InFlight;
 use crate::grants::{CallerGrant, Grants};
+use crate::groups::Groups;
 use crate::link::{AskError, Channels, Jobmanager, Monitor, lock};
-use table::{Number, Table};
+use table::{Number, Owner, Table};
 
+pub(crate) use groups::{Asker, fault as group_fault};
 pub use submit::Submission;
 
 /// How long a `prepared` session waits for its job, in seconds.
@@ -60,6 +67,7 @@ pub(crate) struct Needs {
     pub(crate) channels: Channels,
     pub(crate) grants: Grants,
     pub(crate) audit: Audit,
+    pub(crate) groups: Groups,
 }
 
 /// The sessions and jobs. Clones are the same.
@@ -99,9 +107,12 @@ impl Jobs {
         });
         let (journal, loaded) = opened.await.unwrap_or(Err(JournalError::Busy.into()))?;
         tracing::info!(lease = loaded.lease, sessions = loaded.sessions.len(), "journal is open");
+        loaded.vo.iter().for_each(|change| needs.groups.apply(change));
         let slots_max = slots(needs.config.batch.local.slots);
+        let mut table = Table::with_next_number(loaded.next_number);
+        table.budgets.take_up(loaded.used, now_ms());
         let core = Arc::new(Core {
-            table: Mutex::new(Table::with_next_number(loaded.next_number)),
+            table: Mutex::new(table),
             needs,
             journal,
             slots_max,
@@ -112,25 +123,54 @@ impl Jobs {
         settle::take_up(&core, loaded.sessions).await;
         core.repeat(watch::EVERY, watch::read_leaves);
         core.repeat(watch::EVERY, watch::read_trees);
+        core.repeat(budget::WRITE_EVERY, budget::write);
         core.repeat(expiry::EVERY, expiry::expire);
         core.repeat(expiry::FORGET_EVERY, expiry::forget);
         Ok(Self { core })
     }
 
-    /// The account that a request of `seconds` CPU seconds would run as.
+    /// The account that a request of `seconds` CPU seconds would run as; the day's budget is not asked.
     ///
     /// # Errors
     /// 413 over the level's limit.
     #[allow(clippy::unused_async, reason = "the room may ask the monitor here one day")]
     pub async fn account_for(&self, who: &CallerGrant, seconds: f64) -> Result<String, Fault> {
-        submit::admit_seconds(who, seconds)?;
+        submit::admit_size(who, seconds)?;
         Ok(who.grant.account.clone())
+    }
+
+    /// What is used up of a caller's day, and how many jobs of his have not ended.
+    pub(crate) fn today(
+        &self,
+        subject: Option<&SubjectDn>,
+        address: IpAddr,
+        level: &LevelName,
+    ) -> (Today, u32) {
+        let owner = Owner::of(subject, address);
+        let table = self.core.table();
+        (table.today(&owner, level, now_ms()), table.active_of(&owner))
+    }
+
+    /// Charges a caller for a call into a service.
+    pub(crate) fn charge_call(&self, who: &CallerGrant, cpu_usec: u64) {
+        let owner = Owner::of(who.subject.as_ref(), who.address);
+        budget::charge_call(&self.core, &owner, &who.grant.level, cpu_usec);
+    }
+
+    /// Changes the VO groups, if `by` may.
+    ///
+    /// # Errors
+    /// 403 for who may not; 404, 409, 413 and -32602 where the change does not fit; 503.
+    pub(crate) async fn change_groups(&self, by: Asker, change: VoChange) -> Result<(), Fault> {
+        let core = Arc::clone(&self.core);
+        self.core.step(async move { groups::change(&core, by, change).await }).await
     }
 
     /// Makes a session with a sandbox and no job yet; its id, and the sandbox's absolute path.
     ///
     /// # Errors
-    /// 413 over the level's limit, 429 with too many prepared sessions, 502 and 503 from below.
+    /// 403 for a limited proxy, 413 over the level's limit or the day's, 429 with too many prepared
+    /// sessions, 502 and 503 from below.
     pub async fn prepare(
         &self,
         who: &CallerGrant,
@@ -148,8 +188,9 @@ impl Jobs {
     /// Admits a job, makes it durable, and starts it or puts it into the queue.
     ///
     /// # Errors
-    /// 400-like faults of a bad command, 404 and 409 of a session that is not his or has a job, 413
-    /// over the level's limit, 429 with too many jobs, 502 from the account, 503 when full.
+    /// 400-like faults of a bad command, 403 for a limited proxy, 404 and 409 of a session that is not
+    /// his or has a job, 413 over the level's limit or the day's, 429 with too many jobs, 502 from the
+    /// account, 503 when full.
     pub async fn submit(
         &self,
         who: &CallerGrant,
@@ -278,6 +319,7 @@ impl Jobs {
     pub async fn give_up(&self) {
         self.core.stop.send_replace(true);
         self.core.steps.close().await;
+        budget::write(Arc::clone(&self.core)).await;
         let journal = self.core.journal.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || journal.close()).await {
             tracing::error!(%error, "the journal's writer did not end well");

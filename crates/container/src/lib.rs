@@ -15,19 +15,23 @@ mod clock;
 mod ending;
 mod files;
 mod grants;
+mod groups;
 mod jobs;
 pub mod link;
 mod logins;
 mod registry;
+mod rules;
 mod workers;
 
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use nesssi_config::Config;
 use nesssi_dn::SubjectDn;
-use nesssi_identity::{Peer, Presented};
+use nesssi_identity::{Peer, Presented, ProxyKind};
 use nesssi_rpc::{Call, Dialect, Fault, FaultCode, Reply};
+use tokio::sync::watch;
 
 pub use audit::Served;
 pub use ending::Ending;
@@ -37,6 +41,7 @@ pub use jobs::{Jobs, Submission};
 
 use crate::ending::InFlight;
 use crate::grants::Grants;
+use crate::groups::Groups;
 use crate::link::{Channels, JobmanagerEvent, Monitor, MonitorEvent, Welcome};
 
 /// Who calls, from where, and how.
@@ -90,6 +95,15 @@ impl Caller {
         }
     }
 
+    /// The kind of proxy that he calls with.
+    #[must_use]
+    pub fn proxy(&self) -> Option<ProxyKind> {
+        match &*self.peer {
+            Peer::Certified(identity) => identity.proxy,
+            Peer::Anonymous(_) | Peer::Refused(_) => None,
+        }
+    }
+
     /// The issuer of the caller's certificate.
     #[must_use]
     pub fn issuer(&self) -> Option<&SubjectDn> {
@@ -115,6 +129,15 @@ impl std::fmt::Debug for Trusting {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("Trusting")
     }
+}
+
+/// A certificate of the server and its key, found new by the monitor.
+#[derive(Debug)]
+pub struct Renewed {
+    /// The certificate chain, PEM; readable from any offset.
+    pub certificate: OwnedFd,
+    /// Its private key, PEM.
+    pub key: OwnedFd,
 }
 
 /// What a call comes to.
@@ -167,9 +190,11 @@ pub(crate) struct Inner {
     pub(crate) monitor: Monitor,
     pub(crate) grants: Grants,
     pub(crate) jobs: Jobs,
+    pub(crate) groups: Groups,
     pub(crate) services: registry::Services,
     pub(crate) audit: audit::Audit,
     pub(crate) logins: logins::Logins,
+    renewed: watch::Sender<Option<Arc<Renewed>>>,
     in_flight: InFlight,
     ending: ending::EndingSignal,
 }
@@ -189,10 +214,15 @@ impl Container {
         trusting: Trusting,
     ) -> Result<Self, StartError> {
         let (channels, jobmanager_events) = Channels::new(monitor.clone());
-        let grants =
-            Grants::new(monitor.clone(), channels.clone(), welcome.root, welcome.generation);
+        let grants = Grants::new(
+            monitor.clone(),
+            channels.clone(),
+            welcome.root,
+            welcome.generation,
+            &config,
+        );
+        let groups = Groups::new(&config);
         let audit = audit::Audit::start(&config)?;
-        tokio::spawn(audit::tell_heads(audit.heads(), monitor.clone()));
         let jobs = Jobs::start(jobs::Needs {
             config: Arc::clone(&config),
             boot_id: welcome.boot_id.clone(),
@@ -201,6 +231,7 @@ impl Container {
             channels,
             grants: grants.clone(),
             audit: audit.clone(),
+            groups: groups.clone(),
         })
         .await?;
         let monitor_events = monitor.events();
@@ -210,9 +241,11 @@ impl Container {
             monitor,
             grants,
             jobs,
+            groups,
             services: registry::Services::default(),
             audit,
             logins: logins::Logins::new(trusting),
+            renewed: watch::Sender::new(None),
             in_flight: InFlight::default(),
             ending: ending::EndingSignal::default(),
         });
@@ -229,7 +262,16 @@ impl Container {
     /// # Errors
     /// [`link::AskError`] if the monitor is gone.
     pub async fn ready(&self) -> Result<(), link::AskError> {
-        self.inner.monitor.ready().await
+        let Inner { monitor, audit, .. } = &*self.inner;
+        monitor.ready().await?;
+        tokio::spawn(audit::tell_heads(audit.heads(), monitor.clone()));
+        Ok(())
+    }
+
+    /// The server's certificates as the monitor finds them new; `None` until there is one.
+    #[must_use]
+    pub fn certificates(&self) -> watch::Receiver<Option<Arc<Renewed>>> {
+        self.inner.renewed.subscribe()
     }
 
     /// The server's certificate has been renewed: PEM.
@@ -286,6 +328,10 @@ impl Container {
         self.inner.services.drain().await;
         self.inner.jobs.give_up().await;
         self.inner.audit.flush().await;
+        let monitor = &self.inner.monitor;
+        if let Err(error) = monitor.audit_head(self.inner.audit.on_disk()).await {
+            tracing::warn!(%error, "could not tell the monitor where the audit log ends");
+        }
         if let Err(error) = self.inner.monitor.released().await {
             tracing::warn!(%error, "could not tell the monitor that all is released");
         }
@@ -296,8 +342,12 @@ impl Container {
 async fn obey_monitor(inner: Arc<Inner>, mut events: tokio::sync::mpsc::Receiver<MonitorEvent>) {
     while let Some(event) = events.recv().await {
         match event {
-            MonitorEvent::Generation { generation, .. } => inner.grants.forget_all(generation),
-            MonitorEvent::Certificate { .. } => {}
+            MonitorEvent::Generation { generation, config_text } => {
+                rules_changed(&inner, generation, config_text.as_deref());
+            }
+            MonitorEvent::Certificate { certificate, key } => {
+                inner.renewed.send_replace(Some(Arc::new(Renewed { certificate, key })));
+            }
             MonitorEvent::Drain { seconds_max } => {
                 inner.ending.set(Ending::Drain { seconds_max });
             }
@@ -316,6 +366,21 @@ async fn obey_monitor(inner: Arc<Inner>, mut events: tokio::sync::mpsc::Receiver
         }
     }
     inner.ending.set(Ending::MonitorGone);
+}
+
+/// From now on callers are judged anew, and levels and administrators are those of the new
+/// configuration, if there is one.
+fn rules_changed(inner: &Inner, generation: u64, config_text: Option<&str>) {
+    let config = config_text.and_then(|text| {
+        nesssi_config::parse(text, &inner.welcome.config_path)
+            .inspect_err(|mistakes| {
+                let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
+                tracing::error!(mistake = first, "the monitor's new configuration is not taken up");
+            })
+            .ok()
+    });
+    inner.grants.forget_all(generation, config.as_ref());
+    inner.groups.set_roots(&inner.grants.rules().now().vo_administrators);
 }
 
 async fn control_done(inner: &Inner, ticket: u32, outcome: Result<String, String>) {

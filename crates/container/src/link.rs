@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use channels::{Channels, JobmanagerEvent};
 pub use jobmanager::{
-    JobFound, JobStart, Jobmanager, Opened, ScanFound, Unasked, Watch, WorkerStart,
+    AccessFound, JobFound, JobStart, Jobmanager, Opened, ScanFound, Unasked, Watch, WorkerStart,
 };
 pub use monitor::{Leaf, Monitor, MonitorEvent, Welcome};
 

@@ -5,6 +5,7 @@
 //! that answers.
 
 mod finding;
+mod lists;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,9 +19,10 @@ use nesssi_service::{BrokenReason, Description, DescriptionError, Manifest, Serv
 
 use crate::Inner;
 use crate::call::Callers;
-use crate::link::{AskError, ScanFound};
+use crate::link::{AccessFound, AskError, ScanFound};
 use crate::workers::{DeskSettings, Desks, Living};
 use finding::Finding;
+use lists::Lists;
 
 pub(crate) use finding::begin;
 
@@ -36,17 +38,23 @@ pub(crate) type Service = nesssi_service::Service<Behind>;
 /// All of them.
 pub(crate) type Registry = nesssi_service::Registry<Behind>;
 
-/// What a sound service has here: who may call it, and where its workers sit.
+/// What a sound service has here: where its workers sit. Who may call it is in [`Services::lists`],
+/// since that may change without a new generation.
 #[derive(Debug)]
 pub(crate) struct Behind {
-    pub(crate) access: Access,
     pub(crate) desks: Desks,
 }
+
+/// Why a service is broken that has no access list, or a wrong one.
+const NO_ACCESS: &str = "it has no .clarens_access";
+const BAD_ACCESS: &str = "mistakes in its .clarens_access";
 
 /// The registry in force.
 #[derive(Debug, Default)]
 pub(crate) struct Services {
     current: ArcSwap<Registry>,
+    /// Who may call what.
+    pub(crate) lists: Lists,
     /// Every worker that lives, of all services and generations.
     pub(crate) living: Living,
     /// Who has called lately.
@@ -124,6 +132,7 @@ async fn try_restart(inner: &Arc<Inner>, name: &str) -> Result<String, String> {
     services.finding.leave_alone(&name);
     let known = services.current().get(name.as_str()).cloned();
     let Some(found) = found else {
+        services.lists.forget(name.as_str());
         return match services.remove(name.as_str()) {
             Some(gone) => {
                 retire(gone);
@@ -133,7 +142,8 @@ async fn try_restart(inner: &Arc<Inner>, name: &str) -> Result<String, String> {
         };
     };
     let generation = known.as_ref().map_or(1, |known| known.generation + 1);
-    let fresh = read(&inner.config, &found, generation).map_err(|error| error.to_string())?;
+    let fresh = read(inner, &found, generation).map_err(|error| error.to_string())?;
+    services.lists.take(&list_of(&found));
     match (&fresh.state, known.filter(|known| known.is_ok())) {
         (nesssi_service::ServiceState::Broken(why), Some(_)) => {
             Err(format!("{name} is broken, the code that ran before keeps running: {why}"))
@@ -209,7 +219,17 @@ async fn discover(inner: &Inner, only: &str, take: impl FnMut(ScanFound)) -> Res
 /// # Errors
 /// Where the folder's name is no service's name.
 fn read(
+    inner: &Inner,
+    found: &ScanFound,
+    generation: u64,
+) -> Result<Service, nesssi_service::ServiceNameError> {
+    let rules = inner.grants.rules().now();
+    read_by(&inner.config, &|level| rules.has_level(level), found, generation)
+}
+
+fn read_by(
     config: &Config,
+    is_level: &dyn Fn(&str) -> bool,
     found: &ScanFound,
     generation: u64,
 ) -> Result<Service, nesssi_service::ServiceNameError> {
@@ -218,14 +238,24 @@ fn read(
     let digest = found.digest.iter().map(|byte| format!("{byte:02x}")).collect();
     match parts(found) {
         Ok((manifest, description, access)) => {
-            warn_about(config, &name, &manifest, &description, &access);
+            warn_about(is_level, &name, &manifest, &description, &access);
             let settings = DeskSettings::of(config, &manifest);
-            let behind = Behind { access, desks: Desks::new(settings) };
+            let behind = Behind { desks: Desks::new(settings) };
             let sound = Service::sound(name, folder, generation, manifest, description, behind);
             Ok(Service { digest, ..sound })
         }
         Err(why) => Ok(Service { digest, ..Service::broken(name, folder, generation, why) }),
     }
+}
+
+/// The access list in what was found.
+fn list_of(found: &ScanFound) -> AccessFound {
+    let about_list = |text: &&String| {
+        found.access.is_none()
+            && (text.starts_with(UNREADABLE) || text.starts_with(".clarens_access:"))
+    };
+    let problem = found.problem.as_ref().filter(about_list).cloned();
+    AccessFound { name: found.name.clone(), access: found.access.clone(), problem }
 }
 
 /// How a scan's words for a folder that it could not look into begin.
@@ -271,12 +301,12 @@ fn manifest_of(found: &ScanFound) -> Result<Manifest, BrokenReason> {
 
 fn access_of(found: &ScanFound) -> Result<Access, BrokenReason> {
     let Some(text) = &found.access else {
-        return Err(BrokenReason::new("it has no .clarens_access", "no .clarens_access"));
+        return Err(BrokenReason::new(NO_ACCESS, "no .clarens_access"));
     };
     Access::parse(text).map_err(|mistakes| {
         let lines: Vec<String> =
             mistakes.iter().map(|mistake| format!(".clarens_access, {mistake}")).collect();
-        BrokenReason::new("mistakes in its .clarens_access", lines.join("; "))
+        BrokenReason::new(BAD_ACCESS, lines.join("; "))
     })
 }
 
@@ -295,16 +325,17 @@ fn description_of(found: &ScanFound, described: bool) -> Result<Description, Bro
 }
 
 fn warn_about(
-    config: &Config,
+    is_level: &dyn Fn(&str) -> bool,
     name: &ServiceName,
     manifest: &Manifest,
     description: &Description,
     access: &Access,
 ) {
-    for level in &manifest.levels {
-        if !config.levels.iter().any(|known| known.name.as_str() == level) {
-            tracing::warn!(service = %name, level, "service.toml names a level that is not configured");
-        }
+    for level in manifest.levels.iter().filter(|level| !is_level(level)) {
+        tracing::warn!(service = %name, level, "service.toml names a level that is not configured");
+    }
+    for (level, line) in access.levels().filter(|(level, _)| !is_level(level.as_str())) {
+        tracing::warn!(service = %name, %level, line, ".clarens_access names a level that is not configured");
     }
     let known = |method: &str| {
         method == MONITOR

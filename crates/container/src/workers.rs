@@ -64,6 +64,9 @@ pub(crate) trait Host: Send + Sync + 'static {
         request: Request,
     ) -> impl Future<Output = Answered> + Send;
 
+    /// Charges a caller for what his call has used.
+    fn charge(&self, who: &CallerGrant, cpu_usec: u64);
+
     /// Writes a line for the service's developers.
     fn note(&self, service: &str, text: &str);
 }

@@ -2,18 +2,19 @@
 //! reader knows, with the request id and the microseconds it took after it.
 //!
 //! A request's own cost is one push into a buffer; a thread writes what has gathered, a few times a
-//! second. A full disk costs lines, which are counted, and never a request. A log file that was
-//! moved away is opened anew.
+//! second. A full disk costs lines, which are counted, and never a request; so does a system log
+//! that takes no more. A log file that was moved away is opened anew.
 
-use std::fs::{File, OpenOptions};
+mod sink;
+
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Civil, now_unix};
+use sink::Sink;
 
 /// Most bytes that wait to be written; lines beyond are dropped and counted.
 const BUFFER_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -73,10 +74,21 @@ impl AccessLog {
     /// # Errors
     /// The system's, if the file cannot be opened or the thread not be started.
     pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
-        let file = open(&path)?;
+        Self::over(Sink::file(path)?)
+    }
+
+    /// Sends lines to the system's log, at this socket, and starts the writer.
+    ///
+    /// # Errors
+    /// The system's, if the thread cannot be started. A socket that is not there is waited for.
+    pub(crate) fn syslog(socket: PathBuf) -> io::Result<Self> {
+        Self::over(Sink::syslog(socket))
+    }
+
+    fn over(sink: Sink) -> io::Result<Self> {
         let gathered = Gathered { stamp: stamp(), ..Gathered::default() };
         let shared = Arc::new(Shared { gathered: Mutex::new(gathered), wake: Condvar::new() });
-        let writer = Writer { file, path, shared: Arc::clone(&shared) };
+        let writer = Writer { sink, shared: Arc::clone(&shared) };
         std::thread::Builder::new().name("access-log".into()).spawn(move || writer.run())?;
         Ok(Self { shared })
     }
@@ -240,14 +252,9 @@ fn hex_digit(nibble: u8) -> char {
     char::from_digit(u32::from(nibble), 16).unwrap_or('0').to_ascii_uppercase()
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
-}
-
 /// The thread that writes.
 struct Writer {
-    file: File,
-    path: PathBuf,
+    sink: Sink,
     shared: Arc<Shared>,
 }
 
@@ -276,27 +283,14 @@ impl Writer {
 
     fn write(&mut self, bytes: &[u8], dropped: u64) {
         if dropped > 0 {
-            tracing::warn!(dropped, "access log: lines dropped, the disk does not keep up");
+            tracing::warn!(
+                dropped,
+                "access log: lines dropped, it is not written as fast as they come"
+            );
         }
-        if bytes.is_empty() {
-            return;
+        if !bytes.is_empty() {
+            self.sink.write(bytes);
         }
-        if self.was_moved() {
-            match open(&self.path) {
-                Ok(file) => self.file = file,
-                Err(error) => tracing::warn!(%error, "access log: cannot open it anew"),
-            }
-        }
-        if let Err(error) = self.file.write_all(bytes) {
-            tracing::warn!(%error, "access log: lines lost");
-        }
-    }
-
-    fn was_moved(&self) -> bool {
-        let (Ok(there), Ok(ours)) = (std::fs::metadata(&self.path), self.file.metadata()) else {
-            return true;
-        };
-        (there.dev(), there.ino()) != (ours.dev(), ours.ino())
     }
 }
 

@@ -28,6 +28,15 @@ pub(crate) struct Visit {
     pub(crate) drain: Arc<Drain>,
 }
 
+impl Visit {
+    /// The same connection, as far as it serves somebody else.
+    pub(crate) fn of(&self, address: IpAddr, line_start: String) -> Self {
+        let Self { pulse, log, drain, .. } = self;
+        let (pulse, log, drain) = (Arc::clone(pulse), log.clone(), Arc::clone(drain));
+        Self { address, line_start, pulse, log, drain }
+    }
+}
+
 /// A request that is under way.
 ///
 /// Not `Debug`: the target may hold a session id.

@@ -9,27 +9,37 @@ use rustix::fs::{Access, access};
 use crate::clock::now_unix;
 use crate::tls;
 
-/// Every problem that the configuration at `path` would give a gatekeeper, one line each.
+/// What was found, one line each.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What would keep a gatekeeper from serving as is meant.
+    pub problems: Vec<String>,
+    /// What is worth knowing: a grid's trust directory is never without a CA that has expired.
+    pub notes: Vec<String>,
+}
+
+/// What the configuration at `path` would give a gatekeeper.
 #[must_use]
-pub fn check(path: &Path) -> Vec<String> {
+pub fn check(path: &Path) -> Report {
+    let only = |problems| Report { problems, ..Report::default() };
     let shown = path.display();
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) => return vec![format!("{shown}: {error}")],
+        Err(error) => return only(vec![format!("{shown}: {error}")]),
     };
     match nesssi_config::parse(&text, &shown.to_string()) {
         Ok(config) => check_config(&config),
-        Err(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
+        Err(mistakes) => only(mistakes.iter().map(ToString::to_string).collect()),
     }
 }
 
-fn check_config(config: &Config) -> Vec<String> {
+fn check_config(config: &Config) -> Report {
     let server = &config.server;
-    let mut problems = Vec::new();
+    let (mut problems, mut notes) = (Vec::new(), Vec::new());
     let trust = server.trust_directory.display();
     match tls::trust_directory(server, now_unix()) {
         Ok((directory, found)) => {
-            problems.extend(found.iter().map(|problem| format!("{trust}: {problem}")));
+            notes.extend(found.iter().map(|problem| format!("{trust}: {problem}")));
             if directory.is_empty() {
                 problems.push(format!("{trust}: no CA certificate in it: nobody is trusted"));
             }
@@ -40,7 +50,7 @@ fn check_config(config: &Config) -> Vec<String> {
     // What is not there yet, the monitor makes, and gives to this user.
     let folders = [server.log_directory.clone(), server.state_directory.join("gatekeeper")];
     problems.extend(folders.iter().filter(|f| f.exists()).filter_map(|f| check_writable(f)));
-    problems
+    Report { problems, notes }
 }
 
 /// The certificate is the monitor's to open; if this user may read it, it is looked at.

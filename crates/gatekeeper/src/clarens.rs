@@ -20,12 +20,13 @@ use hyper::body::Body;
 use nesssi_config::Config;
 use nesssi_container::Caller;
 use nesssi_rpc::xmlrpc::{self, Bounds};
-use nesssi_rpc::{Call, Dialect, Fault, FaultCode};
+use nesssi_rpc::{Call, Fault, FaultCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::answer::Reply;
 use crate::body::Source;
 use crate::house::House;
+use crate::wishes::Unclear;
 
 /// The header that names the sandbox of the session that a call made.
 const SESSION_URL: HeaderName = HeaderName::from_static("nesssi-session-url");
@@ -103,6 +104,25 @@ impl<H: House> Clarens<H> {
                 .with(ALLOW, HeaderValue::from_static("GET, HEAD, POST"))
                 .last(),
         }
+    }
+
+    /// Refuses a request for what its head asks for.
+    pub(crate) fn refuse<B>(&self, unclear: Unclear, parts: &Parts, body: B) -> Reply
+    where
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: Send,
+    {
+        tokio::spawn(read_away(body));
+        let reply = match unclear {
+            Unclear::Basic if parts.method == Method::POST && is_xml(&parts.headers) => {
+                fault(&Fault::new(FaultCode::NoCredential, unclear.to_string()))
+            }
+            Unclear::Basic | Unclear::Account => {
+                let text = Source::of(format!("{unclear}\n"));
+                Reply::new(StatusCode::BAD_REQUEST, text).with(CONTENT_TYPE, PLAIN)
+            }
+        };
+        reply.last()
     }
 
     async fn post<B>(&self, caller: Caller, parts: &Parts, mut body: B) -> Reply
@@ -317,15 +337,6 @@ fn xml(bytes: Vec<u8>) -> Reply {
 
 fn plain(status: StatusCode, text: &'static str) -> Reply {
     Reply::new(status, Source::of(text)).with(CONTENT_TYPE, PLAIN)
-}
-
-/// Who calls, as the container wants it.
-pub(crate) fn caller(
-    peer: &Arc<nesssi_identity::Peer>,
-    address: std::net::IpAddr,
-    request_id: String,
-) -> Caller {
-    Caller::plain(Arc::clone(peer), address, request_id, Dialect::XmlRpc)
 }
 
 #[cfg(test)]

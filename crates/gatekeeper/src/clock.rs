@@ -76,6 +76,13 @@ impl Civil {
         format!("{day:02}/{month}/{year:04}:{hour:02}:{minute:02}:{second:02} +0000")
     }
 
+    /// `Nov 22 03:21:05`, as the system's log has it (RFC 3164, section 4.1.2).
+    pub(crate) fn syslog(self) -> String {
+        let Self { day, hour, minute, second, .. } = self;
+        let month = self.month_name();
+        format!("{month} {day:>2} {hour:02}:{minute:02}:{second:02}")
+    }
+
     fn month_name(self) -> &'static str {
         MONTHS.get(self.month.wrapping_sub(1)).copied().unwrap_or_default()
     }

@@ -24,7 +24,8 @@ struct Counts {
 #[derive(Debug)]
 pub(crate) struct Place {
     crowd: Arc<Crowd>,
-    address: IpAddr,
+    /// What it is counted for, besides the total.
+    address: Option<IpAddr>,
 }
 
 impl Crowd {
@@ -40,18 +41,18 @@ impl Crowd {
 
     /// A place for a connection from `address`, if there is one.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let address = counted_as(address);
+        let mut place = self.enter_unknown()?;
+        place.count_for(address).then_some(place)
+    }
+
+    /// A place for a connection that is not yet known to be anybody's.
+    pub(crate) fn enter_unknown(self: &Arc<Self>) -> Option<Place> {
         let mut counts = self.lock();
         if counts.total >= self.connections_max {
             return None;
         }
-        let here = counts.addresses.entry(address).or_insert(0);
-        if *here >= self.per_address_max {
-            return None;
-        }
-        *here += 1;
         counts.total += 1;
-        Some(Place { crowd: Arc::clone(self), address })
+        Some(Place { crowd: Arc::clone(self), address: None })
     }
 
     /// Returns once nobody is connected.
@@ -70,15 +71,46 @@ impl Crowd {
     }
 }
 
+impl Place {
+    /// Counts it for `address`, if that has not its share already.
+    pub(crate) fn count_for(&mut self, address: IpAddr) -> bool {
+        self.count_for_nobody();
+        let address = counted_as(address);
+        let mut counts = self.crowd.lock();
+        let here = counts.addresses.entry(address).or_insert(0);
+        let has_room = *here < self.crowd.per_address_max;
+        if has_room {
+            *here += 1;
+            self.address = Some(address);
+        }
+        has_room
+    }
+
+    /// Counts it in the total alone: it is a front's, and serves many.
+    pub(crate) fn count_for_nobody(&mut self) {
+        if let Some(address) = self.address.take() {
+            self.crowd.lock().leave(address);
+        }
+    }
+}
+
+impl Counts {
+    fn leave(&mut self, address: IpAddr) {
+        if let Some(here) = self.addresses.get_mut(&address) {
+            *here = here.saturating_sub(1);
+            if *here == 0 {
+                self.addresses.remove(&address);
+            }
+        }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.crowd.lock();
         counts.total = counts.total.saturating_sub(1);
-        if let Some(here) = counts.addresses.get_mut(&self.address) {
-            *here = here.saturating_sub(1);
-            if *here == 0 {
-                counts.addresses.remove(&self.address);
-            }
+        if let Some(address) = self.address {
+            counts.leave(address);
         }
         if counts.total == 0 {
             self.crowd.empty.notify_waiters();

@@ -15,6 +15,8 @@ use crate::pulse::Pulse;
 
 /// How long a connection that was told to end may take to write what it still has to.
 const GOODBYE_SECONDS_MAX: u64 = 5;
+/// How long the requests of a connection may go on whose credential counts no longer.
+const RECALLED_SECONDS_MAX: u64 = 10;
 /// No timer is set farther ahead than this; it is set again when it fires.
 const LOOK_SECONDS_MAX: u64 = 3_600;
 
@@ -83,6 +85,21 @@ impl Drain {
     }
 }
 
+/// Ends one connection from outside: its credential counts no longer.
+#[derive(Debug, Default)]
+pub(crate) struct Recall {
+    at: OnceLock<Instant>,
+    wake: Notify,
+}
+
+impl Recall {
+    /// The connection takes no further request from now on, and is cut off [`RECALLED_SECONDS_MAX`] later.
+    pub(crate) fn now(&self) {
+        self.at.get_or_init(Instant::now);
+        self.wake.notify_waiters();
+    }
+}
+
 /// What ends a connection from outside.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ends<'a> {
@@ -90,6 +107,7 @@ pub(crate) struct Ends<'a> {
     pub(crate) drain: &'a Drain,
     /// When the caller's credential expires.
     pub(crate) credential: Option<Instant>,
+    pub(crate) recall: &'a Recall,
     /// Whether the other side can be told at once without losing a request on its way (HTTP/2).
     pub(crate) goaway: bool,
 }
@@ -98,16 +116,18 @@ pub(crate) struct Ends<'a> {
 pub(crate) async fn drive<C: Served>(connection: C, ends: Ends<'_>) -> Result<(), hyper::Error> {
     let mut connection = pin!(connection);
     let mut drained = pin!(ends.drain.wake.notified());
+    let mut recalled = pin!(ends.recall.wake.notified());
     let timer = pin!(tokio::time::sleep(Duration::from_secs(LOOK_SECONDS_MAX)));
     let mut watch = Watch { ends, timer, armed: false, drain_seen: false, told: None };
-    // Registered once: the flag is read on every later poll.
+    // Registered once: the flags are read on every later poll.
     drained.as_mut().enable();
+    recalled.as_mut().enable();
     std::future::poll_fn(|cx| {
         loop {
             if let Poll::Ready(outcome) = connection.as_mut().poll(cx) {
                 return Poll::Ready(outcome);
             }
-            match watch.poll(&mut drained, cx) {
+            match watch.poll([drained.as_mut(), recalled.as_mut()], cx) {
                 Verdict::Wait => return Poll::Pending,
                 Verdict::Goodbye => connection.as_mut().end_gracefully(),
                 Verdict::Cut => return Poll::Ready(Ok(())),
@@ -134,16 +154,21 @@ struct Watch<'a, 't> {
 }
 
 impl Watch<'_, '_> {
-    fn poll(&mut self, drained: &mut Pin<&mut Notified<'_>>, cx: &mut Context<'_>) -> Verdict {
+    fn poll(&mut self, wakes: [Pin<&mut Notified<'_>>; 2], cx: &mut Context<'_>) -> Verdict {
         if !self.armed {
-            // The first poll leaves the task's waker with the drain.
-            let _woken_or_not = drained.as_mut().poll(cx);
+            // The first poll leaves the task's waker with the drain and the recall.
+            for wake in wakes {
+                let _woken_or_not = wake.poll(cx);
+            }
         }
         if self.ends.drain.has_begun() && !self.drain_seen {
             self.drain_seen = true;
             if self.ends.goaway && self.told.is_none() {
                 return self.tell(Instant::now());
             }
+        }
+        if self.told.is_none() && self.ends.recall.at.get().is_some() {
+            return self.tell(Instant::now());
         }
         let due = self.due();
         if due.is_some_and(|due| due < self.timer.deadline().into_std()) {
@@ -165,7 +190,8 @@ impl Watch<'_, '_> {
 
     /// The earliest end that is known now.
     fn due(&self) -> Option<Instant> {
-        let Ends { pulse, drain, credential, .. } = self.ends;
+        let Ends { pulse, drain, credential, recall, .. } = self.ends;
+        let recalled = recall.at.get().map(|at| *at + Duration::from_secs(RECALLED_SECONDS_MAX));
         let grace = Duration::from_secs(GOODBYE_SECONDS_MAX);
         let (drained, expired) = match self.told {
             Some(told) => (pulse.idle_from().map(|idle| idle.max(told) + grace), grace),
@@ -174,7 +200,10 @@ impl Watch<'_, '_> {
             }
             None => (None, Duration::ZERO),
         };
-        [pulse.due(), drained, credential.map(|at| at + expired)].into_iter().flatten().min()
+        [pulse.due(), drained, recalled, credential.map(|at| at + expired)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// A caller who is merely idle, drained or expired is told; one who is slow, or was told, is cut off.

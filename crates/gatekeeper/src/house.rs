@@ -1,13 +1,19 @@
 //! What the gatekeeper asks of the container, as a trait: so that the network side can be tried
 //! against a stand-in. Everything is dispatched statically; nothing is decided here.
 
-use nesssi_container::{Answer, Caller, Change, Container, FileFault, Following, Found};
+use std::net::IpAddr;
+
+use nesssi_container::{Answer, Caller, Change, Container, FileFault, Following, Found, Served};
+use nesssi_identity::Peer;
 use nesssi_rpc::Call;
 
 /// What answers calls and opens files.
 pub(crate) trait House: Clone + Send + Sync + 'static {
     /// A watch on a growing file.
     type Growth: Growth;
+
+    /// Hears who is there: a caller's credential was taken or refused.
+    fn connected(&self, peer: &Peer, address: IpAddr);
 
     /// Answers a call.
     fn call(&self, caller: &Caller, call: Call) -> impl Future<Output = Answer> + Send;
@@ -18,6 +24,9 @@ pub(crate) trait House: Clone + Send + Sync + 'static {
         session: &str,
         path: &[u8],
     ) -> impl Future<Output = Result<Found, FileFault>> + Send;
+
+    /// Hears what was sent of a file.
+    fn served(&self, served: &Served<'_>);
 
     /// Watches a file of a session.
     fn follow(
@@ -36,12 +45,20 @@ pub(crate) trait Growth: Send + 'static {
 impl House for Container {
     type Growth = Following;
 
+    fn connected(&self, peer: &Peer, address: IpAddr) {
+        Self::connected(self, peer, address);
+    }
+
     async fn call(&self, caller: &Caller, call: Call) -> Answer {
         Self::call(self, caller, call).await
     }
 
     async fn open(&self, session: &str, path: &[u8]) -> Result<Found, FileFault> {
         Self::open(self, session, path).await
+    }
+
+    fn served(&self, served: &Served<'_>) {
+        Self::served(self, served);
     }
 
     async fn follow(&self, session: &str, path: &[u8]) -> Result<Following, FileFault> {

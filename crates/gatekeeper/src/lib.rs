@@ -4,7 +4,8 @@
 //! nothing. [`serve()`] is the whole life of a gatekeeper; [`check()`] says beforehand what would go wrong.
 //!
 //! A connection's way through the room: `serve` accepts it, `crowd` gives it a place, `tls` its
-//! secrecy and its peer, `drive` its end; `pulse` notices when it is slow. A request's way: `clarens`
+//! secrecy, `trust` its peer, `drive` its end; `pulse` notices when it is slow, `live` when its credential counts no
+//! longer. A request's way: `front` says for whom it is, where a proxy of the site stands before us; `clarens`
 //! (calls) or `sandboxes` (files) makes a `Reply` of it, `answer` sends and logs that.
 
 #![forbid(unsafe_code)]
@@ -17,8 +18,10 @@ mod clarens;
 mod clock;
 mod crowd;
 mod drive;
+mod front;
 mod house;
 mod html;
+mod live;
 mod log;
 mod pulse;
 mod request_id;
@@ -26,8 +29,10 @@ mod run;
 mod sandboxes;
 mod serve;
 mod tls;
+mod trust;
+mod wishes;
 
-pub use check::check;
+pub use check::{Report, check};
 pub use log::start as start_log;
 pub use run::{RunError, serve};
 pub use tls::TlsError;

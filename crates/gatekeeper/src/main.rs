@@ -43,10 +43,13 @@ fn main() -> ExitCode {
 }
 
 fn check(path: &Path) -> ExitCode {
-    let problems = nesssi_gatekeeper::check(path);
-    for problem in &problems {
+    let report = nesssi_gatekeeper::check(path);
+    for note in &report.notes {
+        let _read = writeln!(std::io::stderr(), "note: {note}");
+    }
+    for problem in &report.problems {
         // If nobody reads it, the exit code still says it.
         let _read = writeln!(std::io::stderr(), "{problem}");
     }
-    if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

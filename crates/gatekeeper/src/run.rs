@@ -7,16 +7,17 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nesssi_config::Mistake;
+use nesssi_config::{AccessLogTo, Mistake};
 use nesssi_container::link::{AskError, Monitor};
-use nesssi_container::{Container, Ending, StartError, Trusting};
-use nesssi_identity::{Presented, judge_peer};
+use nesssi_container::{Container, Ending, Renewed, StartError, Trusting};
+use nesssi_identity::Presented;
+use rustls::ServerConfig;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::access_log::AccessLog;
-use crate::clock::now_unix;
 use crate::serve::{Drained, Parts, Server};
 use crate::tls::{self, TlsError};
+use crate::trust;
 
 /// Where a gatekeeper finds the channel to its monitor.
 const MONITOR_DESCRIPTOR: i32 = 3;
@@ -105,25 +106,25 @@ async fn live(channel: OwnedFd) -> Result<(), RunError> {
     let config = Arc::new(config.map_err(RunError::Config)?);
     let inherited = Inherited::of(descriptors)?;
     let tls = tls::server_config(&inherited.certificate, &inherited.key)?;
-    let (trust, problems) = tls::trust_directory(&config.server, now_unix())?;
-    for problem in problems {
-        tracing::warn!(%problem, "trust directory");
-    }
-    let access_log = config.server.log_directory.join("access.log");
-    let log = AccessLog::open(access_log).map_err(io_error("access log"))?;
+    let (trust, files) = trust::open(&config.server)?;
+    let log = match &config.server.access_log {
+        AccessLogTo::File => AccessLog::open(config.server.log_directory.join("access.log")),
+        AccessLogTo::Syslog(socket) => AccessLog::syslog(socket.clone()),
+    };
+    let log = log.map_err(io_error("access log"))?;
 
-    let trust = Arc::new(trust);
     let in_force = Arc::clone(&trust);
     let trusting = Trusting {
-        rejudge: Arc::new(move |presented: &Presented| {
-            judge_peer(Some(presented.chain()), &in_force, now_unix())
-        }),
+        rejudge: Arc::new(move |presented: &Presented| in_force.judge(Some(presented))),
         server_certificate: String::from_utf8_lossy(&inherited.certificate).into_owned(),
     };
     let container = Container::start(Arc::clone(&config), welcome, monitor, trusting).await?;
     let parts = Parts { house: container.clone(), tls, trust, log };
     let server = Server::start(&config, parts, inherited.https, inherited.http)
         .map_err(io_error("listener"))?;
+    let server = Arc::new(server);
+    server.keep_trust(files);
+    tokio::spawn(renew(Arc::clone(&server), container.clone()));
     container.ready().await?;
     tracing::info!(https = %config.server.listen_https, http = %config.server.listen_http, "serving");
 
@@ -139,6 +140,31 @@ async fn live(channel: OwnedFd) -> Result<(), RunError> {
     }
     server.flush();
     Ok(())
+}
+
+/// Shows each certificate that the monitor has found new; one that does not fit its key changes nothing.
+async fn renew(server: Arc<Server<Container>>, container: Container) {
+    let mut renewed = container.certificates();
+    while renewed.changed().await.is_ok() {
+        let Some(files) = renewed.borrow_and_update().clone() else { continue };
+        match read_certificate(&files) {
+            Ok((tls, pem)) => {
+                server.show(tls);
+                container.set_server_certificate(pem);
+                tracing::info!("the server's certificate has changed and was taken up");
+            }
+            Err(error) => {
+                tracing::error!(%error, "the server's new certificate is not taken up: the old one stays in force");
+            }
+        }
+    }
+}
+
+fn read_certificate(files: &Renewed) -> Result<(ServerConfig, String), RunError> {
+    let certificate = read_all(&files.certificate).map_err(io_error("certificate"))?;
+    let key = read_all(&files.key).map_err(io_error("private key"))?;
+    let tls = tls::server_config(&certificate, &key)?;
+    Ok((tls, String::from_utf8_lossy(&certificate).into_owned()))
 }
 
 /// First the connections, so that nobody asks what would be refused; then the container, so that a
@@ -171,15 +197,15 @@ impl Inherited {
         Ok(Self {
             https,
             http,
-            certificate: read_all(certificate).map_err(io_error("certificate"))?,
-            key: read_all(key).map_err(io_error("private key"))?,
+            certificate: read_all(&certificate).map_err(io_error("certificate"))?,
+            key: read_all(&key).map_err(io_error("private key"))?,
         })
     }
 }
 
 /// The whole of a file from its beginning, wherever a process before us has read it to.
-fn read_all(descriptor: OwnedFd) -> io::Result<Vec<u8>> {
-    let file = File::from(descriptor);
+fn read_all(descriptor: &OwnedFd) -> io::Result<Vec<u8>> {
+    let file = File::from(descriptor.try_clone()?);
     let mut bytes = vec![0; PEM_BYTES_MAX];
     let mut length = 0;
     while let Some(room) = bytes.get_mut(length..).filter(|room| !room.is_empty()) {

@@ -10,6 +10,8 @@ mod range;
 mod transfer;
 mod validator;
 
+use std::net::IpAddr;
+
 use http::header::{
     ACCEPT, ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, RANGE, REFERRER_POLICY,
@@ -17,7 +19,7 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use nesssi_container::{FileFault, Found};
+use nesssi_container::{FileFault, Found, Served};
 
 use crate::answer::Reply;
 use crate::body::Source;
@@ -59,10 +61,10 @@ impl<H: House> Sandboxes<H> {
         Self { house, readers: Readers::default() }
     }
 
-    /// Answers one request.
-    pub(crate) async fn answer(&self, parts: &Parts) -> Reply {
+    /// Answers one request, which came from this address.
+    pub(crate) async fn answer(&self, parts: &Parts, address: IpAddr, request_id: &str) -> Reply {
         let reply = match parts.method {
-            Method::GET | Method::HEAD => self.read(parts).await,
+            Method::GET | Method::HEAD => self.read(parts, address, request_id).await,
             _ => plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
                 .with(ALLOW, HeaderValue::from_static("GET, HEAD"))
                 .last(),
@@ -71,7 +73,7 @@ impl<H: House> Sandboxes<H> {
         guarded(reply)
     }
 
-    async fn read(&self, parts: &Parts) -> Reply {
+    async fn read(&self, parts: &Parts, address: IpAddr, request_id: &str) -> Reply {
         let Some(asked) = Asked::parse(parts.uri.path()) else { return not_found() };
         match self.house.open(&asked.session, &asked.path).await {
             Ok(Found::Directory { entries, cut }) if asked.slash => {
@@ -83,11 +85,20 @@ impl<H: House> Sandboxes<H> {
                 let validator = Validator::of(inode, size, modified, modified_nanos, now_unix());
                 let kind = content_type(&String::from_utf8_lossy(asked.last_name()));
                 let open = OpenFile { file, account, size, validator, kind };
-                if wants_follow(parts.uri.query()) {
+                let reply = if wants_follow(parts.uri.query()) {
                     self.follow(&asked, parts, open).await
                 } else {
                     self.send(&parts.headers, open)
-                }
+                };
+                self.house.served(&Served {
+                    session: &asked.session,
+                    path: &asked.path,
+                    address,
+                    request_id,
+                    status: reply.status.as_u16(),
+                    bytes: if parts.method == Method::HEAD { Some(0) } else { length(&reply) },
+                });
+                reply
             }
             Err(fault) => failed(fault),
         }
@@ -165,15 +176,20 @@ fn guarded(reply: Reply) -> Reply {
 
 /// The answer to `HEAD`: the headers that `GET` would have, and the length.
 fn without_body(reply: Reply) -> Reply {
-    let length = match &reply.body {
-        Source::Full(Some(bytes)) => u64::try_from(bytes.len()).ok(),
-        Source::Stream { left, .. } => *left,
-        Source::Full(None) => None,
-    };
+    let length = length(&reply);
     let reply = Reply { body: Source::EMPTY, ..reply };
     match length {
         Some(length) => reply.with(CONTENT_LENGTH, length.into()),
         None => reply,
+    }
+}
+
+/// The bytes of an answer's body, where that is known beforehand.
+fn length(reply: &Reply) -> Option<u64> {
+    match &reply.body {
+        Source::Full(Some(bytes)) => u64::try_from(bytes.len()).ok(),
+        Source::Stream { left, .. } => *left,
+        Source::Full(None) => None,
     }
 }
 

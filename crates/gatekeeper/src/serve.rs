@@ -7,29 +7,39 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
+use http::request::Parts as Head;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use nesssi_config::Config;
-use nesssi_identity::{NoCertificate, Peer, TrustDirectory, judge_peer};
+use nesssi_container::Caller;
+use nesssi_identity::{NoCertificate, Peer, Presented};
+use nesssi_rpc::Dialect;
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::access_log::{AccessLog, line_start};
-use crate::answer::{Asking, Visit};
+use crate::answer::{Asking, Reply, Visit};
 use crate::body::ReplyBody;
-use crate::clarens::{self, Clarens};
+use crate::clarens::Clarens;
 use crate::clock;
 use crate::crowd::{Crowd, Place};
-use crate::drive::{Drain, Ends, drive};
+use crate::drive::{Drain, Ends, Recall, drive};
+use crate::front::{Fronts, OnBehalf, proxy_protocol};
 use crate::house::House;
+use crate::live::{Live, Membership};
 use crate::pulse::{Metered, Patience, Pulse};
 use crate::request_id::RequestIds;
 use crate::sandboxes::Sandboxes;
 use crate::tls::ALPN_HTTP2;
+use crate::trust::{self, Trust};
+use crate::wishes::{Unclear, Wishes};
 
 /// Longest head of a request. Its lines are 100 at most, which is what hyper allows by itself.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -43,8 +53,8 @@ const DRAIN_IDLE: Duration = Duration::from_secs(2);
 /// What the server is made of.
 pub(crate) struct Parts<H> {
     pub(crate) house: H,
-    pub(crate) tls: rustls::ServerConfig,
-    pub(crate) trust: TrustDirectory,
+    pub(crate) tls: ServerConfig,
+    pub(crate) trust: Arc<Trust>,
     pub(crate) log: AccessLog,
 }
 
@@ -55,10 +65,14 @@ pub(crate) struct Server<H> {
 
 /// What all connections share.
 struct Shared<H> {
+    house: H,
     clarens: Clarens<H>,
     sandboxes: Sandboxes<H>,
-    acceptor: TlsAcceptor,
-    trust: TrustDirectory,
+    /// With its sessions: who has resumed one of an old certificate's makes a new one.
+    tls: ArcSwap<ServerConfig>,
+    trust: Arc<Trust>,
+    live: Arc<Live>,
+    fronts: Fronts,
     log: AccessLog,
     crowd: Arc<Crowd>,
     drain: Arc<Drain>,
@@ -88,9 +102,12 @@ impl<H: House> Server<H> {
         let bounds = &config.bounds;
         let shared = Arc::new(Shared {
             clarens: Clarens::new(parts.house.clone(), config),
-            sandboxes: Sandboxes::new(parts.house),
-            acceptor: TlsAcceptor::from(Arc::new(parts.tls)),
+            sandboxes: Sandboxes::new(parts.house.clone()),
+            house: parts.house,
+            tls: ArcSwap::from_pointee(parts.tls),
             trust: parts.trust,
+            live: Arc::default(),
+            fronts: Fronts::new(config.front.clone()),
             log: parts.log,
             crowd: Crowd::new(bounds.connections_max, bounds.connections_per_address_max),
             drain: Arc::default(),
@@ -110,6 +127,17 @@ impl<H: House> Server<H> {
             Ok(()) => Drained::Gone,
             Err(_) => Drained::Left,
         }
+    }
+
+    /// Shows another certificate from now on, in new handshakes.
+    pub(crate) fn show(&self, tls: ServerConfig) {
+        self.shared.tls.store(Arc::new(tls));
+    }
+
+    /// Keeps the trust directory as its files are, for as long as the server runs.
+    pub(crate) fn keep_trust(&self, files: trust::Files) {
+        let (trust, live) = (Arc::clone(&self.shared.trust), Arc::clone(&self.shared.live));
+        tokio::spawn(trust::keep(trust, files, live));
     }
 
     /// Writes what the access log still holds.
@@ -160,54 +188,113 @@ fn is_callers(error: &io::Error) -> bool {
 /// A connection gets its place and its task; without a place it is closed.
 fn welcome<H: House>(stream: TcpStream, from: SocketAddr, host: Host, shared: &Arc<Shared<H>>) {
     let address = from.ip().to_canonical();
-    let Some(place) = shared.crowd.enter(address) else {
+    let passed_on = host == Host::Api && shared.fronts.passes_tls_on(address);
+    let place = if passed_on { shared.crowd.enter_unknown() } else { shared.crowd.enter(address) };
+    let Some(place) = place else {
         tracing::debug!(%address, "too many connections");
         return;
     };
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
-        let _place: Place = place;
         // Small answers leave at once; a socket that cannot be told so still works.
         let _told = stream.set_nodelay(true);
         match host {
-            Host::Api => secure(stream, address, shared).await,
+            Host::Api => secure(stream, Arrival { address, passed_on, place }, shared).await,
             Host::Sandboxes => {
+                let _place: Place = place;
                 let peer = Arc::new(Peer::Anonymous(NoCertificate::NoTls));
-                let caller = Connected { address, peer, credential: None, http2: false };
+                let credential = Credential::Other(peer);
+                let caller = Connected { address, credential, ends: None, http2: false };
                 Box::pin(converse(stream, caller, host, shared)).await;
             }
         }
     });
 }
 
+/// A connection that has come, and nothing of it is read.
+struct Arrival {
+    address: IpAddr,
+    /// Whether a front passes it on, and says first from where.
+    passed_on: bool,
+    place: Place,
+}
+
 /// Who is connected, and how.
 struct Connected {
     address: IpAddr,
-    peer: Arc<Peer>,
+    credential: Credential,
     /// When his credential ends.
-    credential: Option<Instant>,
+    ends: Option<Instant>,
     http2: bool,
+}
+
+/// What a connection has shown of who is there.
+enum Credential {
+    /// A caller's own certificate, which is kept under watch.
+    Watched(Membership, Arc<Presented>),
+    /// The site's front, by its own: it calls for others, each request for whom it says.
+    Front(Membership),
+    /// Nothing.
+    Other(Arc<Peer>),
 }
 
 /// The handshake, then the judgement of what was offered in it; in a resumed session, of what was
 /// offered when it began.
-async fn secure<H: House>(stream: TcpStream, address: IpAddr, shared: Arc<Shared<H>>) {
-    let handshake = Box::pin(shared.acceptor.accept(stream));
-    let stream = match tokio::time::timeout(shared.patience.handshake, handshake).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%address, %error, "handshake failed"),
-        Err(_) => return tracing::debug!(%address, "handshake took too long"),
+async fn secure<H: House>(stream: TcpStream, arrival: Arrival, shared: Arc<Shared<H>>) {
+    let front = arrival.address;
+    let handshake = Box::pin(shake_hands(stream, arrival, &shared));
+    let (stream, arrival) = match tokio::time::timeout(shared.patience.handshake, handshake).await {
+        Ok(Ok(secured)) => secured,
+        Ok(Err(error)) => return tracing::debug!(address = %front, %error, "handshake failed"),
+        Err(_) => return tracing::debug!(address = %front, "handshake took too long"),
     };
+    let Arrival { address, mut place, .. } = arrival;
     let (_, session) = stream.get_ref();
-    let offered = session.peer_certificates();
-    let peer = Arc::new(judge_peer(offered, &shared.trust, clock::now_unix()));
     let http2 = session.alpn_protocol() == Some(ALPN_HTTP2);
-    let credential = match &*peer {
+    let offered = session.peer_certificates().filter(|chain| !chain.is_empty());
+    let presented = offered.map(|chain| Arc::new(Presented::new(chain.to_vec())));
+    let generation = shared.trust.generation();
+    let peer = shared.trust.judge(presented.as_deref());
+    let is_front = shared.fronts.is_front(address, &peer);
+    let peer = Arc::new(if is_front { peer } else { shared.fronts.as_caller(peer) });
+    shared.house.connected(&peer, address);
+    let ends = match &*peer {
         Peer::Certified(identity) => expiry(identity.not_after),
         Peer::Anonymous(_) | Peer::Refused(_) => None,
     };
-    let caller = Connected { address, peer, credential, http2 };
+    let credential = match presented {
+        None => Credential::Other(peer),
+        Some(presented) => {
+            let live = Arc::clone(&presented);
+            let member = shared.live.enter(live, peer, &shared.trust, generation);
+            if is_front {
+                place.count_for_nobody();
+                Credential::Front(member)
+            } else {
+                Credential::Watched(member, presented)
+            }
+        }
+    };
+    let caller = Connected { address, credential, ends, http2 };
     Box::pin(converse(stream, caller, Host::Api, shared)).await;
+    drop(place);
+}
+
+/// What the front says first, if the connection comes from one that passes TLS on; then TLS.
+async fn shake_hands<H>(
+    mut stream: TcpStream,
+    mut arrival: Arrival,
+    shared: &Shared<H>,
+) -> io::Result<(TlsStream<TcpStream>, Arrival)> {
+    if arrival.passed_on {
+        let caller = proxy_protocol::read(&mut stream).await?.unwrap_or(arrival.address);
+        if !arrival.place.count_for(caller) {
+            return Err(io::Error::other("too many connections of its address"));
+        }
+        arrival.address = caller;
+    }
+    let stream = TlsAcceptor::from(shared.tls.load_full()).accept(stream).await?;
+    Ok((stream, arrival))
 }
 
 /// When the second `not_after` is over, on the clock that timers go by. One too far ahead for it
@@ -222,23 +309,22 @@ async fn converse<H: House, S>(stream: S, caller: Connected, host: Host, shared:
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Connected { address, peer, credential, http2 } = caller;
+    let Connected { address, credential, ends, http2 } = caller;
     let pulse = Pulse::new(shared.patience, !http2);
-    let subject = match &*peer {
-        Peer::Certified(identity) => Some(identity.subject.to_oneline()),
-        Peer::Anonymous(_) | Peer::Refused(_) => None,
-    };
     let visit = Visit {
         address,
-        line_start: line_start(address, subject.as_deref()),
+        line_start: line_start_of(address, credential.peer()),
         pulse: Arc::clone(&pulse),
         log: shared.log.clone(),
         drain: Arc::clone(&shared.drain),
     };
     let drain = Arc::clone(&shared.drain);
-    let ends = Ends { pulse: &pulse, drain: &drain, credential, goaway: http2 };
     let stream = TokioIo::new(Metered::new(stream, Arc::clone(&pulse)));
-    let session = Arc::new(Conversation { shared, visit: Arc::new(visit), peer, host });
+    let session = Arc::new(Conversation { shared, visit: Arc::new(visit), credential, host });
+    let never = Recall::default();
+    let recalled = Arc::clone(&session);
+    let recall = recalled.credential.recall().unwrap_or(&never);
+    let ends = Ends { pulse: &pulse, drain: &drain, credential: ends, recall, goaway: http2 };
     let service = service_fn(move |request| {
         let session = Arc::clone(&session);
         async move { Ok::<_, Infallible>(session.respond(request).await) }
@@ -253,28 +339,122 @@ where
     }
 }
 
+fn line_start_of(address: IpAddr, peer: &Peer) -> String {
+    let subject = match peer {
+        Peer::Certified(identity) => Some(identity.subject.to_oneline()),
+        Peer::Anonymous(_) | Peer::Refused(_) => None,
+    };
+    line_start(address, subject.as_deref())
+}
+
+impl Credential {
+    fn peer(&self) -> &Arc<Peer> {
+        match self {
+            Self::Watched(member, _) | Self::Front(member) => member.peer(),
+            Self::Other(peer) => peer,
+        }
+    }
+
+    fn recall(&self) -> Option<&Recall> {
+        match self {
+            Self::Watched(member, _) | Self::Front(member) => Some(member.recall()),
+            Self::Other(_) => None,
+        }
+    }
+}
+
 /// What all requests of one connection share.
 struct Conversation<H> {
     shared: Arc<Shared<H>>,
     visit: Arc<Visit>,
-    peer: Arc<Peer>,
+    credential: Credential,
     host: Host,
 }
 
 impl<H: House> Conversation<H> {
     async fn respond(&self, request: Request<Incoming>) -> Response<ReplyBody> {
-        let Self { shared, visit, peer, host } = self;
-        let (parts, body) = request.into_parts();
+        let Self { shared, visit, credential, host } = self;
+        let (mut head, body) = request.into_parts();
         let request_id = shared.request_ids.next();
-        let asking = Asking::begin(visit, &request_id, parts);
-        let reply = match host {
-            Host::Api => {
-                let caller = clarens::caller(peer, visit.address, request_id);
-                shared.clarens.answer(caller, asking.parts(), body).await
+        let (peer, presented) = match credential {
+            Credential::Front(member) if matches!(**member.peer(), Peer::Certified(_)) => {
+                return self.respond_to_front(head, body, request_id).await;
             }
-            Host::Sandboxes => shared.sandboxes.answer(asking.parts()).await,
+            // The front's own certificate counts no longer: so every request says why.
+            Credential::Front(member) => (member.peer(), None),
+            Credential::Watched(member, presented) => (member.peer(), Some(presented)),
+            Credential::Other(peer) => (peer, None),
         };
+        shared.fronts.strip(&mut head.headers);
+        match host {
+            Host::Api => {
+                let wishes = Wishes::take(&mut head.headers);
+                let asking = Asking::begin(visit, &request_id, head);
+                let of = Of { peer, presented, address: visit.address, request_id };
+                let reply = self.call(of, wishes, asking.parts(), body).await;
+                asking.answer(reply)
+            }
+            Host::Sandboxes => {
+                let asking = Asking::begin(visit, &request_id, head);
+                let sandboxes = &shared.sandboxes;
+                let reply = sandboxes.answer(asking.parts(), visit.address, &request_id).await;
+                asking.answer(reply)
+            }
+        }
+    }
+
+    /// Answers a request that the front makes for somebody, who stands in the access log as if he
+    /// were connected himself.
+    async fn respond_to_front(
+        &self,
+        mut head: Head,
+        body: Incoming,
+        request_id: String,
+    ) -> Response<ReplyBody> {
+        let Self { shared, visit, .. } = self;
+        let OnBehalf { peer, presented, address, fresh } =
+            shared.fronts.on_behalf(&head.headers, visit.address, &shared.trust);
+        if fresh {
+            shared.house.connected(&peer, address);
+        }
+        shared.fronts.strip(&mut head.headers);
+        let visit = Arc::new(visit.of(address, line_start_of(address, &peer)));
+        let wishes = Wishes::take(&mut head.headers);
+        let asking = Asking::begin(&visit, &request_id, head);
+        let of = Of { peer: &peer, presented: presented.as_ref(), address, request_id };
+        let reply = self.call(of, wishes, asking.parts(), body).await;
         asking.answer(reply)
+    }
+
+    async fn call(
+        &self,
+        of: Of<'_>,
+        wishes: Result<Wishes, Unclear>,
+        head: &Head,
+        body: Incoming,
+    ) -> Reply {
+        match wishes {
+            Ok(wishes) => self.shared.clarens.answer(of.caller(wishes), head, body).await,
+            Err(unclear) => self.shared.clarens.refuse(unclear, head, body),
+        }
+    }
+}
+
+/// Whose a request is.
+struct Of<'a> {
+    peer: &'a Arc<Peer>,
+    presented: Option<&'a Arc<Presented>>,
+    address: IpAddr,
+    request_id: String,
+}
+
+impl Of<'_> {
+    fn caller(self, wishes: Wishes) -> Caller {
+        let Wishes { account, basic } = wishes;
+        let (peer, presented) = (Arc::clone(self.peer), self.presented.cloned());
+        let dialect = Dialect::XmlRpc;
+        let Self { address, request_id, .. } = self;
+        Caller { peer, presented, account, basic, address, request_id, dialect }
     }
 }
 

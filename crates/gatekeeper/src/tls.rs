@@ -20,7 +20,7 @@ const ALPN_HTTP1: &[u8] = b"http/1.1";
 /// Sessions that callers may resume.
 const SESSIONS_MAX: usize = 4_096;
 /// Most files in a trust directory.
-const TRUST_FILES_MAX: usize = 50_000;
+pub(crate) const TRUST_FILES_MAX: usize = 50_000;
 
 /// Why TLS cannot be offered.
 #[derive(Debug, thiserror::Error)]

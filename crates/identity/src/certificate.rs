@@ -78,7 +78,7 @@ impl<'a> Certificate<'a> {
     /// The rules for a caller's own certificate, which is no proxy.
     pub(crate) fn check_end_entity(&self, now_unix: i64) -> Result<(), Broken> {
         check_extensions(&self.x509, |_| false)?;
-        if self.x509.is_ca() {
+        if self.x509.is_ca() || self.is_old_root() {
             return Err(Broken::IsCa);
         }
         self.check_caller(now_unix)
@@ -128,8 +128,7 @@ impl<'a> Certificate<'a> {
     /// proves nothing, the trust directory does.
     pub(crate) fn check_ca(&self) -> Result<(), Broken> {
         check_extensions(&self.x509, |_| false)?;
-        let old_root = self.x509.version() == X509Version::V1 && self.is_self_issued();
-        if !self.x509.is_ca() && !old_root {
+        if !self.x509.is_ca() && !self.is_old_root() {
             return Err(Broken::NotCa);
         }
         if self.key_usage()?.is_some_and(|usage| !usage.key_cert_sign()) {
@@ -148,6 +147,11 @@ impl<'a> Certificate<'a> {
     /// How many CAs may stand between this one and the end entity.
     pub(crate) fn path_length(&self) -> Option<u32> {
         self.x509.basic_constraints().ok().flatten()?.value.path_len_constraint
+    }
+
+    /// Whether it can be a root without saying so: version 1 has no basicConstraints.
+    fn is_old_root(&self) -> bool {
+        self.x509.version() == X509Version::V1 && self.is_self_issued()
     }
 
     pub(crate) fn is_self_issued(&self) -> bool {

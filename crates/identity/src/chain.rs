@@ -9,6 +9,8 @@
 //! Each certificate must be valid now. A proxy that would outlive its issuer is not refused for that
 //! (RFC 3820 section 4.1 asks only for the time of use): the identity ends with the first to end.
 
+use std::collections::HashMap;
+
 use nesssi_dn::SubjectDn;
 use rustls_pki_types::CertificateDer;
 
@@ -49,6 +51,10 @@ enum BrokenChain {
     MixedKinds,
     #[error("it is a limited proxy, and a full one stands below it")]
     FullBelowLimited,
+    #[error(
+        "a limited and an independent proxy stand in one chain, and their rights do not add up"
+    )]
+    LimitedAndIndependent,
     #[error("it allows {allowed} proxies below it (path length), and there are {below}")]
     ProxyPathLength { allowed: u32, below: u32 },
     #[error("behind it, {subject}: {broken}")]
@@ -223,13 +229,14 @@ impl Delegated {
         if let Some(allowed) = proxy.path_length.filter(|allowed| *allowed < below) {
             return Err(BrokenChain::ProxyPathLength { allowed, below });
         }
-        Ok(Self {
-            upper: proxy,
-            count: below + 1,
-            not_after: self.not_after.min(one.not_after),
-            any_limited: self.any_limited || one.any_limited,
-            independent: self.independent.or(one.independent),
-        })
+        let any_limited = self.any_limited || one.any_limited;
+        let independent = self.independent.or(one.independent);
+        // A level that takes only one of the two kinds could not say so of both.
+        if any_limited && independent.is_some() {
+            return Err(BrokenChain::LimitedAndIndependent);
+        }
+        let not_after = self.not_after.min(one.not_after);
+        Ok(Self { upper: proxy, count: below + 1, not_after, any_limited, independent })
     }
 
     /// Who the caller is if this was delegated by `end_entity`.
@@ -262,7 +269,7 @@ fn find_issuer(
         let vouches = || {
             trust.may_issue(ca, &own.subject)?;
             trust.check_revoked(ca, own.x509.raw_serial(), now_unix)?;
-            climb(ca, 0, 1, trust, now_unix)
+            climb(ca, 0, 1, &mut Tried::new(), trust, now_unix)
         };
         match signed.map(|()| vouches()) {
             Ok(Ok(not_after)) => return Ok(not_after),
@@ -285,12 +292,17 @@ fn no_issuer(own: &Certificate<'_>, sent: &[CertificateDer<'_>]) -> BrokenChain 
     }
 }
 
+/// From where no root was reached, and why: a CA's index, with the `below` and `depth` of who is under
+/// it. Without it CAs that cross-sign each other would be climbed in every order.
+type Tried = HashMap<(usize, u32, usize), BrokenChain>;
+
 /// From a CA to a root, each step valid now. `below` counts the CAs beneath that a path length
 /// counts (RFC 5280 section 4.2.1.9: self-issued ones are free), `depth` all of them.
 fn climb(
     ca: &Ca,
     below: u32,
     depth: usize,
+    tried: &mut Tried,
     trust: &TrustDirectory,
     now_unix: i64,
 ) -> Result<i64, BrokenChain> {
@@ -309,10 +321,21 @@ fn climb(
     let below = below + u32::from(!ca.self_issued);
     let mut failure = BrokenChain::NoRoot(subject());
     for issuer in trust.issuers_of(ca) {
-        let vouched = vouches_for_ca(issuer, ca, trust, now_unix);
-        match vouched.and_then(|()| climb(issuer, below, depth + 1, trust, now_unix)) {
+        if let Err(denied) = vouches_for_ca(issuer, ca, trust, now_unix) {
+            failure = denied;
+            continue;
+        }
+        let place = (issuer.index, below, depth);
+        if let Some(known) = tried.get(&place) {
+            failure = known.clone();
+            continue;
+        }
+        match climb(issuer, below, depth + 1, tried, trust, now_unix) {
             Ok(not_after) => return Ok(not_after.min(ca.not_after)),
-            Err(above) => failure = above,
+            Err(above) => {
+                tried.insert(place, above.clone());
+                failure = above;
+            }
         }
     }
     Err(failure)

@@ -28,6 +28,7 @@ mod testing;
 mod time;
 pub mod tls;
 mod trust;
+mod verified;
 
 pub use chain::{CHAIN_LENGTH_MAX, judge_chain, judge_peer};
 pub use crl::{CRL_BYTES_MAX, Crl, CrlError};

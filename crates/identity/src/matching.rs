@@ -1,23 +1,39 @@
 //! Names as the text that signing policies and namespaces match: the one-line form in lower case,
 //! the bytes of values bare.
 //!
-//! In text a value that holds `/CN=` cannot be told from another RDN. The names that could be mistaken are given
-//! in the escaped one-line form instead (`\/cn=`), which no pattern is equal to by mistake.
+//! In text a value that holds `/CN=` cannot be told from another RDN. In the names that could be mistaken
+//! whatever `/` and `+` a value holds is written `\x2f` and `\x2b`, so that those that are there join
+//! attributes, and no pattern takes a part of a value for an RDN.
 
 use nesssi_dn::{Rdn, SubjectDn};
 
 /// The text of a name.
 pub(crate) fn text_of(subject: &SubjectDn) -> Vec<u8> {
-    if subject.is_ambiguous() {
-        return subject.to_oneline().to_ascii_lowercase().into_bytes();
+    if subject.is_ambiguous() { written(subject, escape) } else { bare(subject) }
+}
+
+/// The same with each value as it is: what a name could be mistaken for too.
+pub(crate) fn bare(subject: &SubjectDn) -> Vec<u8> {
+    written(subject, |byte, text| text.push(byte))
+}
+
+fn escape(byte: u8, text: &mut Vec<u8>) {
+    match byte {
+        b'/' => text.extend(b"\\x2f"),
+        b'+' => text.extend(b"\\x2b"),
+        b'\\' => text.extend(b"\\\\"),
+        _ => text.push(byte),
     }
+}
+
+fn written(subject: &SubjectDn, write: fn(u8, &mut Vec<u8>)) -> Vec<u8> {
     let mut text = Vec::new();
     for attributes in subject.rdns().iter().map(Rdn::attributes) {
         for (number, attribute) in attributes.iter().enumerate() {
             text.push(if number == 0 { b'/' } else { b'+' });
             text.extend(attribute.kind().as_str().bytes());
             text.push(b'=');
-            text.extend(attribute.value());
+            attribute.value().iter().for_each(|&byte| write(byte, &mut text));
         }
     }
     text.make_ascii_lowercase();

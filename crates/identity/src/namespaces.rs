@@ -11,7 +11,7 @@
 //! An entry is a line, which `\` at the end continues; `#` begins a comment. `SELF` is the CA beside whose certificate the file
 //! lies. A subject is a regular expression for the whole name in the one-line form, blind to the case of ASCII
 //! letters, with the spellings of types that signing policies have. A subject that a `DENY` matches is not
-//! permitted, whatever permits it. There are no backreferences or lookarounds, so that matching takes linear time.
+//! permitted, whatever permits it; nor is one that it matches where a value is taken for RDNs. There are no backreferences or lookarounds, so that matching takes linear time.
 
 use nesssi_dn::{MatchingKey, SubjectDn};
 use regex::bytes::{Regex, RegexBuilder};
@@ -79,12 +79,16 @@ impl Namespaces {
     pub fn judge(&self, ca: &SubjectDn, subject: &SubjectDn) -> Verdict {
         let named = Issuer::Named(Some(ca.matching_key()));
         let text = matching::text_of(subject);
+        let denied_as = subject.is_ambiguous().then(|| matching::bare(subject));
+        let is_denied =
+            |entry: &Entry| denied_as.as_ref().is_some_and(|text| entry.subject.is_match(text));
         let mut verdict = Verdict::NotNamed;
         let about_ca = |entry: &&Entry| entry.issuer == Issuer::Own || entry.issuer == named;
         for entry in self.entries.iter().filter(about_ca) {
             match (entry.subject.is_match(&text), entry.permits) {
                 (true, true) => verdict = Verdict::Permitted,
                 (true, false) => return Verdict::NotPermitted,
+                (false, false) if is_denied(entry) => return Verdict::NotPermitted,
                 (false, _) if verdict == Verdict::NotNamed => verdict = Verdict::NotPermitted,
                 (false, _) => {}
             }

@@ -9,6 +9,8 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
+use crate::verified::{Pair, Verified};
+
 /// How many bits an RSA key needs.
 const RSA_BITS_MIN: usize = 2048;
 /// How many it may have: the provider checks no signature with a longer one.
@@ -58,6 +60,8 @@ pub(crate) struct Key {
     bits: Vec<u8>,
 }
 
+static VERIFIED: LazyLock<Verified> = LazyLock::new(Verified::default);
+
 impl Key {
     /// The key of a certificate, weak or not.
     pub(crate) fn of(info: &SubjectPublicKeyInfo<'_>) -> Result<Self, SignatureError> {
@@ -87,7 +91,13 @@ impl Key {
     /// Whether `certificate` is signed with this key, over a digest that still counts.
     pub(crate) fn verify(&self, certificate: &X509Certificate<'_>) -> Result<(), SignatureError> {
         let signed = Signed::of(certificate)?;
-        self.verify_bytes(signed.algorithm, signed.message, signed.signature)
+        let pair = Pair::of([&self.algorithm, &self.bits], certificate.as_raw());
+        if VERIFIED.holds(pair) {
+            return Ok(());
+        }
+        self.verify_bytes(signed.algorithm, signed.message, signed.signature)?;
+        VERIFIED.remember(pair);
+        Ok(())
     }
 
     /// Checks a signature by the algorithm that the content of an AlgorithmIdentifier names, over a digest

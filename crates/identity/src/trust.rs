@@ -79,7 +79,7 @@ pub enum Missing {
 #[derive(Debug, Clone)]
 pub(crate) struct Ca {
     /// Its place in the directory.
-    index: usize,
+    pub(crate) index: usize,
     /// Every file that holds its certificate.
     files: Vec<String>,
     /// The hashes that files of this CA may have as names.

@@ -31,6 +31,8 @@ pub(crate) enum Work {
     Remove(SessionId),
     /// Walk the tree of services.
     Scan(Box<scan::Order>),
+    /// Read the access lists in the tree of services below this root.
+    ScanAccess(String),
 }
 
 impl Work {
@@ -95,6 +97,7 @@ impl Manager {
         let child = spawn::fork(&keep, || match work {
             Work::Remove(session) => remove(account, session, channel, request),
             Work::Scan(order) => scan::helper(order, files_max, channel, request),
+            Work::ScanAccess(root) => scan::access_helper(root, channel, request),
         })?;
         self.helpers.at_work.push(Helper { child, peer, request });
         Ok(())

@@ -256,10 +256,8 @@ impl Manager {
 
     /// Whether a channel starts nothing just now. What the monitor said before the gatekeeper asked is heard first.
     fn is_demoted(&mut self, peer: u32) -> bool {
-        if self.peers.is_demoted(peer) {
-            // That it is gone is seen by the next poll.
-            self.control();
-        }
+        // That the monitor is gone is seen by the next poll.
+        self.control();
         self.peers.is_demoted(peer)
     }
 

@@ -25,6 +25,9 @@ use walk::Folder;
 /// Throwaway workers at once.
 const WORKERS_MAX: usize = 2;
 
+/// The access list of a folder.
+const ACCESS_FILE: &str = ".clarens_access";
+
 /// Longest access file or manifest that is passed on.
 const TEXT_BYTES_MAX: usize = 24 * 1024;
 
@@ -120,10 +123,40 @@ pub(crate) fn helper(
         }
     }
     end_orphans();
-    let mut problems = walk.problems;
+    i32::from(!done(peer, request, walk.problems))
+}
+
+/// The whole of a scan of access lists, in a helper's process; answers its exit code. It reads, and
+/// runs nobody's code.
+pub(crate) fn access_helper(root: &str, peer: Option<&Channel>, request: u32) -> i32 {
+    let Some(peer) = peer else { return 0 };
+    rustix::thread::set_name(c"nesssi-access").unwrap_or_default();
+    helpers::die_with_parent();
+    let walk = walk::walk(root);
+    for folder in walk.listed {
+        let read = folder.problem.map_or_else(|| read_access(&folder.path), Err);
+        let (access, mut problem) = match read {
+            Ok(access) => (access, None),
+            Err(problem) => (None, Some(problem)),
+        };
+        problem.iter_mut().for_each(|problem| cut(problem, PROBLEM_BYTES_MAX));
+        let found = FromJobmanager::AccessFound { name: folder.name, access, problem };
+        if !send(peer, request, &found) {
+            return 1;
+        }
+    }
+    i32::from(!done(peer, request, walk.problems))
+}
+
+fn read_access(folder: &std::path::Path) -> Result<Option<String>, String> {
+    walk::read_text(&folder.join(ACCESS_FILE), TEXT_BYTES_MAX)
+        .map_err(|why| format!("{ACCESS_FILE}: {why}"))
+}
+
+fn done(peer: &Channel, request: u32, mut problems: Vec<String>) -> bool {
     problems.truncate(PROBLEMS_MAX);
     problems.iter_mut().for_each(|problem| cut(problem, PROBLEM_BYTES_MAX / 4));
-    i32::from(!send(peer, request, &FromJobmanager::DiscoverDone { problems }))
+    send(peer, request, &FromJobmanager::DiscoverDone { problems })
 }
 
 enum Looked {
@@ -159,8 +192,7 @@ fn read_beside(path: &std::path::Path, found: &mut Found) -> Result<Manifest, St
     found.digest = digest::digest(path)?;
     found.manifest = walk::read_text(&path.join("service.toml"), TEXT_BYTES_MAX)
         .map_err(|why| format!("service.toml: {why}"))?;
-    found.access = walk::read_text(&path.join(".clarens_access"), TEXT_BYTES_MAX)
-        .map_err(|why| format!(".clarens_access: {why}"))?;
+    found.access = read_access(path)?;
     if found.access.is_none() {
         return Err("no .clarens_access".to_owned());
     }

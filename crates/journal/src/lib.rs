@@ -9,8 +9,9 @@
 //! A numbered *lease* says which process writes: opening takes the next number, and the writes of
 //! an older holder are refused, so two gatekeepers never write against each other.
 
-mod migrate;
 pub mod chain;
+mod migrate;
+mod reading;
 mod rows;
 mod store;
 mod used;
@@ -19,6 +20,7 @@ mod writer;
 
 use std::path::Path;
 
+pub use reading::read_vo;
 pub use rows::{Change, JobEnd, JobRow, SessionRow, SessionState, Shepherd};
 pub use store::{Loaded, SCHEMA_VERSION};
 pub use writer::{Done, Journal, WRITES_WAITING_MAX};

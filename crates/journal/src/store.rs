@@ -16,7 +16,7 @@ pub const SCHEMA_VERSION: i64 = 2;
 
 /// How long a statement waits for another process's transaction, in milliseconds: an old
 /// gatekeeper's last commit, or a backup.
-const BUSY_MS_MAX: u64 = 5_000;
+pub(crate) const BUSY_MS_MAX: u64 = 5_000;
 
 /// The tables of sessions and jobs. Those of [`vo`] and [`used`] stand there.
 const SCHEMA: &str = "

@@ -1,7 +1,7 @@
 //! What the monitor itself has done, and how far the gatekeeper's audit log has come.
 //!
 //! `<state_directory>/monitor/audit.jsonl` has a JSON line for every privileged act and every administrative
-//! change, chained as the gatekeeper's: each begins with the SHA-256 of the line before. `audit.head` beside it
+//! change, chained as the gatekeeper's: each begins with its number and the SHA-256 of the line before. `audit.head` beside it
 //! holds how many lines both logs have and the hash of the last one. Neither can be written by the gatekeeper's
 //! user, so a log that was shortened or changed no longer fits its head.
 //!
@@ -26,6 +26,9 @@ const MEMBER_BYTES_MAX: usize = 1024;
 const HEAD_BYTES_MAX: usize = 4096;
 /// Refusals that have a line of their own in one second. Of others the number is told.
 const REFUSALS_PER_SECOND_MAX: u32 = 20;
+
+/// How often the own log tells of the gatekeeper's, where that goes on.
+const TELL_MS: u64 = 60_000;
 
 /// A SHA-256.
 pub type Hash = [u8; 32];
@@ -79,6 +82,8 @@ pub struct Audit {
     stored: Head,
     lost: u64,
     refusals: u32,
+    /// When and how far the own log has last told of the gatekeeper's.
+    told: (i64, u64),
 }
 
 impl Audit {
@@ -100,6 +105,7 @@ impl Audit {
             stored: known,
             lost: 0,
             refusals: 0,
+            told: (0, known.lines),
         };
         if tail.torn {
             audit.append(b"\n")?;
@@ -140,7 +146,7 @@ impl Audit {
     /// Begins a line about an event.
     pub fn line(&mut self, event: &'static str) -> Line<'_> {
         let mut text = String::with_capacity(256);
-        text.push_str("{\"prev\":\"");
+        write!(text, "{{\"n\":{},\"prev\":\"", self.head.own_lines + 1).unwrap_or_default();
         push_hex(&mut text, &self.head.own_hash);
         let at = clock::written(clock::unix_milliseconds());
         // Writing to a String does not fail.
@@ -156,8 +162,22 @@ impl Audit {
         }
     }
 
+    /// How far the gatekeeper's log has come, as a line: so that its older files can be held against it too.
+    pub fn tell_head(&mut self) {
+        let Head { lines, hash, .. } = self.head;
+        if lines != self.told.1 {
+            let mut text = String::new();
+            push_hex(&mut text, &hash);
+            self.line("audit_head").number("lines", lines).text("hash", text).write();
+        }
+        self.told = (clock::unix_milliseconds(), lines);
+    }
+
     /// Once a second, and before the end: brings to the disk what is new.
     pub fn flush(&mut self) {
+        if clock::unix_milliseconds().abs_diff(self.told.0) >= TELL_MS {
+            self.tell_head();
+        }
         let untold = self.refusals.saturating_sub(REFUSALS_PER_SECOND_MAX);
         self.refusals = 0;
         if untold > 0 {
@@ -316,7 +336,7 @@ struct Tail {
 
 fn read_tail(file: &OwnedFd, known: &Head) -> io::Result<Tail> {
     let mut reader = BufReader::new(std::fs::File::from(file.as_fd().try_clone_to_owned()?));
-    let mut begins_after = String::from("{\"prev\":\"");
+    let mut begins_after = format!("{{\"n\":{},\"prev\":\"", known.own_lines + 1);
     push_hex(&mut begins_after, &known.own_hash);
     let mut tail = Tail { lines: 0, last: known.own_hash, torn: false, fits: known.own_lines == 0 };
     let mut line = Vec::new();
@@ -333,7 +353,8 @@ fn read_tail(file: &OwnedFd, known: &Head) -> io::Result<Tail> {
         line.clear();
     }
     tail.fits |= first;
-    tail.lines += known.own_lines;
+    // Of lines that are not the ones known, how many there were says nothing.
+    tail.lines = if tail.fits { known.own_lines + tail.lines } else { known.own_lines };
     Ok(tail)
 }
 

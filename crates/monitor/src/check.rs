@@ -14,14 +14,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use nesssi_config::Config;
-use nesssi_policy::{Assigned, Gridmap};
+use nesssi_policy::{Assigned, Gridmap, PoolName};
 use nesssi_privsep::{Account, Command, Ending, Spawn, account};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clock;
-use crate::paths::Missing;
-use crate::rules::{read_config, read_gridmap};
-use crate::setup::{self, Directories, Identity, Problem};
+use crate::paths::{self, Missing};
+use crate::pools::Pools;
+use crate::rules::{names_pools, read_config, read_gridmap};
+use crate::setup::{self, Directories, Identity, Problem, WaysOfRules};
 
 /// How long another program's check may take.
 const PROGRAM_SECONDS_MAX: u64 = 30;
@@ -67,6 +68,9 @@ impl<'a> Check<'a> {
 
     fn run(mut self) -> Report {
         let gridmap = self.gridmap();
+        self.ways(&gridmap);
+        self.levels();
+        self.administrators();
         if let Err(problems) = setup::check_certificate(&self.config) {
             self.tell(problems);
         }
@@ -104,7 +108,7 @@ impl<'a> Check<'a> {
 
     fn gridmap(&mut self) -> Gridmap {
         let levels = &self.config.levels;
-        if !levels.iter().any(|level| level.from == nesssi_policy::From::Gridmap) {
+        if !levels.iter().any(nesssi_policy::Level::asks_gridmap) {
             return Gridmap::default();
         }
         match read_gridmap(&self.config.policy.gridmap) {
@@ -117,6 +121,66 @@ impl<'a> Check<'a> {
                 Gridmap::default()
             }
         }
+    }
+
+    /// What is on the way to files that decide who may do what, and the accounts of pools.
+    fn ways(&mut self, gridmap: &Gridmap) {
+        let pools = names_pools(gridmap);
+        let asked = self.config.levels.iter().any(nesssi_policy::Level::asks_gridmap);
+        let rules = WaysOfRules { gridmap: asked, pools };
+        if let Err(problems) = setup::check_ways(&self.config, self.config_path, rules) {
+            self.tell(problems);
+        }
+        // As a name in it, so that the directory itself is looked at.
+        let trusted = self.config.server.trust_directory.join("any");
+        if let Err(problem) = paths::check_above(&trusted)
+            && !is_missing(&problem)
+        {
+            self.problems.push(format!("[server] trust_directory: {problem}"));
+        }
+        if pools {
+            let pools = Pools::open(&self.config.policy.gridmapdir);
+            self.problems.extend(pools.problem().map(str::to_owned));
+            self.pools(gridmap, &pools);
+        }
+    }
+
+    fn pools(&mut self, gridmap: &Gridmap, pools: &Pools) {
+        let assigned = gridmap.entries().iter().flat_map(|entry| &entry.accounts);
+        let named: BTreeSet<&PoolName> = assigned
+            .filter_map(|assigned| match assigned {
+                Assigned::Pool(pool) => Some(pool),
+                Assigned::Account(_) => None,
+            })
+            .collect();
+        let shown = self.config.policy.gridmapdir.display();
+        for pool in named.into_iter().filter(|pool| pools.accounts(pool).next().is_none()) {
+            let text = format!("gridmapdir {shown}: there is no account of pool {pool} in it");
+            self.problems.push(text);
+        }
+    }
+
+    /// Levels that nobody is taken by; a service may lower its callers to one.
+    fn levels(&mut self) {
+        let levels = &self.config.levels;
+        for (at, level) in levels.iter().enumerate() {
+            let above = levels.iter().take(at).find(|above| above.covers(level));
+            self.notes.extend(above.map(|above| {
+                format!(
+                    "[[level]] {}: it takes nobody whom level {} above it has not taken already",
+                    level.name, above.name
+                )
+            }));
+        }
+    }
+
+    fn administrators(&mut self) {
+        let roots = &self.config.policy.vo_administrators;
+        let names: Vec<String> = roots.iter().map(ToString::to_string).collect();
+        self.notes.push(match names.as_slice() {
+            [] => "[policy] vo_administrators: none, so nobody makes VO groups at the top".into(),
+            names => format!("VO groups: administered by {}", names.join(" and ")),
+        });
     }
 
     fn as_somebody(&mut self, who: &Identity, gridmap: &Gridmap) {

@@ -104,6 +104,16 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
+/// Checks a program that this process is to start: a file that nobody else can change. It need not be readable.
+///
+/// # Errors
+/// As [`read_trusted`].
+pub fn check_program(path: &Path) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty())?;
+    check(&file, GROUP_WRITE).map(|_| ())
+}
+
 /// Checks an open directory that decides who may do what: as a file of that kind.
 ///
 /// # Errors

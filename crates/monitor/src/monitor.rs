@@ -206,6 +206,7 @@ impl Monitor {
             // Jobs that go on keep it.
             leaves.close().unwrap_or_default();
         }
+        self.setup.audit.tell_head();
         self.setup.audit.line("monitor_ended").number("pid", own).write();
         self.setup.audit.flush();
         self.setup.rules.sync();

@@ -4,16 +4,24 @@
 //! Root never touches a path that a user can change. So a directory of the configuration is opened step
 //! by step from `/`, following no link, and every step is held against its owner and mode.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, mkdirat, openat};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, mkdirat, openat,
+};
 
 /// Sticky bit: in such a directory nobody renames or removes what is another's.
 const STICKY: u32 = 0o1000;
 /// Writable for group or others.
 const WRITABLE: u32 = 0o022;
+/// Writable for others.
+const WRITABLE_BY_OTHERS: u32 = 0o002;
+/// Links on one way.
+const LINKS_MAX: usize = 40;
 /// Mode of directories that are made on the way.
 const MODE_ON_THE_WAY: u32 = 0o755;
 
@@ -93,20 +101,69 @@ pub fn open_owned(path: &Path, owner: Owner, missing: Missing) -> Result<OwnedFd
     Ok(directory)
 }
 
-/// Checks everything above a file or directory, and not the thing itself.
+/// Checks everything on the way to a file or directory, and not the thing itself: each directory, and each
+/// link with what is on the way to where it leads.
+///
+/// Without root a group may write: it is often the user's own.
 ///
 /// # Errors
 /// [`PathProblem`].
 pub fn check_above(path: &Path) -> Result<(), PathProblem> {
-    let real = real_path(path)?;
+    if !path.is_absolute() {
+        return Err(unsafe_at(path, "it is not absolute".into()));
+    }
+    let writable = if rustix::process::geteuid().is_root() { WRITABLE } else { WRITABLE_BY_OTHERS };
+    let mut rest: Vec<OsString> = parts(path);
     let (mut here, mut shown) = root_directory()?;
-    for part in real.parent().map(Path::components).into_iter().flatten() {
-        let Component::Normal(name) = part else { continue };
-        shown.push(name);
-        here = step(&here, Path::new(name), &shown, Missing::Refuse)?;
-        check_on_the_way(&here, &shown)?;
+    let mut links = 0;
+    while let Some(name) = rest.pop() {
+        let at_name = shown.join(&name);
+        if let Some(target) = link_target(&here, Path::new(&name), &at_name)? {
+            links += 1;
+            if links > LINKS_MAX {
+                return Err(unsafe_at(path, "it leads through too many links".into()));
+            }
+            if target.is_absolute() {
+                (here, shown) = root_directory()?;
+            }
+            rest.extend(parts(&target));
+        } else if !rest.is_empty() {
+            here = step(&here, Path::new(&name), &at_name, Missing::Refuse)?;
+            if name == ".." {
+                shown.pop()
+            } else {
+                shown = at_name;
+                true
+            };
+            check_writers(&here, &shown, writable)?;
+        }
     }
     Ok(())
+}
+
+/// The names of a path, the last first.
+fn parts(path: &Path) -> Vec<OsString> {
+    let names = path.components().rev().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    });
+    names.collect()
+}
+
+/// Where a link leads that nobody else can change; `None` is something else, or nothing.
+fn link_target(here: &OwnedFd, name: &Path, shown: &Path) -> Result<Option<PathBuf>, PathProblem> {
+    let facts = match rustix::fs::statat(here, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(facts) => facts,
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(at(shown)(errno)),
+    };
+    if !FileType::from_raw_mode(facts.st_mode).is_symlink() {
+        return Ok(None);
+    }
+    check_owned_here(facts.st_uid, shown)?;
+    let target = rustix::fs::readlinkat(here, name, Vec::new()).map_err(at(shown))?;
+    Ok(Some(PathBuf::from(OsString::from_vec(target.into_bytes()))))
 }
 
 /// The directory of one account below an open root: made if it is not there, the account's own, 0700.
@@ -232,14 +289,21 @@ fn make(here: &OwnedFd, name: &Path, shown: &Path, mode: u32) -> Result<OwnedFd,
 }
 
 fn check_on_the_way(directory: &OwnedFd, shown: &Path) -> Result<(), PathProblem> {
-    let facts = fstat(directory).map_err(at(shown))?;
-    let mine = rustix::process::geteuid().as_raw();
-    if facts.st_uid != 0 && facts.st_uid != mine {
-        let what =
-            format!("it belongs to uid {}, who could put another in its place", facts.st_uid);
-        return Err(unsafe_at(shown, what));
+    check_writers(directory, shown, WRITABLE)
+}
+
+/// It is root's or the invoking user's.
+fn check_owned_here(uid: u32, shown: &Path) -> Result<(), PathProblem> {
+    if uid == 0 || uid == rustix::process::geteuid().as_raw() {
+        return Ok(());
     }
-    if facts.st_mode & WRITABLE != 0 && facts.st_mode & STICKY == 0 {
+    Err(unsafe_at(shown, format!("it belongs to uid {uid}, who could put another in its place")))
+}
+
+fn check_writers(directory: &OwnedFd, shown: &Path, writable: u32) -> Result<(), PathProblem> {
+    let facts = fstat(directory).map_err(at(shown))?;
+    check_owned_here(facts.st_uid, shown)?;
+    if facts.st_mode & writable != 0 && facts.st_mode & STICKY == 0 {
         return Err(unsafe_at(shown, "its group or everybody may write in it".into()));
     }
     Ok(())

@@ -204,6 +204,11 @@ impl Pools {
         self.touched.insert(account.clone(), now);
     }
 
+    /// The accounts of a pool, leased and free.
+    pub fn accounts(&self, pool: &PoolName) -> impl Iterator<Item = &AccountName> {
+        self.table.accounts.keys().filter(move |account| is_of(account, pool))
+    }
+
     fn leased(&self, name: &str, pool: &PoolName) -> Result<Option<AccountName>, PoolError> {
         match self.table.leases.get(name) {
             None => Ok(None),

@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 
 use nesssi_config::Config;
 use nesssi_policy::{
-    AccountName, Assigned, From, GRIDMAP_BYTES_MAX, Gridmap, Judgement, PoolName, Rules, Who,
+    AccountName, Assigned, GRIDMAP_BYTES_MAX, Gridmap, Judgement, Level, PoolName, Rules, Who,
 };
 
 use crate::files::{Stamp, read_trusted};
 use crate::pools::{Lease, Look, Pools};
+use crate::setup::WaysOfRules;
 
 /// Largest configuration: it goes to the gatekeeper in one record.
 pub const CONFIG_BYTES_MAX: usize = 128 * 1024;
@@ -68,6 +69,15 @@ pub struct RulesKeeper {
     config_stamp: Option<Stamp>,
     gridmap_stamp: Option<Stamp>,
     account_stamps: [Option<Stamp>; 3],
+    /// The gridmap for want of which a new configuration is not in force, as it was then.
+    wanted: Option<(PathBuf, Option<Stamp>)>,
+}
+
+/// A gridmap for levels that asked none before.
+struct FirstGridmap {
+    gridmap: Gridmap,
+    stamp: Option<Stamp>,
+    warnings: Vec<String>,
 }
 
 impl RulesKeeper {
@@ -90,6 +100,7 @@ impl RulesKeeper {
             config_stamp,
             gridmap_stamp: Stamp::of(&config.policy.gridmap),
             account_stamps: account_stamps(),
+            wanted: None,
         };
         let mut warnings = Vec::new();
         if keeper.needs_gridmap() {
@@ -169,11 +180,18 @@ impl RulesKeeper {
         &self.config_text
     }
 
+    /// Which files are in use.
+    #[must_use]
+    pub fn ways(&self) -> WaysOfRules {
+        WaysOfRules { gridmap: self.needs_gridmap(), pools: self.pools.is_some() }
+    }
+
     /// Looks at the files, and reads again what has changed.
     pub fn look(&mut self) -> Vec<News> {
         let mut news = Vec::new();
         let stamp = Stamp::of(&self.config_path);
-        if stamp != self.config_stamp {
+        let has_come = |(path, seen): &(PathBuf, Option<Stamp>)| Stamp::of(path) != *seen;
+        if stamp != self.config_stamp || self.wanted.as_ref().is_some_and(has_come) {
             self.config_stamp = stamp;
             self.reread_config(&mut news);
         }
@@ -204,6 +222,13 @@ impl RulesKeeper {
                 return;
             }
         };
+        let first = match self.first_gridmap(&config) {
+            Ok(first) => first,
+            Err(mistakes) => {
+                news.extend(mistakes.into_iter().map(News::Error));
+                return;
+            }
+        };
         if text != self.config_text {
             self.config_text = text;
             news.push(News::Config);
@@ -219,10 +244,33 @@ impl RulesKeeper {
             self.renew_pools(news);
             self.rise("gridmapdir", news);
         }
+        if let Some(FirstGridmap { gridmap, stamp, warnings }) = first {
+            (self.rules.gridmap, self.gridmap_stamp) = (gridmap, stamp);
+            self.renew_pools(news);
+            news.extend(warnings.into_iter().map(News::Warning));
+        }
         if config.levels != self.rules.levels || config.policy.uid_min != self.uid_min {
             self.rules.levels.clone_from(&config.levels);
             self.uid_min = config.policy.uid_min;
             self.rise("levels", news);
+        }
+    }
+
+    /// The gridmap of levels that come to ask it: while there is none that can be read, they are not in
+    /// force, since whoever is in it would be taken for somebody who is not.
+    fn first_gridmap(&mut self, config: &Config) -> Result<Option<FirstGridmap>, Vec<String>> {
+        self.wanted = None;
+        if self.needs_gridmap() || !asks_gridmap(&config.levels) {
+            return Ok(None);
+        }
+        let path = &config.policy.gridmap;
+        let stamp = Stamp::of(path);
+        match read_gridmap(path) {
+            Ok((gridmap, warnings)) => Ok(Some(FirstGridmap { gridmap, stamp, warnings })),
+            Err(mistakes) => {
+                self.wanted = Some((path.clone(), stamp));
+                Err(mistakes)
+            }
         }
     }
 
@@ -261,8 +309,12 @@ impl RulesKeeper {
     }
 
     fn needs_gridmap(&self) -> bool {
-        self.rules.levels.iter().any(|level| level.from == From::Gridmap)
+        asks_gridmap(&self.rules.levels)
     }
+}
+
+fn asks_gridmap(levels: &[Level]) -> bool {
+    levels.iter().any(Level::asks_gridmap)
 }
 
 /// Whether a line of a gridmap gives a pool.

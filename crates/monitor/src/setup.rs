@@ -20,6 +20,8 @@ use crate::seals::{KeyError, KeyOrigin, SealKey};
 const BACKLOG: i32 = 4096;
 /// Variables of the monitor's own environment that its children get, besides `PATH` and `LANG`.
 const HANDED_ON: &str = "RUST_LOG";
+/// The key of the other programs' directory.
+const LIBEXEC: &str = "[server] libexec_directory";
 /// Longest value of it.
 const HANDED_ON_BYTES_MAX: usize = 1024;
 
@@ -207,6 +209,7 @@ impl Setup {
         if !exposed.is_empty() {
             return Err(exposed.iter().map(|m| Problem::Mistake(m.to_string())).collect());
         }
+        check_ways(&config, &config_path, rules.ways())?;
         let libexec = libexec(&config).map_err(one)?;
         let directories = Directories::open(&config, &who, Missing::Make)?;
         let lock = lock(&directories.monitor, &config).map_err(one)?;
@@ -270,10 +273,47 @@ pub fn absolute(path: &Path) -> Result<PathBuf, Problem> {
     })
 }
 
+/// Whether somebody else could put another file in the place of one that decides who may do what.
+///
+/// # Errors
+/// A [`Problem::Path`] for each directory that is wrong.
+pub fn check_ways(
+    config: &Config,
+    config_path: &Path,
+    rules: WaysOfRules,
+) -> Result<(), Vec<Problem>> {
+    let WaysOfRules { gridmap, pools } = rules;
+    let ways = [
+        ("--config", config_path, true),
+        ("[server] certificate", config.server.certificate.as_path(), true),
+        ("[server] private_key", config.server.private_key.as_path(), true),
+        ("[policy] gridmap", config.policy.gridmap.as_path(), gridmap),
+        ("[policy] gridmapdir", config.policy.gridmapdir.as_path(), pools),
+    ];
+    let problems: Vec<Problem> = ways
+        .into_iter()
+        .filter(|(_, _, used)| *used)
+        .filter_map(|(key, path, _)| {
+            paths::check_above(path).err().map(|source| Problem::Path { key, source })
+        })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// Which files of the rules there are.
+#[derive(Debug, Clone, Copy)]
+pub struct WaysOfRules {
+    /// A level is from the gridmap.
+    pub gridmap: bool,
+    /// The gridmap names pools.
+    pub pools: bool,
+}
+
 /// The directory of the other programs: as configured, else beside this one.
 ///
 /// # Errors
-/// [`Problem::Other`] where a program is missing.
+/// [`Problem::Other`] where a program is missing; [`Problem::File`] and [`Problem::Path`] where others
+/// could change one.
 pub fn libexec(config: &Config) -> Result<PathBuf, Problem> {
     let directory = match &config.server.libexec_directory {
         Some(directory) => directory.clone(),
@@ -290,6 +330,12 @@ pub fn libexec(config: &Config) -> Result<PathBuf, Problem> {
                 "{shown} is missing: install it there, or set [server] libexec_directory"
             )));
         }
+        files::check_program(&program).map_err(|source| Problem::File {
+            key: LIBEXEC,
+            path: program.display().to_string(),
+            source,
+        })?;
+        paths::check_above(&program).map_err(|source| Problem::Path { key: LIBEXEC, source })?;
     }
     Ok(directory)
 }

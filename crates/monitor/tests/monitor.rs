@@ -19,11 +19,15 @@
 mod world;
 
 use std::fs;
+use std::io::Read;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, Instant};
 
-use nesssi_privsep::messages::{ChannelKind, FromMonitor, LeafOwner, Refusal, ToMonitor};
+use nesssi_privsep::messages::{
+    ChannelKind, Claim, FromMonitor, LeafOwner, Refusal, ToJobmanagerControl, ToMonitor,
+};
+use nesssi_privsep::wire::Blob;
 use world::{SESSION, World, accounts, is_root, status_line, until};
 
 #[test]
@@ -570,4 +574,217 @@ fn a_stopped_child_goes_on() {
     until("it goes on", || world.log().contains("a child was stopped: it goes on"));
     until("it runs", || !world::status_text(gatekeeper.pid, "State").starts_with('T'));
     assert!(matches!(gatekeeper.ask(&ToMonitor::LeafList {}), FromMonitor::LeafNames { .. }));
+}
+
+type Change<'a> = &'a dyn Fn(&mut Claim);
+
+#[test]
+fn a_claim_is_parsed_again_and_a_limited_proxy_starts_no_session() {
+    let mut world = World::start();
+    let gatekeeper = world.gatekeeper();
+    gatekeeper.send(1, &ToMonitor::Ready {});
+    let address = [127, 0, 0, 1].into();
+    let ask = |change: Change<'_>| {
+        let mut claim = world::claim(world::ALICE);
+        change(&mut claim);
+        gatekeeper.ask(&ToMonitor::Judge { claim, address })
+    };
+    let refusal = |answer: FromMonitor| match answer {
+        FromMonitor::Refused { refusal } => refusal,
+        other => panic!("{other:?}"),
+    };
+    let bad: [(Change<'_>, &str); 5] = [
+        (&|claim| claim.proxy = 4, "no kind of proxy 4"),
+        (&|claim| claim.account = Some("../root".into()), "account: "),
+        (&|claim| claim.account = Some("root".into()), "account: "),
+        (&|claim| claim.lowered = Some("No Level".into()), "level: "),
+        (&|claim| claim.issuer = Some(Blob(vec![9; 9])), "issuer: "),
+    ];
+    for (change, expected) in bad {
+        let refusal = refusal(ask(change));
+        let Refusal::BadRequest { text } = &refusal else { panic!("{refusal:?}") };
+        assert!(text.starts_with(expected) || text.contains(expected), "{text}");
+    }
+    let not_his = refusal(ask(&|claim| claim.account = Some("nesssi-test-m-other".into())));
+    assert!(matches!(&not_his, Refusal::NoLevel { text } if text.contains("is not one of")));
+    let no_level = refusal(ask(&|claim| claim.lowered = Some("none".into())));
+    assert!(matches!(&no_level, Refusal::NoLevel { text } if text.contains("there is not")));
+
+    let lowered = ask(&|claim| claim.lowered = Some("weak".into()));
+    assert!(matches!(lowered, FromMonitor::Judged { grant } if grant.level == "weak"));
+
+    // A limited proxy may read: it gets a grant, and no seal.
+    let refused = loop {
+        let FromMonitor::Judged { grant } = ask(&|claim| claim.proxy = 2) else { panic!() };
+        assert!(grant.reads_only);
+        gatekeeper.ask(&ToMonitor::Start { grant: grant.id });
+        let session = SESSION.into();
+        match gatekeeper.ask(&ToMonitor::Admit { grant: grant.id, session }) {
+            FromMonitor::Refused { refusal: Refusal::StaleGrant {} } => {}
+            other => break refusal(other),
+        }
+    };
+    assert!(matches!(&refused, Refusal::BadRequest { text } if text.contains("reading alone")));
+}
+
+#[test]
+fn a_pool_account_is_leased_and_the_audit_says_so() {
+    needs_root!();
+    let mut world = World::prepare();
+    let leases = world.directory().join("gridmapdir");
+    world.write_gridmap(&format!("\"{}\" .grid\n", world::ALICE));
+    let (code, text) = world.run_to_end(&[]);
+    assert!(code == 1 && text.contains("gridmapdir"), "{text}");
+    fs::create_dir(&leases).unwrap();
+    let (code, text) = world.run_to_end(&["--check"]);
+    assert!(code == 1 && text.contains("there is no account of pool .grid in it"), "{text}");
+    fs::write(leases.join("grid01"), "").unwrap();
+    world.launch(&[]);
+    let gatekeeper = world.gatekeeper();
+    let grant = gatekeeper.judge(world::ALICE);
+    assert_eq!((grant.account.as_str(), grant.level.as_str()), ("grid01", "strong"));
+    assert_eq!(grant.rule, "level strong: gridmap line 1, pool .grid, leased");
+    assert_eq!(fs::metadata(leases.join("%2fo%3dgrid%2fcn%3dalice")).unwrap().nlink(), 2);
+    let leased =
+        r#""event":"leased","account":"grid01","pool":".grid","subject":"/O=Grid/CN=Alice"}"#;
+    assert!(world.state("audit.jsonl").iter().any(|line| line.ends_with(leased)));
+    assert_eq!(gatekeeper.judge(world::ALICE).account, "grid01");
+    assert_eq!(world.state("audit.jsonl").iter().filter(|line| line.contains("leased")).count(), 1);
+}
+
+#[test]
+fn what_the_monitor_does_is_on_record_and_the_gatekeepers_head_is_kept() {
+    let mut world = World::start();
+    let gatekeeper = world.gatekeeper();
+    gatekeeper.send(1, &ToMonitor::Ready {});
+    gatekeeper.admit(world::ALICE, SESSION);
+    let head = |lines| ToMonitor::AuditHead { lines, bytes: 10 * lines, hash: Blob(vec![7; 32]) };
+    gatekeeper.send(0, &head(5));
+    let back = gatekeeper.ask(&head(4));
+    assert!(matches!(&back, FromMonitor::Refused { refusal: Refusal::BadRequest { text } }
+        if text.contains("had 5 lines already")));
+    until("the head is stored", || {
+        world.state("audit.head").first().is_some_and(|l| l == "lines 5")
+    });
+    let stored = world.state("audit.head");
+    assert_eq!(stored[1..3], ["bytes 50".to_owned(), format!("hash {}", "07".repeat(32))]);
+    let _asked = world.control_begin(3, "");
+    until("the verb is on record", || {
+        world.state("audit.jsonl").iter().any(|line| line.contains("\"control\""))
+    });
+    world.stop();
+
+    let lines = world.state("audit.jsonl");
+    let uid = rustix::process::getuid().as_raw();
+    for event in [
+        "\"event\":\"monitor_started\"",
+        "\"event\":\"gatekeeper_started\"",
+        "\"event\":\"gatekeeper_serves\"",
+        "\"event\":\"jobmanager_started\"",
+        "\"event\":\"sealed\",\"session\":\"00112233\"",
+        "\"event\":\"refused\",\"request\":\"AuditHead\"",
+        &format!("\"event\":\"control\",\"verb\":\"Status\",\"uid\":{uid}}}"),
+        "\"killed_because\":\"told to end a second time\"",
+        "\"event\":\"monitor_ended\"",
+    ] {
+        assert!(lines.iter().any(|line| line.contains(event)), "{event}: {lines:#?}");
+    }
+    let text = lines.join("\n");
+    assert!(!text.contains(SESSION), "a session is a secret");
+    let own = world.state("audit.head")[3].clone();
+    assert_eq!(own, format!("own_lines {}", lines.len()));
+    let mode = fs::metadata(world.directory().join("state/monitor/audit.jsonl")).unwrap().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_renewed_certificate_and_a_new_configuration_reach_the_gatekeeper() {
+    let mut world = World::start();
+    let gatekeeper = world.gatekeeper();
+    gatekeeper.send(1, &ToMonitor::Ready {});
+    world.write("certificate.pem", "renewed certificate");
+    world.write("key.pem", "renewed key");
+    let is_it = |message: &FromMonitor| matches!(message, FromMonitor::Certificate {});
+    let renewed = gatekeeper.unasked_that(is_it);
+    let texts: Vec<String> = renewed
+        .descriptors
+        .into_iter()
+        .map(|one| {
+            let mut text = String::new();
+            fs::File::from(one).read_to_string(&mut text).unwrap();
+            text
+        })
+        .collect();
+    assert_eq!(texts, ["renewed certificate", "renewed key"]);
+    assert!(world.state("audit.jsonl").iter().any(|line| line.contains("\"certificate\"")));
+
+    let text = fs::read_to_string(world.config()).unwrap();
+    let text = format!("{text}\n[bounds]\nconnections_max = 77\n");
+    world.write("nesssi.toml", &text);
+    let is_it = |message: &FromMonitor| {
+        matches!(message, FromMonitor::Generation { config_text: Some(_), .. })
+    };
+    let FromMonitor::Generation { config_text, .. } = gatekeeper.unasked_that(is_it).message else {
+        panic!()
+    };
+    assert_eq!(config_text.as_deref(), Some(text.as_str()));
+
+    // One that cannot be opened is not handed on.
+    fs::set_permissions(world.directory().join("key.pem"), fs::Permissions::from_mode(0o644))
+        .unwrap();
+    until("it is told", || world.log().contains("others can read this private key"));
+}
+
+#[test]
+fn a_channel_to_start_is_taken_back_when_the_rules_change() {
+    let mut world = World::start();
+    let gatekeeper = world.gatekeeper();
+    gatekeeper.send(1, &ToMonitor::Ready {});
+    gatekeeper.start_as(world::ALICE);
+    let jobmanager = world.jobmanager(&accounts().alice.name.clone());
+    let of_whom = loop {
+        if let ToJobmanagerControl::Serve { gatekeeper, .. } = jobmanager.ordered().0 {
+            break gatekeeper;
+        }
+    };
+    let alice = format!("\"{}\" {}\n", world::ALICE, accounts().alice.name);
+    let begun = Instant::now();
+    world.write_gridmap(&alice);
+    assert_eq!(jobmanager.ordered().0, ToJobmanagerControl::Demote {});
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    // Who has a grant of now is handed another, with the same number.
+    gatekeeper.start_as(world::ALICE);
+    loop {
+        if let ToJobmanagerControl::Serve { kind, gatekeeper } = jobmanager.ordered().0 {
+            assert_eq!((kind, gatekeeper), (ChannelKind::Start {}, of_whom));
+            break;
+        }
+    }
+}
+
+#[test]
+fn files_that_others_could_put_another_in_the_place_of_are_refused() {
+    let mut world = World::prepare();
+    let program = world.directory().join("libexec/nesssi-jobmanager");
+    let chmod = |path: &std::path::Path, mode: u32| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    chmod(&program, 0o757);
+    for arguments in [&[][..], &["--check"]] {
+        let (code, text) = world.run_to_end(arguments);
+        let expected = format!("{}: others than its owner may write", program.display());
+        assert!(code == 1 && text.contains(&expected), "{text}");
+    }
+    chmod(&program, 0o755);
+    for (key, name) in [("[server] libexec_directory", "libexec"), ("[policy] gridmap", ".")] {
+        let directory = world.directory().join(name);
+        chmod(&directory, 0o757);
+        for arguments in [&[][..], &["--check"]] {
+            let (code, text) = world.run_to_end(arguments);
+            let shown = directory.canonicalize().unwrap();
+            let expected = format!("{key}: {}: its group or everybody may", shown.display());
+            assert!(code == 1 && text.contains(&expected), "{expected}: {text}");
+        }
+        chmod(&directory, 0o755);
+    }
 }

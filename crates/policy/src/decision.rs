@@ -68,6 +68,12 @@ pub trait Graded {
     fn level(&self) -> &LevelName;
 }
 
+impl<G: Graded> Graded for std::sync::Arc<G> {
+    fn level(&self) -> &LevelName {
+        G::level(self)
+    }
+}
+
 /// A caller may call a method. Only [`decide`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decided<G> {

@@ -133,6 +133,29 @@ pub fn explain(rules: &Rules, question: &Question<'_>) -> Explanation {
     Explanation { steps, outcome: case.outcome }
 }
 
+/// Explains what a caller is taken for by rules at hand, whatever he calls, and whether he may start a
+/// job of so many CPU seconds.
+#[must_use]
+pub fn explain_caller(
+    rules: &Rules,
+    who: &Who<'_>,
+    seconds: Option<f64>,
+    today: &Today,
+) -> Explanation {
+    let mut steps = judging(rules, who);
+    match rules.judge(who) {
+        Ok(judgement) => {
+            let granted = Granted::from(judgement);
+            steps.push(Step::new("judged", &granted.rule, as_what(&granted)));
+            size(seconds, today, granted, steps)
+        }
+        Err(error) => {
+            steps.push(Step::new("judged", "no level", error.to_string()));
+            refused(steps, refusal_of(&error, who.subject.is_none()))
+        }
+    }
+}
+
 /// Why a caller was not judged: what the caller reads, and what those who keep the rules do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unjudged {
@@ -191,18 +214,22 @@ pub fn explain_case(
         }
     };
     steps.extend(service_step(offer, &granted.level));
-    size(question, granted, steps)
+    size(question.seconds, today, granted, steps)
 }
 
 /// The steps about what is used and asked, and the outcome.
-fn size(question: &Question<'_>, granted: Granted, mut steps: Vec<Step>) -> Explanation {
+fn size(
+    seconds: Option<f64>,
+    today: &Today,
+    granted: Granted,
+    mut steps: Vec<Step>,
+) -> Explanation {
     let Granted { account, level, limits, reads_only, .. } = granted;
-    let today = &question.today;
     if let Err(error) = admit_call(&level, &limits, today) {
         steps.push(Step::new("budget of the day", format!("level {level}"), "used up"));
         return refused(steps, error);
     }
-    let Some(seconds) = question.seconds else {
+    let Some(seconds) = seconds else {
         let outcome = Outcome::Granted { account, level, cpu_seconds: None, limits };
         return Explanation { steps, outcome };
     };

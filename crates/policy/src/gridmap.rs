@@ -13,7 +13,7 @@
 //! DN that is none or is in another form. One wrong line refuses the whole file, and whoever reads
 //! it keeps the last good one in force. A line or an account that nobody can reach is a warning.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use nesssi_dn::{DnError, MatchingKey, SubjectDn};
 
@@ -118,6 +118,8 @@ impl Gridmap {
                 }
             }
         }
+        warnings.extend(gridmap.shared_pools());
+        warnings.sort_by_key(|warning| warning.line);
         warnings.truncate(ERRORS_MAX);
         if errors.is_empty() { Ok((gridmap, warnings)) } else { Err(errors) }
     }
@@ -132,6 +134,28 @@ impl Gridmap {
         self.by_key.insert(key, self.entries.len());
         self.entries.push(entry);
         None
+    }
+
+    /// Pools whose accounts are another's as well, since that one's name is the beginning of theirs and
+    /// only digits follow.
+    fn shared_pools(&self) -> Vec<Warning> {
+        let mut pools: BTreeMap<&str, usize> = BTreeMap::new();
+        for entry in &self.entries {
+            if let Some(Assigned::Pool(pool)) = entry.accounts.first() {
+                pools.entry(pool.as_str()).or_insert(entry.line);
+            }
+        }
+        let shared = |(name, line): (&&str, &usize)| {
+            let digits = name.bytes().rev().take_while(u8::is_ascii_digit).count();
+            let shorter = (1..=digits).filter_map(|less| name.get(..name.len() - less));
+            let (other, at) = shorter.filter_map(|other| pools.get_key_value(other)).next()?;
+            let text = format!(
+                "accounts of .{name} may be leased to those who have .{other} (line {at}): {name} and \
+                 digits behind it is {other} and digits too"
+            );
+            Some(Warning { line: *line, text })
+        };
+        pools.iter().filter_map(shared).collect()
     }
 
     /// The first line with this DN.

@@ -62,6 +62,11 @@ impl ProxyWord {
         ("independent", Self(Some(ProxyKind::Independent))),
     ];
 
+    /// What a level takes that names none: all but independent proxies. Of those anybody can make
+    /// himself as many as he likes, each a caller with limits of his own.
+    pub const USUAL: [Self; 3] =
+        [Self(None), Self(Some(ProxyKind::Full)), Self(Some(ProxyKind::Limited))];
+
     /// What a word of the configuration means.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
@@ -82,7 +87,7 @@ pub struct Level {
     pub issuers: Vec<DnPattern>,
     /// Only those that are in the gridmap, or only those that are not.
     pub gridmapped: Option<bool>,
-    /// Only these kinds of credentials; empty is all.
+    /// Only these kinds of credentials; empty is [`ProxyWord::USUAL`].
     pub proxies: Vec<ProxyWord>,
     /// Only callers from these networks; empty is all.
     pub addresses: Vec<IpNet>,
@@ -226,6 +231,39 @@ impl Level {
         }
     }
 
+    /// Whether it has to be known who is in the gridmap.
+    #[must_use]
+    pub fn asks_gridmap(&self) -> bool {
+        self.from == From::Gridmap || self.gridmapped.is_some()
+    }
+
+    /// Whether it takes everybody whom the other takes, as far as their conditions as written say so:
+    /// a level before another leaves that one nobody.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let of_kind = match (self.from, other.from) {
+            (From::Certificate, From::Gridmap) => true,
+            (From::Gridmap, From::Certificate) => other.gridmapped == Some(true),
+            (own, theirs) => own == theirs,
+        };
+        let theirs_mapped = match other.from {
+            From::Gridmap => Some(true),
+            From::Certificate | From::Anonymous => other.gridmapped,
+        };
+        let within = |net: &IpNet| self.addresses.iter().any(|own| own.contains(net));
+        of_kind
+            && (self.gridmapped.is_none() || self.gridmapped == theirs_mapped)
+            && covers_all(&self.subjects, &other.subjects)
+            && covers_all(&self.issuers, &other.issuers)
+            && other.proxies_taken().iter().all(|kind| self.proxies_taken().contains(kind))
+            && (self.addresses.is_empty()
+                || !other.addresses.is_empty() && other.addresses.iter().all(within))
+    }
+
+    fn proxies_taken(&self) -> &[ProxyWord] {
+        if self.proxies.is_empty() { &ProxyWord::USUAL } else { &self.proxies }
+    }
+
     pub(crate) fn takes(&self, who: &Who<'_>, mapped: bool) -> bool {
         let of_kind = match self.from {
             From::Gridmap => mapped,
@@ -237,7 +275,7 @@ impl Level {
             && self.gridmapped.is_none_or(|wanted| wanted == mapped)
             && matches_one(&self.subjects, who.subject)
             && matches_one(&self.issuers, who.issuer)
-            && (self.proxies.is_empty() || self.proxies.contains(&ProxyWord(who.proxy)))
+            && self.proxies_taken().contains(&ProxyWord(who.proxy))
             && (self.addresses.is_empty()
                 || self.addresses.iter().any(|net| net.contains(&address)))
     }
@@ -280,6 +318,11 @@ impl Level {
             rule: format!("level {}: {rule}", self.name),
         })
     }
+}
+
+/// Whether a list of which one must hold lets through whatever the other does; empty is all.
+fn covers_all<T: PartialEq>(own: &[T], other: &[T]) -> bool {
+    own.is_empty() || !other.is_empty() && other.iter().all(|item| own.contains(item))
 }
 
 fn matches_one(patterns: &[DnPattern], name: Option<&SubjectDn>) -> bool {

@@ -31,7 +31,9 @@ pub use decision::{
     Refused, TOO_MANY, Terms, Today, Used, admit_call, admit_job, admit_size, decide,
     next_midnight, no_level, not_his_account, refusal_of,
 };
-pub use explain::{Explanation, Granted, Outcome, Question, Step, Unjudged, explain, explain_case};
+pub use explain::{
+    Explanation, Granted, Outcome, Question, Step, Unjudged, explain, explain_caller, explain_case,
+};
 pub use gridmap::{GRIDMAP_BYTES_MAX, Gridmap, GridmapEntry, GridmapError, Warning};
 pub use levels::{From, Judgement, Level, NotJudged, ProxyKind, ProxyWord, Rules, Who};
 pub use limits::{AdmitError, LIMITS_BYTES, Limits, OverLimit, admit_seconds};

@@ -281,6 +281,20 @@ impl VoTree {
         group.is_some_and(|group| self_and_around(group).any(by_list))
     }
 
+    /// The groups that `subject` is a member of, sorted.
+    #[must_use]
+    pub fn groups_of(&self, subject: &SubjectDn) -> Vec<&str> {
+        let keys = prefix_keys(subject); // once, and not for each group
+        self.groups().filter(|group| self.holds(group, &keys)).collect()
+    }
+
+    /// Whether whoever has these keys is a member of a group.
+    fn holds(&self, group: &str, keys: &[MatchingKey]) -> bool {
+        self_and_around(group).filter_map(|name| self.groups.get(name)).any(|found| {
+            found.covers(List::Members, keys) || found.covers(List::Administrators, keys)
+        })
+    }
+
     fn fits(&self, change: &VoChange) -> Result<(), VoError> {
         match change {
             VoChange::Create { group } => self.fits_create(group),
@@ -370,10 +384,7 @@ impl Groups for VoTree {
         if !self.groups.contains_key(group) {
             return false;
         }
-        let keys = prefix_keys(subject);
-        self_and_around(group).filter_map(|name| self.groups.get(name)).any(|found| {
-            found.covers(List::Members, &keys) || found.covers(List::Administrators, &keys)
-        })
+        self.holds(group, &prefix_keys(subject))
     }
 }
 

@@ -6,6 +6,7 @@
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, WaitIdOptions, pidfd_open, pidfd_send_signal,
 };
@@ -142,6 +143,9 @@ pub fn fork(keep: &[BorrowedFd<'_>], work: impl FnOnce() -> i32) -> Result<Child
     .map_err(|source| SpawnError::System { what: "fork", source })?;
     Child::from_pid(pid).map_err(|source| SpawnError::System { what: "pidfd_open", source })
 }
+
+/// How long a child may take until its program begins: exec may wait for a disk.
+const EXEC_SECONDS_MAX: i64 = 30;
 
 /// Exit code of a child that failed before its program began.
 pub const EXIT_BEFORE_EXEC: i32 = 127;
@@ -296,8 +300,12 @@ impl<'a> Spawn<'a> {
         let child = Child::from_pid(pid)
             .map_err(|source| SpawnError::System { what: "pidfd_open", source })?;
         let mut text = String::new();
-        let read = reader.read_to_string(&mut text);
-        if read.is_ok() && text.is_empty() {
+        if !wait_for_exec(&reader) {
+            child
+                .signal(Signal::KILL)
+                .map_err(|source| SpawnError::System { what: "pidfd_send_signal", source })?;
+            text = format!("its program did not begin within {EXEC_SECONDS_MAX} s");
+        } else if reader.read_to_string(&mut text).is_ok() && text.is_empty() {
             return Ok(child);
         }
         child.wait().map_err(|source| SpawnError::System { what: "waitid", source })?;
@@ -368,6 +376,14 @@ impl<'a> Spawn<'a> {
         step("laying out descriptors", lay_out(self.layout, report))?;
         Ok(parts)
     }
+}
+
+/// Whether the child has begun its program, or said why not.
+fn wait_for_exec(reader: &io::PipeReader) -> bool {
+    let mut polled = [PollFd::new(reader, PollFlags::IN)];
+    let timeout = Timespec { tv_sec: EXEC_SECONDS_MAX, tv_nsec: 0 };
+    // An interrupted wait begins anew: signals are few.
+    !matches!(rustix::io::retry_on_intr(|| poll(&mut polled, Some(&timeout))), Ok(0))
 }
 
 fn step<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> Result<T, SpawnError> {

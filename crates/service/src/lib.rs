@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod digest;
 pub mod json;
 mod lines;
 mod manifest;
@@ -17,6 +18,7 @@ pub mod protocol;
 mod registry;
 mod token;
 
+pub use digest::CodeDigest;
 pub use lines::{LineTooLong, Lines};
 pub use manifest::{
     CONCURRENCY_DEFAULT, CONCURRENCY_MAX, MANIFEST_BYTES_MAX, Manifest, ManifestMistake,

@@ -6,7 +6,7 @@ use std::fmt;
 pub const SERVICE_NAME_BYTES_MAX: usize = 120;
 
 /// Names that the container itself answers; no folder may take them.
-pub const RESERVED_NAMES: [&str; 5] = ["system", "echo", "job", "session", "service"];
+pub const RESERVED_NAMES: [&str; 6] = ["system", "echo", "job", "session", "service", "vo"];
 
 /// A service's dotted name: parts that are identifiers (`[A-Za-z_][A-Za-z0-9_]*`), joined by `.`.
 ///

@@ -314,6 +314,10 @@ python_path = \"python\"
         services = lines("services"),
         batch = lines("batch.local"),
     );
+    let front = lines("front");
+    if !front.is_empty() {
+        text.push_str(&format!("[front]\n{front}"));
+    }
     let levels = [
         ("strong", "gridmap", "", 216_000),
         ("weak", "certificate", accounts.weak.as_str(), 3600),

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The first words that are `nesssi-admin`'s.
-const WORDS: [&str; 4] = ["service", "restart", "health", "demo"];
+const WORDS: [&str; 8] =
+    ["service", "restart", "health", "demo", "explain", "access", "gridmap", "audit"];
 /// What it gets of the environment; all else stays behind.
 const ENVIRONMENT: [&str; 20] = [
     "HOME",

@@ -49,6 +49,31 @@ impl Screen {
         }
     }
 
+    /// A list as one line an item; all else as [`Self::value`].
+    pub(super) fn items(&self, value: &Value) -> io::Result<()> {
+        match value {
+            Value::Array(items) if !self.json => {
+                items.iter().try_for_each(|item| self.line(&plain(item)))
+            }
+            _ => self.value(value),
+        }
+    }
+
+    /// Names and values as a table, or the whole as it came.
+    pub(super) fn table(&self, rows: &[(String, String)], value: &Value) -> io::Result<()> {
+        if self.json {
+            return self.value(value);
+        }
+        let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
+        rows.iter()
+            .try_for_each(|(name, value)| self.line(format!("{name:width$}  {value}").trim_end()))
+    }
+
+    /// Lines of text, or the whole as it came.
+    pub(super) fn lines(&self, lines: &[String], value: &Value) -> io::Result<()> {
+        if self.json { self.value(value) } else { self.line(&lines.join("\n")) }
+    }
+
     /// A directory: bytes, time and name; a directory's name ends in `/`.
     pub(super) fn listing(&self, listing: &Listing) -> io::Result<()> {
         if self.json {
@@ -165,7 +190,7 @@ fn terminal_safe(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-fn plain(value: &Value) -> String {
+pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::DateTime(when) => when.to_string(),

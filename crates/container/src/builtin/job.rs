@@ -45,6 +45,7 @@ fn list(context: &Context<'_>, params: Vec<Value>) -> Reply {
 fn cancel(context: Context<'_>, params: Vec<Value>) -> Later<'_> {
     Box::pin(async move {
         let cancelled = async {
+            context.may_change()?;
             let [session] = exactly(params)?;
             let session = text(session, "the session")?;
             context.inner.jobs.cancel(context.subject(), &session).await

@@ -1,5 +1,7 @@
 //! `service.list`: the services there are, and which of them are broken.
 
+use std::sync::Arc;
+
 use nesssi_rpc::{Reply, Value};
 use nesssi_service::ServiceState;
 
@@ -10,7 +12,8 @@ use crate::registry::{self, MONITOR};
 pub(crate) const METHODS: &[Builtin] = &[Builtin {
     name: "service.list",
     help: "All services, each a struct: name, state (\"ok\", \"unhealthy\" or \"broken\"), reason \
-           (why it is not ok, else \"\"), methods, contact, purpose, version, levels (those \
+           (why it is not ok, else \"\"), remark (what keeps a changed access list from being in \
+           force, else \"\"), methods, contact, purpose, version, levels (those \
            served, empty for all), size_parameter and policy.",
     signatures: &[&["array"]],
     run: Run::Later(|context, params| {
@@ -24,13 +27,23 @@ pub(crate) const METHODS: &[Builtin] = &[Builtin {
 fn list(context: &Context<'_>, params: Vec<Value>) -> Reply {
     let [] = exactly(params)?;
     let services = context.inner.services.current();
-    Ok(Value::Array(services.iter().map(|service| described(service)).collect()))
+    let lists = &context.inner.services.lists;
+    let described = |service: &Arc<registry::Service>| {
+        described(service, lists.path(&service.name).err(), lists.remark(&service.name))
+    };
+    Ok(Value::Array(services.iter().map(described).collect()))
 }
 
-fn described(service: &registry::Service) -> Value {
-    let (state, reason) = match &service.state {
-        ServiceState::Broken(why) => ("broken", why.kind.as_str()),
-        ServiceState::Ok => {
+/// `closed` is why its access lists let nobody through, `remark` what else is to be said of them.
+fn described(
+    service: &registry::Service,
+    closed: Option<&'static str>,
+    remark: Option<&'static str>,
+) -> Value {
+    let (state, reason) = match (&service.state, closed) {
+        (ServiceState::Broken(why), _) => ("broken", why.kind.as_str()),
+        (ServiceState::Ok, Some(why)) => ("broken", why),
+        (ServiceState::Ok, None) => {
             let throttled =
                 service.access.as_ref().is_some_and(|behind| behind.desks.is_throttled());
             if throttled { ("unhealthy", "its worker ends too fast") } else { ("ok", "") }
@@ -47,6 +60,7 @@ fn described(service: &registry::Service) -> Value {
         ("name", service.name.as_str().into()),
         ("state", state.into()),
         ("reason", reason.into()),
+        ("remark", remark.unwrap_or_default().into()),
         ("methods", texts(&methods)),
         ("contact", or_empty(&service.contact)),
         ("purpose", or_empty(&service.purpose)),

@@ -1,15 +1,33 @@
 //! `system.*`: what can be called, and how.
 
-use nesssi_policy::Access;
 use nesssi_rpc::{Fault, FaultCode, MethodName, Reply, Value};
 use nesssi_service::{Method, Signature};
 
 use super::{Builtin, Context, Run, exactly, text};
 use crate::Answer;
-use crate::call::access_ask;
+use crate::call::permission::permission;
 use crate::registry::{self, MONITOR};
 
 pub(crate) const METHODS: &[Builtin] = &[
+    Builtin {
+        name: "system.auth",
+        help: "Not offered: it answers a fault that says why.",
+        signatures: &[&["array"]],
+        run: Run::Now(|_, _| Err(Fault::refused(AUTH_REFUSED))),
+    },
+    Builtin {
+        name: "system.auth2",
+        help: "Makes a login of the certificate that the connection shows: called with HTTP Basic, \
+               as user a token of the client's own, as password the word BROWSER, it answers \
+               [server's certificate, user's certificate, new password]. No call needs a login.",
+        signatures: &[&["array"]],
+        run: Run::Now(|context, params| {
+            let [] = exactly(params)?;
+            let made = context.inner.logins.make(&context.inner.audit, context.caller)?;
+            let parts = [made.server_certificate, made.user_certificate, made.secret];
+            Ok(Value::Array(parts.map(Value::String).into()))
+        }),
+    },
     Builtin {
         name: "system.listMethods",
         help: "The names of all methods that the caller may call, sorted.",
@@ -17,8 +35,18 @@ pub(crate) const METHODS: &[Builtin] = &[
         run: Run::Later(|context, params| {
             Box::pin(async move {
                 context.inner.services.all_found().await;
-                Answer::of(list_methods(&context, params))
+                Answer::of(list_methods(&context, params).await)
             })
+        }),
+    },
+    Builtin {
+        name: "system.logout",
+        help: "Ends the login that the call is made with, if there is one. Answers true.",
+        signatures: &[&["boolean"]],
+        run: Run::Now(|context, params| {
+            let [] = exactly(params)?;
+            context.inner.logins.end(&context.inner.audit, context.caller);
+            Ok(true.into())
         }),
     },
     Builtin {
@@ -50,15 +78,19 @@ pub(crate) const METHODS: &[Builtin] = &[
     },
 ];
 
-fn list_methods(context: &Context<'_>, params: Vec<Value>) -> Reply {
+const AUTH_REFUSED: &str = "system.auth is not offered: its exchange of nonces leaves a password that \
+    whoever reads along on plain HTTP can use again. Connect over HTTPS with your certificate, which \
+    is sufficient by itself, or log in with system.auth2";
+
+async fn list_methods(context: &Context<'_>, params: Vec<Value>) -> Reply {
     let [] = exactly(params)?;
     let mut names: Vec<String> = super::all().map(|builtin| builtin.name.to_owned()).collect();
-    let services = context.inner.services.current();
+    let services = context.inner.services.current().clone();
     for service in services.iter().filter(|service| service.is_ok()) {
         let own = service.methods.keys().map(String::as_str);
         let monitor = (!service.methods.contains_key(MONITOR)).then_some(MONITOR);
         for method in own.chain(monitor) {
-            if may_call(context, service, method) {
+            if may_call(context, service, method).await {
                 names.push(format!("{}.{method}", service.name));
             }
         }
@@ -67,15 +99,9 @@ fn list_methods(context: &Context<'_>, params: Vec<Value>) -> Reply {
     Ok(Value::Array(names.into_iter().map(Value::String).collect()))
 }
 
-fn may_call(context: &Context<'_>, service: &registry::Service, method: &str) -> bool {
-    let served = match context.grant {
-        Ok(grant) => service.serves_level(grant.level.as_str()),
-        // Who is granted nothing can start nothing.
-        Err(_) => false,
-    };
-    let ask = access_ask(method, context.subject(), context.grant);
-    let permits = |access: &Access| Access::permits(&[access], &ask).is_ok();
-    served && service.access.as_ref().is_some_and(|behind| permits(&behind.access))
+async fn may_call(context: &Context<'_>, service: &registry::Service, method: &str) -> bool {
+    let Context { inner, caller, grant } = context;
+    permission(inner, caller, grant, service, method).await.is_ok()
 }
 
 /// A built-in, a service's method, or the container's `monitor` of a service.
@@ -103,7 +129,7 @@ async fn look_up(context: &Context<'_>, params: Vec<Value>) -> Result<Found, Fau
         _ => fault,
     })?;
     let (_, method) = name.split();
-    if !service.is_ok() || !may_call(context, &service, method) {
+    if !service.is_ok() || !may_call(context, &service, method).await {
         return Err(unknown());
     }
     match service.methods.get(method) {

@@ -1,4 +1,4 @@
-//! Who has called lately: what he was granted, how often he called, and what he used.
+//! Who has called lately: what he was granted, and how often he called.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nesssi_dn::SubjectDn;
+use nesssi_identity::ProxyKind;
 use nesssi_rpc::{Fault, FaultCode};
 
 use crate::Caller;
@@ -44,7 +45,11 @@ struct Tallies {
 struct Known {
     subject: Option<SubjectDn>,
     issuer: Option<SubjectDn>,
-    prefix: IpAddr,
+    proxy: Option<ProxyKind>,
+    /// The account asked for, as it was written.
+    account: Option<String>,
+    /// As much of his address as the rules tell apart.
+    address: IpAddr,
     grant: Arc<Grant>,
 }
 
@@ -53,12 +58,11 @@ struct Known {
 struct Tally {
     began: Instant,
     calls: u32,
-    cpu_usec: u64,
 }
 
 impl Tally {
     fn new(began: Instant) -> Self {
-        Self { began, calls: 0, cpu_usec: 0 }
+        Self { began, calls: 0 }
     }
 
     /// Whether there is room for one more call; if not, how long until there is.
@@ -73,30 +77,38 @@ impl Tally {
 }
 
 impl Callers {
-    /// The grant of a caller who was judged by the rules of this generation.
-    pub(crate) fn known(&self, caller: &Caller, generation: u64) -> Option<Arc<Grant>> {
-        let prefix = address_prefix(caller.address);
-        let (subject, issuer) = (caller.subject(), caller.issuer());
-        let key = self.hasher.hash_one((subject, issuer, prefix));
+    /// The grant of a caller who was judged by the rules of this generation; `address` is as much of
+    /// his address as they tell apart.
+    pub(crate) fn known(
+        &self,
+        caller: &Caller,
+        address: IpAddr,
+        generation: u64,
+    ) -> Option<Arc<Grant>> {
+        let (subject, issuer, proxy) = (caller.subject(), caller.issuer(), caller.proxy());
+        let key = self.hasher.hash_one((subject, issuer, proxy, &caller.account, address));
         let grants = lock(&self.grants);
         let known = grants.get(&key)?;
         let is_he = known.subject.as_ref() == subject
             && known.issuer.as_ref() == issuer
-            && known.prefix == prefix
+            && known.proxy == proxy
+            && known.account == caller.account
+            && known.address == address
             && known.grant.generation == generation;
         is_he.then(|| Arc::clone(&known.grant))
     }
 
     /// Remembers what a caller was granted.
-    pub(crate) fn remember(&self, caller: &Caller, grant: &Arc<Grant>) {
-        let prefix = address_prefix(caller.address);
+    pub(crate) fn remember(&self, caller: &Caller, address: IpAddr, grant: &Arc<Grant>) {
         let (subject, issuer) = (caller.subject().cloned(), caller.issuer().cloned());
-        let key = self.hasher.hash_one((&subject, &issuer, prefix));
+        let (proxy, account) = (caller.proxy(), caller.account.clone());
+        let key = self.hasher.hash_one((&subject, &issuer, proxy, &account, address));
         let mut grants = lock(&self.grants);
         if grants.len() >= CALLERS_MAX {
             grants.clear();
         }
-        grants.insert(key, Known { subject, issuer, prefix, grant: Arc::clone(grant) });
+        let grant = Arc::clone(grant);
+        grants.insert(key, Known { subject, issuer, proxy, account, address, grant });
     }
 
     /// Forgets all grants.
@@ -141,10 +153,15 @@ impl Callers {
         Ok(())
     }
 
-    /// Adds what a call has used to what its caller has used.
-    pub(crate) fn charge(&self, caller: &Caller, cpu_usec: u64) {
-        if let Some(tally) = lock(&self.tallies).of.get_mut(&self.tally_key(caller)) {
-            tally.cpu_usec = tally.cpu_usec.saturating_add(cpu_usec);
+    /// How many calls a caller has made in the minute that runs, and how long that runs still.
+    pub(crate) fn calls_of(&self, caller: &Caller) -> (u32, Duration) {
+        let now = Instant::now();
+        let tallies = lock(&self.tallies);
+        let tally = tallies.of.get(&self.tally_key(caller));
+        let age = tally.map(|tally| (tally.calls, now.saturating_duration_since(tally.began)));
+        match age {
+            Some((calls, age)) if age < WINDOW => (calls, WINDOW.saturating_sub(age)),
+            _ => (0, Duration::ZERO),
         }
     }
 

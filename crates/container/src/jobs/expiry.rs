@@ -9,7 +9,7 @@ use nesssi_privsep::messages::Seal;
 use nesssi_session::SessionId;
 
 use super::table::Number;
-use super::{Core, is_absent};
+use super::{Core, budget, is_absent};
 use crate::clock::now_ms;
 use crate::link::AskError;
 
@@ -96,10 +96,11 @@ async fn put_off(core: &Core, number: Number, trouble: Option<String>) {
     }
 }
 
-/// Forgets what was removed long ago.
+/// Forgets what was removed, and used, long ago.
 pub(super) async fn forget(core: Arc<Core>) {
     let before_ms = now_ms().saturating_sub(REMOVED_KEPT_MS);
-    if let Err(error) = core.write(vec![Change::ForgetRemoved { before_ms }]).await {
-        tracing::warn!(%error, "removed sessions could not be forgotten");
+    let forgotten = vec![Change::ForgetRemoved { before_ms }, budget::forgotten(now_ms())];
+    if let Err(error) = core.write(forgotten).await {
+        tracing::warn!(%error, "removed sessions and old use could not be forgotten");
     }
 }

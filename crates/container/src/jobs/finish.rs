@@ -8,6 +8,7 @@ use nesssi_job::{EndReason, EndRecord, JobState};
 use nesssi_journal::{Change, JobEnd, JournalError};
 use nesssi_session::SessionId;
 
+use super::budget::Charge;
 use super::table::{Entry, Job, Number, Phase};
 use super::{Core, start};
 use crate::clock::now_ms;
@@ -178,33 +179,35 @@ fn reason(job: &Job, record: &EndRecord, state: JobState) -> String {
 
 /// Writes the end down, and lets go of all that the job held. The one place where a job ends.
 pub(super) async fn close(core: &Arc<Core>, number: Number, end: JobEnd) {
-    let (expires_ms, stray_leaf) = {
+    let (expires_ms, stray_leaf, charge) = {
         let mut table = core.table();
         let Some(entry) = table.get_mut(number) else { return };
         let retention_ms = entry.limits.retention_seconds.saturating_mul(1000);
+        let charge = Charge::of(&entry.owner(), &entry.level, end.cpu_usec, end.ended_ms);
         let Some(job) = entry.job.as_mut() else { return };
         if job.phase == Phase::Ended {
             return;
         }
         let stray = (job.leaf && job.phase == Phase::Starting).then(|| job.leaf_name());
         job.phase = Phase::Ending;
-        (end.ended_ms.saturating_add(retention_ms), stray)
+        (end.ended_ms.saturating_add(retention_ms), stray, charge)
     };
     if let Some(name) = stray_leaf {
         remove_leaf_later(core, name);
     }
-    let change = Change::Ended { session: number, end: end.clone(), expires_ms };
-    match core.write(vec![change.clone()]).await {
+    let mut changes = vec![Change::Ended { session: number, end: end.clone(), expires_ms }];
+    changes.extend(charge.changes());
+    match core.write(changes.clone()).await {
         Ok(()) => {}
         Err(error @ JournalError::Unfit(_)) => {
             tracing::error!(%error, "the journal has another end of a job");
         }
         Err(error) => {
             tracing::error!(%error, "the journal did not take the end of a job: trying again");
-            write_until_taken(core, change);
+            write_until_taken(core, changes);
         }
     }
-    let_go(core, number, end, expires_ms);
+    let_go(core, number, end, expires_ms, &charge);
     start::pump(core);
 }
 
@@ -225,12 +228,12 @@ fn audit_end(core: &Core, number: Number, end: &JobEnd) {
 }
 
 /// The record in the sandbox stays, so a restart in between finds the same end.
-fn write_until_taken(core: &Arc<Core>, change: Change) {
+fn write_until_taken(core: &Arc<Core>, changes: Vec<Change>) {
     let writer = Arc::clone(core);
     core.until_stopped(async move {
         loop {
             tokio::time::sleep(WRITE_AGAIN).await;
-            match writer.write(vec![change.clone()]).await {
+            match writer.write(changes.clone()).await {
                 Ok(()) | Err(JournalError::Unfit(_) | JournalError::LeaseLost) => return,
                 Err(error) => tracing::error!(%error, "the journal still takes no end of a job"),
             }
@@ -238,13 +241,14 @@ fn write_until_taken(core: &Arc<Core>, change: Change) {
     });
 }
 
-fn let_go(core: &Core, number: Number, end: JobEnd, expires_ms: u64) {
+fn let_go(core: &Core, number: Number, end: JobEnd, expires_ms: u64, charge: &Charge) {
     audit_end(core, number, &end);
     let mut table = core.table();
     let Some(entry) = table.get_mut(number) else { return };
     let (owner, level, id) = (entry.owner(), entry.level.clone(), entry.id.clone());
     let Some(job) = entry.job.as_mut() else { return };
     tracing::info!(session = %id, state = %end.state, reason = end.reason, cpu_usec = end.cpu_usec, "a job has ended");
+    let cpu_seconds = job.cpu_seconds_max;
     let was_waiting = !job.has_slot;
     job.phase = Phase::Ended;
     job.end = Some(end);
@@ -257,7 +261,9 @@ fn let_go(core: &Core, number: Number, end: JobEnd, expires_ms: u64) {
     }
     table.running.remove(&number);
     table.queue.remove(&owner, &number);
-    table.uncount_active(&owner, &level);
+    // At once with the reservation that it takes the place of.
+    table.uncount_active(&owner, &level, cpu_seconds);
+    table.budgets.add(charge);
     table.expire_at(number, expires_ms);
     table.wake(number);
 }

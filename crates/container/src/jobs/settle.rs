@@ -56,6 +56,7 @@ pub(super) async fn take_up(core: &Arc<Core>, sessions: Vec<(SessionRow, Option<
 fn insert(table: &mut Table, entry: Entry) -> Option<Number> {
     let number = entry.number;
     let phase = entry.job.as_ref().map(|job| job.phase);
+    let cpu_seconds = entry.job.as_ref().map_or(0, |job| job.cpu_seconds_max);
     let (owner, level) = (entry.owner(), entry.level.clone());
     table.insert(entry);
     match phase {
@@ -66,7 +67,7 @@ fn insert(table: &mut Table, entry: Entry) -> Option<Number> {
             table.running.insert(number);
         }
     }
-    table.count_active(&owner, &level);
+    table.count_active(&owner, &level, cpu_seconds);
     Some(number)
 }
 
@@ -81,6 +82,7 @@ fn entry(row: SessionRow, job: Option<JobRow>) -> Option<Entry> {
         subject: name(row.subject)?,
         issuer: name(row.issuer)?,
         address: row.address.parse().ok()?,
+        proxy: None,
         account: row.account,
         level: LevelName::parse(&row.level).ok()?,
         limits: row.limits,

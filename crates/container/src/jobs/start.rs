@@ -1,18 +1,21 @@
 //! Starting: a job with a slot gets its leaf and its shepherd; a slot that is free gets a job.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nesssi_identity::ProxyKind;
 use nesssi_job::{JobState, render_local};
 use nesssi_journal::{Change, JobEnd, Shepherd};
-use nesssi_privsep::messages::{AccountFacts, ShepherdId};
+use nesssi_policy::AccountName;
+use nesssi_privsep::messages::{AccountFacts, Refusal, ShepherdId};
 use nesssi_rpc::{Fault, FaultCode};
 
 use super::submit::make_leaf_for;
-use super::table::{Number, Phase};
+use super::table::{Entry, Number, Phase};
 use super::{Core, finish, settle};
 use crate::clock::now_ms;
-use crate::grants::{CallerGrant, words};
+use crate::grants::{CallerGrant, JudgedBy, words};
 use crate::link::{AskError, JobStart, Jobmanager, Leaf};
 
 /// How long a job at the head of the queue waits after its account could not be had.
@@ -76,23 +79,16 @@ enum NotLaunched {
 }
 
 async fn try_launch(core: &Arc<Core>, number: Number) -> Result<(), NotLaunched> {
-    let (mut who, id, seal, account, leaf_name) = {
+    let (claims, address, id, seal, account, leaf_name) = {
         let table = core.table();
         let entry = table.get(number).ok_or(NotLaunched::Never("it is gone"))?;
         let job = entry.job.as_ref().ok_or(NotLaunched::Never("it is gone"))?;
         let leaf_name = job.leaf.then(|| job.leaf_name());
-        let by = (entry.subject.clone(), entry.issuer.clone(), entry.address);
-        (by, entry.id.clone(), entry.seal.clone(), entry.account.clone(), leaf_name)
+        let (id, seal, account) = (entry.id.clone(), entry.seal.clone(), entry.account.clone());
+        (claims_of(core, entry), entry.address, id, seal, account, leaf_name)
     };
     let grants = &core.needs.grants;
-    let grant = grants.of(who.0.as_ref(), who.1.as_ref(), who.2).await.map_err(refused)?;
-    let mut who = CallerGrant {
-        subject: who.0.take(),
-        issuer: who.1.take(),
-        address: who.2,
-        grant,
-        request_id: "queue".to_owned(),
-    };
+    let mut who = judged(core, claims, address).await.map_err(refused)?;
     let jobmanager = grants.try_start(&mut who).await.map_err(refused)?;
     if who.grant.account != account {
         return Err(NotLaunched::Never("its owner is mapped to another account now"));
@@ -106,6 +102,44 @@ async fn try_launch(core: &Arc<Core>, number: Number) -> Result<(), NotLaunched>
         tracing::info!(session = %id, %fault, "a queued job could not be started");
     }
     Ok(())
+}
+
+/// As whom the owner of a queued job may be judged: for the account and the level that he was given,
+/// which a service may have lowered him to. With which proxy he came is forgotten in a restart: then
+/// one kind after the other is tried, as only the rules of some levels tell them apart.
+fn claims_of(core: &Core, entry: &Entry) -> Vec<JudgedBy> {
+    let proxies = match entry.proxy {
+        Some(known) => vec![known],
+        None if entry.subject.is_none() => vec![None],
+        None => vec![None, Some(ProxyKind::Full), Some(ProxyKind::Independent)],
+    };
+    let address = core.needs.grants.rules().now().address_key(entry.address);
+    let account = AccountName::parse(&entry.account).ok();
+    let claim = |proxy| JudgedBy {
+        subject: entry.subject.clone(),
+        issuer: entry.issuer.clone(),
+        proxy,
+        account: account.clone(),
+        lowered: Some(entry.level.clone()),
+        address,
+    };
+    proxies.into_iter().map(claim).collect()
+}
+
+async fn judged(
+    core: &Core,
+    claims: Vec<JudgedBy>,
+    address: IpAddr,
+) -> Result<CallerGrant, AskError> {
+    let mut refused = AskError::Unfit;
+    for claim in claims {
+        match core.needs.grants.of(&claim, address).await {
+            Ok(grant) => return Ok(CallerGrant::new(claim, address, grant, "queue".to_owned())),
+            Err(error @ AskError::Refused(Refusal::NoLevel { .. })) => refused = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refused)
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]

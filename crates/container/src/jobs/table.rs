@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use nesssi_dn::SubjectDn;
+use nesssi_identity::ProxyKind;
 use nesssi_job::{AdmittedJob, JobState, Tag};
 use nesssi_journal::{JobEnd, SessionState, Shepherd};
 use nesssi_policy::{LevelName, Limits};
@@ -14,6 +15,7 @@ use nesssi_privsep::messages::Seal;
 use nesssi_session::SessionId;
 use tokio::sync::Notify;
 
+use super::budget::Budgets;
 use super::queue::FairQueue;
 use crate::grants::address_prefix;
 
@@ -47,6 +49,8 @@ pub(crate) struct Entry {
     pub(crate) subject: Option<SubjectDn>,
     pub(crate) issuer: Option<SubjectDn>,
     pub(crate) address: IpAddr,
+    /// The proxy that he presented; unknown after a restart.
+    pub(crate) proxy: Option<Option<ProxyKind>>,
     pub(crate) account: String,
     pub(crate) level: LevelName,
     pub(crate) limits: Limits,
@@ -156,6 +160,11 @@ pub(crate) struct Table {
     /// Jobs that have not ended, of each owner and of each level's anonymous callers.
     active: HashMap<Owner, u32>,
     active_anonymous: HashMap<LevelName, u32>,
+    /// The CPU seconds that they may be charged, in the same way.
+    reserved: HashMap<Owner, u64>,
+    reserved_anonymous: HashMap<LevelName, u64>,
+    /// What was used of the day.
+    pub(crate) budgets: Budgets,
     prepared: HashMap<Owner, u32>,
     /// Numbers of jobs that are starting or running.
     pub(crate) running: BTreeSet<Number>,
@@ -273,19 +282,33 @@ impl Table {
         true
     }
 
-    /// One more job that has not ended.
-    pub(crate) fn count_active(&mut self, owner: &Owner, level: &LevelName) {
+    /// The CPU seconds that jobs of this owner which have not ended may be charged.
+    pub(crate) fn reserved_of(&self, owner: &Owner) -> u64 {
+        self.reserved.get(owner).copied().unwrap_or(0)
+    }
+
+    /// The same of this level's anonymous callers.
+    pub(crate) fn reserved_anonymous_of(&self, level: &LevelName) -> u64 {
+        self.reserved_anonymous.get(level).copied().unwrap_or(0)
+    }
+
+    /// One more job that has not ended, admitted for so many CPU seconds.
+    pub(crate) fn count_active(&mut self, owner: &Owner, level: &LevelName, cpu_seconds: u64) {
         *self.active.entry(owner.clone()).or_default() += 1;
+        add(&mut self.reserved, owner, cpu_seconds);
         if matches!(owner, Owner::Address(_)) {
             *self.active_anonymous.entry(level.clone()).or_default() += 1;
+            add(&mut self.reserved_anonymous, level, cpu_seconds);
         }
     }
 
     /// One less.
-    pub(crate) fn uncount_active(&mut self, owner: &Owner, level: &LevelName) {
+    pub(crate) fn uncount_active(&mut self, owner: &Owner, level: &LevelName, cpu_seconds: u64) {
         count_down(&mut self.active, owner);
+        take(&mut self.reserved, owner, cpu_seconds);
         if matches!(owner, Owner::Address(_)) {
             count_down(&mut self.active_anonymous, level);
+            take(&mut self.reserved_anonymous, level, cpu_seconds);
         }
     }
 
@@ -359,6 +382,20 @@ impl Table {
     pub(crate) fn wake(&mut self, number: Number) {
         if let Some(ended) = self.ended.remove(&number) {
             ended.notify_waiters();
+        }
+    }
+}
+
+fn add<K: Clone + Eq + std::hash::Hash>(sums: &mut HashMap<K, u64>, key: &K, seconds: u64) {
+    let sum = sums.entry(key.clone()).or_default();
+    *sum = sum.saturating_add(seconds);
+}
+
+fn take<K: Eq + std::hash::Hash>(sums: &mut HashMap<K, u64>, key: &K, seconds: u64) {
+    if let Some(sum) = sums.get_mut(key) {
+        *sum = sum.saturating_sub(seconds);
+        if *sum == 0 {
+            sums.remove(key);
         }
     }
 }

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use nesssi_dn::SubjectDn;
 use nesssi_job::{Command, JobState};
 use nesssi_journal::Journal;
-use nesssi_policy::Limits;
+use nesssi_policy::{Limits, VoChange};
 use nesssi_rpc::{Fault, Value};
 
 use self::standin::{BOOT_ID, Standin, record, subject};
 use super::{Jobs, Needs, Submission};
 use crate::audit::Audit;
-use crate::grants::{CallerGrant, Grants};
+use crate::grants::{CallerGrant, Grants, JudgedBy, address_prefix};
+use crate::groups::Groups;
 use crate::link::{Channels, JobmanagerEvent, Monitor};
 
 /// How long a test waits for what must come.
@@ -44,6 +45,7 @@ struct Machine {
 struct Gatekeeper {
     jobs: Jobs,
     grants: Grants,
+    groups: Groups,
 }
 
 impl Machine {
@@ -69,7 +71,8 @@ impl Machine {
         let channel = self.standin.monitor(self.leaves);
         let (monitor, welcome, _) = Monitor::over(channel).await.unwrap();
         let (channels, mut events) = Channels::new(monitor.clone());
-        let grants = Grants::new(monitor.clone(), channels.clone(), true, 1);
+        let grants = Grants::new(monitor.clone(), channels.clone(), true, 1, &config);
+        let groups = Groups::new(&config);
         let audit = Audit::open(&self.folder.path().join("audit.jsonl")).unwrap();
         let needs = Needs {
             config: Arc::new(config),
@@ -79,6 +82,7 @@ impl Machine {
             channels,
             grants: grants.clone(),
             audit,
+            groups: groups.clone(),
         };
         let jobs = Jobs::start(needs).await.unwrap();
         let hearing = jobs.clone();
@@ -93,15 +97,27 @@ impl Machine {
                 }
             }
         });
-        Gatekeeper { jobs, grants }
+        Gatekeeper { jobs, grants, groups }
     }
 }
 
 impl Gatekeeper {
     async fn caller(&self, subject: Option<SubjectDn>, address: &str) -> CallerGrant {
         let address: IpAddr = address.parse().unwrap();
-        let grant = self.grants.of(subject.as_ref(), None, address).await.unwrap();
-        CallerGrant { subject, issuer: None, address, grant, request_id: "test".to_owned() }
+        let claim = JudgedBy {
+            subject,
+            issuer: None,
+            proxy: None,
+            account: None,
+            lowered: None,
+            address: address_prefix(address),
+        };
+        self.judged(claim, address).await
+    }
+
+    async fn judged(&self, claim: JudgedBy, address: IpAddr) -> CallerGrant {
+        let grant = self.grants.of(&claim, address).await.unwrap();
+        CallerGrant::new(claim, address, grant, "test".to_owned())
     }
 
     async fn alice(&self) -> CallerGrant {
@@ -165,6 +181,11 @@ async fn wait(mut is_so: impl FnMut() -> bool, what: &str) {
         assert!(since.elapsed() < PATIENCE, "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+fn fault_text<T: std::fmt::Debug>(outcome: Result<T, Fault>) -> String {
+    let fault = outcome.unwrap_err();
+    format!("{}: {}", fault.code.number(), fault.text)
 }
 
 fn number<T>(outcome: Result<T, Fault>) -> i64 {
@@ -620,7 +641,7 @@ async fn a_queued_job_whose_owner_was_mapped_elsewhere_is_not_started() {
         state.generation = 2;
         state.stale_grants.insert(alice.grant.id);
     }
-    gatekeeper.grants.forget_all(2);
+    gatekeeper.grants.forget_all(2, None);
     machine.standin.end(&running, &record("exited", Some(0), None, 0));
     gatekeeper.until_state(&queued, JobState::Failed).await;
     assert_eq!(machine.standin.count("start_job"), 1);
@@ -721,4 +742,124 @@ async fn what_becomes_of_a_job_is_audited() {
     assert_eq!(admitted["wall_seconds_max"], LIMITS.wall_seconds);
     assert_eq!((&ended["state"], &ended["reason"]), (&"cancelled".into(), &"cancelled".into()));
     assert!(ended["cpu_usec"].is_u64(), "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_s_cpu_seconds_are_reserved_charged_and_remembered() {
+    let machine = Machine::with(Limits { cpu_seconds_per_day: 20, ..LIMITS });
+    let gatekeeper = machine.gatekeeper().await;
+    let who = gatekeeper.alice().await;
+    let session = gatekeeper.jobs.submit(&who, ask(15.0)).await.unwrap();
+    let session = session.reveal().to_owned();
+    let over = |left: u32| {
+        format!(
+            "413: asked for 6 CPU seconds, level strong allows 20 a day: {left} are left until 2"
+        )
+    };
+    // What runs is reserved in full.
+    let told = fault_text(gatekeeper.jobs.submit(&who, ask(6.0)).await);
+    assert!(told.starts_with(&over(5)), "{told}");
+    let told = fault_text(gatekeeper.jobs.prepare(&who, "s", "m", 6.0).await);
+    assert!(told.starts_with(&over(5)), "{told}");
+    assert_eq!(gatekeeper.jobs.account_for(&who, 6.0).await.unwrap(), "alice");
+    // What it has used is charged, the rest is free again.
+    machine.standin.end(&session, &record("exited", Some(0), None, 12_500_000));
+    gatekeeper.until_state(&session, JobState::Done).await;
+    let told = fault_text(gatekeeper.jobs.submit(&who, ask(8.0)).await);
+    assert!(told.contains("7 are left"), "{told}");
+    gatekeeper.jobs.charge_call(&who, 1_000_000);
+    let level = who.grant.level.clone();
+    let used = |gatekeeper: &Gatekeeper| {
+        let (today, jobs) = gatekeeper.jobs.today(who.subject.as_ref(), who.address, &level);
+        (today.own.cpu_usec, today.own.reserved_seconds, jobs)
+    };
+    assert_eq!(used(&gatekeeper), (13_500_000, 0, 0));
+    gatekeeper.jobs.give_up().await;
+    drop(gatekeeper);
+
+    // Another gatekeeper knows what was used, and what is reserved.
+    let gatekeeper = machine.gatekeeper().await;
+    assert_eq!(used(&gatekeeper), (13_500_000, 0, 0));
+    let who = gatekeeper.alice().await;
+    gatekeeper.jobs.submit(&who, ask(6.0)).await.unwrap();
+    assert_eq!(used(&gatekeeper), (13_500_000, 6, 1));
+    gatekeeper.crash();
+    let gatekeeper = machine.gatekeeper().await;
+    assert_eq!(used(&gatekeeper), (13_500_000, 6, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn anonymous_callers_have_a_budget_each_and_one_together() {
+    let machine = Machine::with(Limits { cpu_seconds_per_day: 10, jobs_at_once: 100, ..LIMITS });
+    let gatekeeper = machine.gatekeeper().await;
+    let of = async |net: u32| gatekeeper.caller(None, &format!("198.51.{net}.1")).await;
+    for net in 0..8 {
+        gatekeeper.jobs.charge_call(&of(net).await, 9_000_000);
+    }
+    let told = fault_text(gatekeeper.jobs.submit(&of(3).await, ask(2.0)).await);
+    assert!(told.contains("level anonymous allows 10 a day: 1 are left"), "{told}");
+    let told = fault_text(gatekeeper.jobs.submit(&of(100).await, ask(9.0)).await);
+    let all = "level anonymous allows all its anonymous callers together 80 a day: 8 are left";
+    assert!(told.contains(all), "{told}");
+    gatekeeper.jobs.submit(&of(100).await, ask(8.0)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limited_proxy_submits_and_prepares_nothing() {
+    let machine = Machine::new();
+    machine.standin.state().reads_only = true;
+    let gatekeeper = machine.gatekeeper().await;
+    let who = gatekeeper.alice().await;
+    let expected = "403: a limited proxy may read, and start nothing";
+    assert_eq!(fault_text(gatekeeper.jobs.submit(&who, ask(1.0)).await), expected);
+    assert_eq!(fault_text(gatekeeper.jobs.prepare(&who, "s", "m", 1.0).await), expected);
+    assert_eq!(machine.standin.state().asked, ["judge"], "nobody was bothered with it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queued_job_is_judged_for_the_account_and_level_it_was_admitted_with() {
+    let mut machine = Machine::new();
+    machine.slots = 1;
+    let gatekeeper = machine.gatekeeper().await;
+    let who = gatekeeper.alice().await;
+    let first = gatekeeper.submit(&who).await.unwrap();
+    let second = gatekeeper.submit(&who).await.unwrap();
+    machine.standin.state().claims.clear();
+    machine.standin.end(&first, &record("exited", Some(0), None, 0));
+    gatekeeper.until_state(&second, JobState::Running).await;
+    let claims = machine.standin.state().claims.clone();
+    assert_eq!(claims, [(Some("alice".to_owned()), Some("strong".to_owned()))]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn vo_groups_are_durable_before_they_are_in_force() {
+    let machine = Machine::new();
+    let gatekeeper = machine.gatekeeper().await;
+    gatekeeper.groups.set_roots(&[subject("Boss")]);
+    let by = || super::Asker { subject: subject("Boss"), request_id: "r".to_owned() };
+    let group = "atlas".to_owned();
+    let changes = [
+        VoChange::Create { group: group.clone() },
+        VoChange::AddMember { group: group.clone(), subject: subject("Alice") },
+    ];
+    for change in changes.clone() {
+        gatekeeper.jobs.change_groups(by(), change).await.unwrap();
+    }
+    // At once: each finds the tree as the others have left it.
+    let many = (0..20).map(|n| {
+        let (jobs, by) = (gatekeeper.jobs.clone(), by());
+        let change = VoChange::Create { group: format!("g{}", n % 10) };
+        tokio::spawn(async move { number(jobs.change_groups(by, change).await) })
+    });
+    let mut outcomes = Vec::new();
+    for one in many.collect::<Vec<_>>() {
+        outcomes.push(one.await.unwrap());
+    }
+    outcomes.sort_unstable();
+    assert_eq!(outcomes, [[0; 10], [409; 10]].concat());
+    gatekeeper.crash();
+    let gatekeeper = machine.gatekeeper().await;
+    let tree = gatekeeper.groups.now();
+    assert_eq!(tree.groups().count(), 11);
+    assert_eq!(tree.members("atlas").unwrap(), [&subject("Alice")]);
 }

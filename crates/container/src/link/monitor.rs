@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex};
 use nesssi_privsep::messages::{
     Claim, FromMonitor, GrantRecord, LeafFacts, LeafOwner, Seal, ToMonitor,
 };
+use nesssi_privsep::wire::Blob;
 use nesssi_privsep::{Channel, Received};
 use tokio::sync::mpsc;
 
 use super::{AskError, EVENTS_MAX, Jobmanager, Link, LinkError, lock};
+use crate::audit::OnDisk;
 use crate::link::jobmanager::Unasked;
 
 /// What the monitor says first.
@@ -139,6 +141,16 @@ impl Monitor {
     ) -> Result<(), AskError> {
         text.truncate(text.floor_char_boundary(CONTROL_TEXT_BYTES_MAX));
         Ok(self.link.tell(&ToMonitor::ControlDone { ticket, ok, text }).await?)
+    }
+
+    /// The audit log is on the disk up to here.
+    ///
+    /// # Errors
+    /// [`AskError::Link`].
+    pub(crate) async fn audit_head(&self, on_disk: OnDisk) -> Result<(), AskError> {
+        let OnDisk { head, bytes } = on_disk;
+        let (lines, hash) = (head.lines, Blob(head.hash.to_vec()));
+        Ok(self.link.tell(&ToMonitor::AuditHead { lines, bytes, hash }).await?)
     }
 
     /// Judges a caller.

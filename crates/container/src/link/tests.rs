@@ -1,9 +1,13 @@
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
+use nesssi_policy::{LIMITS_BYTES, LevelName, Limits};
 use nesssi_privsep::Channel;
-use nesssi_privsep::messages::{FromMonitor, ToMonitor};
+use nesssi_privsep::messages::{
+    AccountFacts, FromJobmanager, FromMonitor, Refusal, ToJobmanager, ToMonitor,
+};
 
-use super::{Link, LinkError};
+use super::{AskError, Channels, Link, LinkError, Monitor};
 
 type TestLink = Link<ToMonitor, FromMonitor>;
 
@@ -97,4 +101,78 @@ async fn writers_wait_for_room() {
     });
     writer.await.unwrap();
     reader.await.unwrap();
+}
+
+fn grant(id: u64) -> crate::grants::Grant {
+    crate::grants::Grant {
+        id,
+        account: "alice".to_owned(),
+        level: LevelName::parse("strong").unwrap(),
+        limits: Limits::from_bytes(&[1; LIMITS_BYTES]).unwrap(),
+        generation: id,
+        reads_only: false,
+        rule: String::new(),
+    }
+}
+
+/// The monitor and a jobmanager who has taken the first channel back, until he is handed another.
+fn taken_back(monitor: Channel) -> [Channel; 3] {
+    let started = |grant: u64| {
+        let asked = monitor.receive::<ToMonitor>().unwrap();
+        assert_eq!(asked.message, ToMonitor::Start { grant });
+        asked.id
+    };
+    let hand_over = |id: u32| {
+        let (near, far) = Channel::pair().unwrap();
+        let account = AccountFacts {
+            name: "alice".to_owned(),
+            uid: 1000,
+            gid: 1000,
+            home: String::new(),
+            sandboxes: String::new(),
+        };
+        let answer = FromMonitor::Jobmanager { account, pid: 7 };
+        monitor.send(id, &answer, &[near.as_fd()]).unwrap();
+        far
+    };
+    let jobmanager = hand_over(started(1));
+    let asked = jobmanager.receive::<ToJobmanager>().unwrap();
+    jobmanager.send(asked.id, &FromJobmanager::Stale {}, &[]).unwrap();
+    let refusal = Refusal::StaleGrant {};
+    monitor.send(started(1), &FromMonitor::Refused { refusal }, &[]).unwrap();
+    let other = hand_over(started(2));
+    let asked = jobmanager.receive::<ToJobmanager>().unwrap();
+    let path = "/there".to_owned();
+    jobmanager.send(asked.id, &FromJobmanager::Prepared { path }, &[]).unwrap();
+    [monitor, jobmanager, other]
+}
+
+#[tokio::test]
+async fn a_channel_that_was_taken_back_is_renewed_by_a_grant_of_now() {
+    let (ours, theirs) = Channel::pair().unwrap();
+    let welcome = FromMonitor::Welcome {
+        config_text: String::new(),
+        config_path: String::new(),
+        root: false,
+        leaves: false,
+        user: String::new(),
+        boot_id: String::new(),
+        generation: 1,
+    };
+    theirs.send(0, &welcome, &[]).unwrap();
+    let (monitor, ..) = Monitor::over(ours).await.unwrap();
+    let others = std::thread::spawn(move || taken_back(theirs));
+    let (channels, _events) = Channels::new(monitor);
+    let stale = AskError::Refused(Refusal::StaleGrant {});
+
+    let first = channels.start(&grant(1)).await.unwrap();
+    assert_eq!(first.prepare("session", 0).await.unwrap_err(), stale);
+    // The grant that was good is not taken for good any more: the monitor is asked.
+    assert_eq!(channels.start(&grant(1)).await.unwrap_err(), stale);
+    // What the first channel has under way stays there, and it starts again.
+    let renewed = channels.start(&grant(2)).await.unwrap();
+    assert_eq!(renewed.prepare("session", 0).await.unwrap(), "/there");
+    // Nobody need be asked any more.
+    let _open = others.join().unwrap();
+    channels.start(&grant(2)).await.unwrap();
 }

@@ -12,10 +12,10 @@ use nesssi_service::ServiceName;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::{Registry, ScanFound, Service, Services, discover, read};
+use super::{Registry, ScanFound, Service, Services, discover, list_of, lists, read};
 use crate::Inner;
 use crate::call::no_such_method;
-use crate::link::lock;
+use crate::link::{AccessFound, AskError, lock};
 
 /// How long a call waits for its service to be found, and a list for all services.
 const WAIT_MAX: Duration = Duration::from_millis(if cfg!(test) { 500 } else { 5_000 });
@@ -107,7 +107,7 @@ impl Services {
         *self.finding.phase.borrow() == Phase::Done
     }
 
-    /// Ends the first scan, and the waiting for it.
+    /// Ends the first scan, the looking at access lists, and the waiting for them.
     pub(crate) fn give_up_finding(&self) {
         if let Some(task) = self.finding.task.get() {
             task.abort();
@@ -131,7 +131,7 @@ impl Services {
     }
 
     /// Takes in what the first scan found, unless something better is known.
-    fn take_in(&self, service: Service) {
+    fn take_in(&self, service: Service, list: &AccessFound) {
         let restarted = lock(&self.finding.restarted);
         let known = self.current().get(service.name.as_str()).cloned();
         // One that is sound was found by a try before.
@@ -141,6 +141,7 @@ impl Services {
         if let nesssi_service::ServiceState::Broken(why) = &service.state {
             tracing::warn!(service = %service.name, %why, "a service is broken");
         }
+        self.lists.take(list);
         self.swap(&Arc::new(service));
     }
 }
@@ -153,17 +154,26 @@ pub(crate) fn begin(inner: &Arc<Inner>) {
         return;
     }
     let finder = Arc::clone(inner);
-    let task = tokio::spawn(async move { find_all(&finder).await });
+    let task = tokio::spawn(async move {
+        find_all(&finder).await;
+        lists::keep_looking(finder).await;
+    });
     if inner.services.finding.task.set(task.abort_handle()).is_err() {
         tracing::error!("the services are being found twice");
     }
+}
+
+/// The access lists come first: where a service is known, so is what the folders around it deny.
+async fn find_once(inner: &Inner) -> Result<(), AskError> {
+    lists::look(inner).await?;
+    discover(inner, "", |found| take(inner, &found)).await
 }
 
 async fn find_all(inner: &Inner) {
     let services = &inner.services;
     let mut again = AGAIN_MIN;
     let mut tries = 0_u32;
-    while let Err(error) = discover(inner, "", |found| take(inner, &found)).await {
+    while let Err(error) = find_once(inner).await {
         tries = tries.saturating_add(1);
         tracing::error!(%error, tries, "the services could not be discovered: trying again");
         if tries == TRIES_WAITED_FOR {
@@ -177,8 +187,8 @@ async fn find_all(inner: &Inner) {
 }
 
 fn take(inner: &Inner, found: &ScanFound) {
-    match read(&inner.config, found, 1) {
-        Ok(service) => inner.services.take_in(service),
+    match read(inner, found, 1) {
+        Ok(service) => inner.services.take_in(service, &list_of(found)),
         Err(error) => tracing::warn!(folder = found.name, %error, "a folder is no service"),
     }
 }

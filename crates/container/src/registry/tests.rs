@@ -1,6 +1,6 @@
 use nesssi_service::ServiceState;
 
-use super::{ScanFound, read};
+use super::{ScanFound, read_by};
 use crate::registry::Service;
 
 const ACCESS: &str = "allow = [\"/\"]";
@@ -20,7 +20,7 @@ fn found() -> ScanFound {
 
 fn of(found: &ScanFound) -> Service {
     let config = nesssi_config::parse("", "/etc/nesssi.toml").unwrap();
-    read(&config, found, 1).unwrap()
+    read_by(&config, &|_| true, found, 1).unwrap()
 }
 
 /// What strangers and what developers read of a broken service.
@@ -103,5 +103,6 @@ fn all_reasons_are_told_and_the_first_names_the_kind() {
 #[test]
 fn a_reserved_name_is_no_service() {
     let config = nesssi_config::parse("", "/etc/nesssi.toml").unwrap();
-    assert!(read(&config, &ScanFound { name: "system".into(), ..found() }, 1).is_err());
+    let found = ScanFound { name: "system".into(), ..found() };
+    assert!(read_by(&config, &|_| true, &found, 1).is_err());
 }

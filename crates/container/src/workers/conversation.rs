@@ -251,7 +251,15 @@ impl<H: Host> Talk<H> {
         put.err().map(|error| garbage(&format!("its request cannot be answered: {error}")))
     }
 
+    /// The end, also of a call whose caller has left: he is charged all the same.
     fn finish(self, ended: Ended) -> Called {
+        let (host, who) = (Arc::clone(&self.kept.host), self.kept.who.clone());
+        let called = self.conclude(ended);
+        host.charge(&who, called.cpu_usec);
+        called
+    }
+
+    fn conclude(self, ended: Ended) -> Called {
         let Self { kept, mut worker, began, session, .. } = self;
         let wall = began.elapsed();
         match ended {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use nesssi_policy::{Access, LevelName, Limits};
+use nesssi_policy::{LevelName, Limits};
 use nesssi_privsep::{Command, Spawn};
 use nesssi_rpc::{Dialect, Fault, FaultCode, MethodName, Value};
 use nesssi_service::protocol::{Ask, AtWorker, FromWorker, LINE_BYTES_MAX, Outcome, Request};
@@ -23,7 +23,7 @@ use super::{
     Answered, Called, DeskSettings, Desks, End, FAST_DEATHS_MAX, Host, Meter, ServiceCall, Started,
     WAITING_CALLS_MAX, call, lock,
 };
-use crate::grants::{CallerGrant, Grant};
+use crate::grants::{CallerGrant, Grant, JudgedBy};
 use crate::registry::{Behind, Service};
 
 /// How long a test waits for what must come.
@@ -38,6 +38,8 @@ struct TestHost {
     ended: Arc<AtomicUsize>,
     notes: Mutex<Vec<String>>,
     asked: Mutex<Vec<(Option<String>, Request)>>,
+    /// CPU microseconds that callers were charged, a call each.
+    charged: Mutex<Vec<u64>>,
     /// Lets methods named `slow` go on.
     go: Arc<Notify>,
     /// Whether new workers are broken.
@@ -57,6 +59,7 @@ impl TestHost {
             ended: Arc::default(),
             notes: Mutex::default(),
             asked: Mutex::default(),
+            charged: Mutex::default(),
             go: Arc::default(),
             broken: AtomicBool::new(false),
         })
@@ -149,6 +152,10 @@ impl Host for TestHost {
             }
             _ => Answered { reply: Ok(who.grant.account.as_str().into()), session: None },
         }
+    }
+
+    fn charge(&self, _who: &CallerGrant, cpu_usec: u64) {
+        lock(&self.charged).push(cpu_usec);
     }
 
     fn note(&self, _service: &str, text: &str) {
@@ -301,7 +308,7 @@ fn service_in(folder: &str, name: &str, settings: DeskSettings) -> Arc<Service> 
         1,
         Manifest::default(),
         Description::default(),
-        Behind { access: Access::parse("anonymous = true").unwrap(), desks: Desks::new(settings) },
+        Behind { desks: Desks::new(settings) },
     ))
 }
 
@@ -320,20 +327,25 @@ fn limits() -> Limits {
 }
 
 fn caller(account: &str, limits: Limits) -> CallerGrant {
-    CallerGrant {
+    let address = "127.0.0.1".parse().unwrap();
+    let claim = JudgedBy {
         subject: None,
         issuer: None,
-        address: "127.0.0.1".parse().unwrap(),
-        grant: Arc::new(Grant {
-            id: 1,
-            account: account.to_owned(),
-            level: LevelName::parse("weak").unwrap(),
-            limits,
-            generation: 1,
-            rule: String::new(),
-        }),
-        request_id: "r1".to_owned(),
-    }
+        proxy: None,
+        account: None,
+        lowered: None,
+        address,
+    };
+    let grant = Arc::new(Grant {
+        id: 1,
+        account: account.to_owned(),
+        level: LevelName::parse("weak").unwrap(),
+        limits,
+        generation: 1,
+        reads_only: false,
+        rule: String::new(),
+    });
+    CallerGrant::new(claim, address, grant, "r1".to_owned())
 }
 
 async fn called(host: &Arc<TestHost>, service: &Arc<Service>, method: &str) -> Called {
@@ -616,6 +628,7 @@ async fn a_caller_who_hangs_up_leaves_the_worker_warm() {
     running.await.unwrap_err();
     host.go.notify_one();
     until("the worker's rest", || lock(&desk.state).idle.len() == 1).await;
+    until("the charge", || lock(&host.charged).len() == 1).await;
     called(&host, &service, "echo").await.reply.unwrap();
     assert_eq!((host.starts(), host.ended()), (1, 0));
 }

@@ -98,6 +98,21 @@ fn lines_beyond_the_bound_are_counted_and_not_kept() {
 }
 
 #[test]
+fn lines_reach_the_system_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let log = AccessLog::syslog(path).unwrap();
+    log.record(&line("/one", ""));
+    log.flush();
+    socket.set_nonblocking(true).unwrap();
+    let mut datagram = [0; 1024];
+    let length = socket.recv(&mut datagram).unwrap();
+    let text = std::str::from_utf8(&datagram[..length]).unwrap();
+    assert!(text.starts_with("<134>") && text.contains("\"GET /one HTTP/1.1\" 200"), "{text}");
+}
+
+#[test]
 fn lines_reach_the_file_and_a_moved_file_is_opened_anew() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");

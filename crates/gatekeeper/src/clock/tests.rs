@@ -29,4 +29,6 @@ fn what_has_no_four_digit_year_is_moved_to_the_nearer_end() {
 #[test]
 fn a_log_has_its_own_form() {
     assert_eq!(Civil::of(784_111_777).log(), "06/Nov/1994:08:49:37 +0000");
+    assert_eq!(Civil::of(784_111_777).syslog(), "Nov  6 08:49:37");
+    assert_eq!(Civil::of(784_975_777).syslog(), "Nov 16 08:49:37");
 }

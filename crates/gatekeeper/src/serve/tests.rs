@@ -3,4 +3,6 @@
 mod api;
 mod deadlines;
 mod files;
+mod fronts;
+mod rotation;
 mod world;

@@ -261,6 +261,54 @@ fn old_and_odd_certificates() {
 }
 
 #[test]
+fn a_root_of_version_1_is_a_ca_and_no_caller() {
+    // It has no basicConstraints to say so, and its own signature to vouch for it.
+    let root = sample("root-of-version-1");
+    let policy = policy(&certificate::label(&root), &["/*"]).into_bytes();
+    let files =
+        vec![("v1.crt".to_owned(), root.to_vec()), ("v1.signing_policy".to_owned(), policy)];
+    let (trust, problems) = TrustDirectory::from_files(files, TrustOptions::default());
+    assert_eq!((trust.len(), problems.as_slice()), (1, [].as_slice()));
+    assert_eq!(verdict_at(&[root], &trust, SAMPLES_NOW), "it is a CA's, and a CA is no caller");
+}
+
+/// Layers of four CAs of one name, without a root: each is cross-signed by all of the layer above, and
+/// those at the top by those at the bottom.
+fn maze(layers: usize) -> (Vec<Ca>, TrustDirectory) {
+    let keys: Vec<[rcgen::KeyPair; 4]> =
+        (0..layers).map(|_| [(); 4].map(|()| rcgen::KeyPair::generate().unwrap())).collect();
+    let ca = |layer: usize| {
+        let mut name = params(&format!("Layer {layer}"));
+        name.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        name.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        name
+    };
+    let key = |layer: usize, which: usize| {
+        rcgen::KeyPair::try_from(keys[layer][which].serialize_der()).unwrap()
+    };
+    let mut cas = Vec::new();
+    for layer in 0..layers {
+        let above = (layer + 1) % layers;
+        for (own, by) in (0..16).map(|pair| (pair / 4, pair % 4)) {
+            let signer = rcgen::Issuer::new(ca(above), key(above, by));
+            let der = ca(layer).signed_by(&key(layer, own), &signer).unwrap().der().clone();
+            cas.push(Ca { issuer: rcgen::Issuer::new(ca(layer), key(layer, own)), der });
+        }
+    }
+    let all: Vec<_> = cas.iter().collect();
+    let trust = trust(&all);
+    (cas, trust)
+}
+
+#[test]
+fn a_maze_of_cas_without_a_root_is_soon_left() {
+    let (cas, trust) = maze(3);
+    let user = cas[0].user("Alice", unchanged);
+    // 4 to the power of 15 ways lead through it: who tries each does not come to this answer.
+    assert_eq!(verdict(&[user], &trust), "more than 16 CAs stand above it");
+}
+
+#[test]
 fn other_curves_and_kinds_of_key() {
     for algorithm in
         [&rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519, &rcgen::PKCS_ECDSA_P521_SHA512]

@@ -14,9 +14,12 @@ fn names_as_text() {
     check("/O=Grid/CN=a+UID=b", "/o=grid/cn=a+uid=b");
     check(r"/CN=Ren\xC3\xA9", "/cn=ren\u{c3}\u{a9}");
     check(r"/CN=a\\b", r"/cn=a\b");
-    // A value that reads as another RDN keeps its escape, and with it the name all others.
-    check(r"/O=Grid/CN=a\/CN=b", r"/o=grid/cn=a\/cn=b");
-    check(r"/O=Gr\xC3\xA9\\/CN=a\+OU=b", r"/o=gr\xc3\xa9\\/cn=a\+ou=b");
+    // In a name with a value that reads as another RDN, what joins attributes stands between them alone.
+    check(r"/O=Grid/CN=a\/CN=b", r"/o=grid/cn=a\x2fcn=b");
+    check(
+        r"/O=Gr\xC3\xA9\\/CN=a\+OU=b/CN=host/c",
+        "/o=gr\u{c3}\u{a9}\\\\/cn=a\\x2bou=b/cn=host\\x2fc",
+    );
 }
 
 #[test]
@@ -49,4 +52,13 @@ fn only_the_last_star_is_a_wildcard() {
     check("/o=grid/cn=a", "/o=grid/cn=a", true);
     check("*", "/o=grid", true);
     check("aba*aba", "ababa", false); // the two ends may not overlap
+}
+
+#[test]
+fn no_pattern_takes_a_part_of_a_value_for_an_rdn() {
+    let text = text(r"/O=Grid/CN=x\/OU=People");
+    for pattern in ["/o=grid/*/ou=people", "*/ou=people", "/o=grid/cn=x/ou=people"] {
+        assert!(!globbed(pattern.as_bytes(), text.as_bytes()), "{pattern}");
+    }
+    assert!(globbed(b"/o=grid/*", text.as_bytes()));
 }

@@ -55,6 +55,17 @@ fn issuers_and_denials() {
 }
 
 #[test]
+fn a_denial_reaches_names_that_are_ambiguous_in_text() {
+    let content = "TO Issuer SELF PERMIT Subject \"/O=Grid/.*\"\n\
+        TO Issuer SELF DENY Subject \"/O=Grid/OU=Gr\u{e9}/.*\"\n\
+        TO Issuer SELF DENY Subject \"/O=Grid/CN=old/.*\"\n";
+    assert_eq!(judge(content, r"/O=Grid/OU=Gr\xC3\xA9/CN=a"), Verdict::NotPermitted);
+    assert_eq!(judge(content, r"/O=Grid/OU=Gr\xC3\xA9/CN=a\/CN=b"), Verdict::NotPermitted);
+    assert_eq!(judge(content, r"/O=Grid/CN=old\/CN=b"), Verdict::NotPermitted);
+    assert_eq!(judge(content, r"/O=Grid/CN=a\/CN=b"), Verdict::Permitted);
+}
+
+#[test]
 fn mistakes_with_their_lines() {
     let check = |content: &str, expected: &str| {
         let error = Namespaces::parse(content.as_bytes()).unwrap_err();

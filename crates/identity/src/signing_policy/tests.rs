@@ -48,7 +48,8 @@ fn a_value_that_reads_as_an_rdn_is_none() {
     check(r#"'"/O=Grid/OU=Good/*"'"#, r"/O=Grid\/OU=Good/CN=x", false);
     check(r#"'"/O=Grid/CN=x/CN=*"'"#, r"/O=Grid/CN=x\/CN=y", false);
     check(r#"'"/O=Grid/*"'"#, r"/O=Grid/CN=x\/CN=y", true);
-    check(r#"'"/O=Grid/*/CN=y"'"#, r"/O=Grid/CN=x\/CN=y", true); // the star is any run of bytes
+    check(r#"'"/O=Grid/*/CN=y"'"#, r"/O=Grid/CN=x\/CN=y", false); // nor behind a star
+    check(r#"'"/O=Grid/*/CN=y"'"#, "/O=Grid/CN=x/CN=y", true);
 }
 
 #[test]

@@ -1,12 +1,9 @@
-//! The digest of a service's code: SHA-256 over names and contents, in the order of names.
-//!
-//! Left out are compiled Python, hidden files (an access file is no code) and the manifest's line
-//! `approved`, which is where the digest is written down.
+//! The digest of a service's code: [`CodeDigest`] over the files of its folder.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
+use nesssi_service::CodeDigest;
 
 use super::walk::{Visited, open_regular};
 
@@ -24,7 +21,7 @@ pub(super) fn digest(folder: &Path) -> Result<Vec<u8>, String> {
     let mut files = Vec::new();
     collect(folder, "", 0, &mut Visited::default(), &mut files)?;
     files.sort();
-    let mut sum = Sha256::new();
+    let mut digest = CodeDigest::default();
     let mut left = BYTES_MAX;
     for (name, path) in files {
         let Some((file, length)) = open_regular(&path).map_err(|why| format!("{name}: {why}"))?
@@ -34,15 +31,9 @@ pub(super) fn digest(folder: &Path) -> Result<Vec<u8>, String> {
         left = left.checked_sub(length).ok_or("the folder holds too many bytes")?;
         let mut bytes = Vec::new();
         file.take(length).read_to_end(&mut bytes).map_err(|error| format!("{name}: {error}"))?;
-        if name == "service.toml" {
-            bytes = without_approval(&bytes);
-        }
-        sum.update(u64::try_from(name.len()).unwrap_or(u64::MAX).to_le_bytes());
-        sum.update(name.as_bytes());
-        sum.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes());
-        sum.update(&bytes);
+        digest.add(&name, &bytes);
     }
-    Ok(sum.finalize().to_vec())
+    Ok(digest.finish().to_vec())
 }
 
 fn collect(
@@ -59,7 +50,7 @@ fn collect(
     for entry in entries {
         let entry = entry.map_err(|error| error.to_string())?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with('.') || name == "__pycache__" || name.ends_with(".pyc") {
+        if !CodeDigest::is_code(&name) {
             continue;
         }
         let path = entry.path();
@@ -77,14 +68,4 @@ fn collect(
         }
     }
     Ok(())
-}
-
-/// The manifest without the line that holds its own digest.
-fn without_approval(manifest: &[u8]) -> Vec<u8> {
-    let is_approval = |line: &[u8]| {
-        let line = line.trim_ascii_start();
-        line.strip_prefix(b"approved").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"="))
-    };
-    let lines = manifest.split_inclusive(|byte| *byte == b'\n');
-    lines.filter(|line| !is_approval(line)).flatten().copied().collect()
 }

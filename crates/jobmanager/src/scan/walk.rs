@@ -32,6 +32,8 @@ pub(super) struct Folder {
 #[derive(Debug, Default)]
 pub(super) struct Walk {
     pub(super) folders: Vec<Folder>,
+    /// The services, and whatever other folders have an access list: it holds for what lies in them.
+    pub(super) listed: Vec<Folder>,
     pub(super) problems: Vec<String>,
     looked_at: usize,
 }
@@ -88,20 +90,22 @@ impl Walk {
     fn judge(&mut self, path: &Path, name: &str, in_service: bool) -> bool {
         let has = |file: &str| path.join(file).exists();
         // Inside a service, a Python package without an access file is a part of it.
-        let is_service =
-            has("service.toml") || (has("__init__.py") && (!in_service || has(".clarens_access")));
-        if !is_service {
+        let has_list = path.join(super::ACCESS_FILE).symlink_metadata().is_ok();
+        let is_service = has("service.toml") || (has("__init__.py") && (!in_service || has_list));
+        if !is_service && !has_list {
             return false;
         }
         match ServiceName::parse(name) {
-            Ok(_) => self.folders.push(Folder {
-                name: name.to_owned(),
-                path: path.to_owned(),
-                problem: None,
-            }),
+            Ok(_) => {
+                let folder = Folder { name: name.to_owned(), path: path.to_owned(), problem: None };
+                if is_service {
+                    self.folders.push(folder.clone());
+                }
+                self.listed.push(folder);
+            }
             Err(error) => self.problem(path, &error.to_string()),
         }
-        true
+        is_service
     }
 
     /// A folder that cannot be looked into is told as a service: somebody has put it here.
@@ -115,7 +119,9 @@ impl Walk {
             ""
         };
         let problem = Some(format!("its folder cannot be read: {error}{hint}"));
-        self.folders.push(Folder { name, path, problem });
+        let folder = Folder { name, path, problem };
+        self.folders.push(folder.clone());
+        self.listed.push(folder);
     }
 
     fn problem(&mut self, path: &Path, text: &str) {

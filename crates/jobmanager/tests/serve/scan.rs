@@ -246,3 +246,50 @@ fn a_manifests_command_describes_itself() {
     assert_eq!(found["other"].description.as_deref(), Some("{\"said\":\"describe other\"}"));
     assert_eq!(found["other"].access.as_deref(), Some(""));
 }
+
+#[test]
+fn access_lists_are_read_without_running_anything() {
+    let tree = Tree::new();
+    // Code that hangs would be noticed.
+    let plain = tree.service("plain", "sleep 600");
+    tree.service("group/inner", "sleep 600");
+    fs::write(tree.root.join("group/.clarens_access"), "deny = [\"/\"]\n").unwrap();
+    fs::create_dir_all(tree.root.join("without")).unwrap();
+    fs::write(tree.root.join("without/__init__.py"), "").unwrap();
+    let long = tree.service("long", GOOD);
+    fs::write(long.join(".clarens_access"), "#".repeat(30_000)).unwrap();
+    fs::create_dir_all(tree.root.join("no_service")).unwrap();
+    let jobmanager = tree.world.start();
+    let peer = jobmanager.peer(ChannelKind::Discover {});
+    let read = || {
+        let root = tree.root.to_str().unwrap().to_owned();
+        let id = peer.send(&ToJobmanager::ScanAccess { root }, &[]);
+        let mut told = Vec::new();
+        loop {
+            match peer.wait(|received| received.id == id).message {
+                FromJobmanager::AccessFound { name, access, problem } => {
+                    told.push((name, access.unwrap_or_default(), problem.unwrap_or_default()));
+                }
+                FromJobmanager::DiscoverDone { problems } => {
+                    assert!(problems.is_empty(), "{problems:?}");
+                    return told;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let line = |name: &str, access: &str, problem: &str| {
+        (name.to_owned(), access.to_owned(), problem.to_owned())
+    };
+    let all = "allow = [\"/\"]\n";
+    let expected = vec![
+        line("group", "deny = [\"/\"]\n", ""),
+        line("group.inner", all, ""),
+        line("long", "", ".clarens_access: is longer than 24576 bytes"),
+        line("plain", all, ""),
+        line("without", "", ""),
+    ];
+    assert_eq!(read(), expected);
+    fs::write(plain.join(".clarens_access"), "anonymous = true").unwrap();
+    assert_eq!(read()[3], line("plain", "anonymous = true", ""));
+}

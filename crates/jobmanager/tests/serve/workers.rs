@@ -5,10 +5,12 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 
-use nesssi_privsep::messages::{FromJobmanager, ToJobmanager};
+use nesssi_privsep::messages::{ChannelKind, FromJobmanager, ToJobmanager};
+use nesssi_privsep::wire::Blob;
+use nesssi_session::SessionId;
 
 use crate::leaf::Leaf;
-use crate::world::{Jobmanager, Peer, World, lives, wait_for};
+use crate::world::{Ask, Jobmanager, Peer, World, lives, wait_for};
 
 const ECHO: &str = r#"
 import os, socket, subprocess, sys
@@ -180,4 +182,42 @@ fn a_worker_cannot_send_descriptors() {
     let mut worker = start(&peer, 1);
     assert_eq!(worker.say("give"), "refused");
     assert_eq!(worker.say("hello"), "echo hello");
+}
+
+#[test]
+fn a_channel_that_was_taken_back_starts_nothing_until_its_gatekeeper_has_another() {
+    let (world, jobmanager) = world();
+    let (old, others) = (jobmanager.starter(), jobmanager.peer_of(ChannelKind::Start {}, 2));
+    let mut worker = start(&old, 1);
+    let session = SessionId::random();
+    let prepare =
+        ToJobmanager::Prepare { session: session.reveal().to_owned(), umask_default: 0o077 };
+    assert!(matches!(old.ask(&prepare), FromJobmanager::Prepared { .. }));
+    jobmanager.demote();
+    for peer in [&old, &others] {
+        for request in [&prepare, &Ask::sh("true").message(&session), &request(2, false)] {
+            assert_eq!(peer.ask(request), FromJobmanager::Stale {}, "{request:?}");
+        }
+    }
+    // What it has begun goes on, can be looked at and be ended.
+    assert_eq!(worker.say("hello"), "echo hello");
+    let list = ToJobmanager::List {
+        session: session.reveal().to_owned(),
+        path: Blob::default(),
+        entries_max: 9,
+    };
+    assert!(matches!(old.ask(&list), FromJobmanager::Listing { .. }));
+    assert!(!world.path(&session).join("guard").exists());
+    assert!(matches!(
+        old.ask(&ToJobmanager::KillWorker { worker: 1 }),
+        FromJobmanager::WorkerEnded { .. }
+    ));
+
+    // A channel to tend renews nothing; one to start renews its own gatekeeper's, and nobody else's.
+    let _tender = jobmanager.peer_of(ChannelKind::Tend {}, 1);
+    assert_eq!(old.ask(&request(2, false)), FromJobmanager::Stale {});
+    let new = jobmanager.peer_of(ChannelKind::Start {}, 1);
+    start(&old, 3);
+    start(&new, 3);
+    assert_eq!(others.ask(&request(2, false)), FromJobmanager::Stale {});
 }

@@ -113,6 +113,11 @@ impl Jobmanager {
         Peer { channel: ours, next: RefCell::new(0), kept: RefCell::default() }
     }
 
+    pub fn demote(&self) {
+        let demote = ToJobmanagerControl::Demote {};
+        self.control.as_ref().unwrap().send(0, &demote, &[]).unwrap();
+    }
+
     pub fn starter(&self) -> Peer {
         self.peer(ChannelKind::Start {})
     }

@@ -34,9 +34,10 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Each line names the one before.
-fn check_chain(mut before: String, lines: &[String]) -> String {
-    for line in lines {
-        assert!(line.starts_with(&format!("{{\"prev\":\"{before}\",\"at\":\"20")), "{line}");
+fn check_chain(mut before: String, first: usize, lines: &[String]) -> String {
+    for (number, line) in (first..).zip(lines) {
+        let beginning = format!("{{\"n\":{number},\"prev\":\"{before}\",\"at\":\"20");
+        assert!(line.starts_with(&beginning), "{line}");
         before = hex(&Sha256::digest(line.as_bytes()));
     }
     before
@@ -55,7 +56,7 @@ fn lines_are_chained_and_the_head_says_where_they_end() {
         "{}",
         lines[0]
     );
-    let last = check_chain("0".repeat(64), &lines);
+    let last = check_chain("0".repeat(64), 1, &lines);
     let head = place.head();
     assert_eq!((head.own_lines, hex(&head.own_hash)), (2, last.clone()));
     // A later monitor goes on.
@@ -63,7 +64,7 @@ fn lines_are_chained_and_the_head_says_where_they_end() {
     audit.line("three").write();
     audit.flush();
     let lines = place.lines(FILE);
-    check_chain(last, &lines[2..]);
+    check_chain(last, 3, &lines[2..]);
     assert_eq!((lines.len(), place.head().own_lines), (3, 3));
 }
 
@@ -94,7 +95,12 @@ fn the_gatekeepers_head_never_goes_back() {
     assert_eq!(audit.advance(11, 1100, &[2; 31]), Err(HeadError::Hash));
     // A new file after a rename: more lines, fewer bytes.
     audit.advance(11, 100, &[3; 32]).unwrap();
+    audit.tell_head();
     audit.flush();
+    audit.tell_head();
+    let told = format!("\"event\":\"audit_head\",\"lines\":11,\"hash\":\"{}\"}}", "03".repeat(32));
+    let lines = place.lines(FILE);
+    assert!(lines.len() == 1 && lines[0].ends_with(&told), "{lines:?}");
     let head = place.head();
     assert_eq!((head.lines, head.bytes, head.hash), (11, 100, [3; 32]));
     let mut audit = place.open();
@@ -111,8 +117,8 @@ fn a_renamed_log_goes_on_in_a_new_file() {
     audit.flush();
     audit.line("three").write();
     audit.flush();
-    let last = check_chain("0".repeat(64), &place.lines("old"));
-    check_chain(last, &place.lines(FILE));
+    let last = check_chain("0".repeat(64), 1, &place.lines("old"));
+    check_chain(last, 3, &place.lines(FILE));
     assert_eq!((place.lines("old").len(), place.lines(FILE).len()), (2, 1));
     assert_eq!(place.head().own_lines, 3);
     // Also while nobody runs.
@@ -143,6 +149,7 @@ fn a_log_that_was_shortened_or_changed_is_noticed() {
         fs::write(place.at(FILE), change(&text)).unwrap();
         drop(place.open());
         let last = place.lines(FILE).pop().unwrap();
+        assert!(last.starts_with("{\"n\":4,"), "{last}");
         assert!(last.contains("\"event\":\"audit_broken\",\"lines_known\":3}"), "{last}");
     }
 }
@@ -157,13 +164,13 @@ fn lines_behind_the_head_are_counted_and_a_torn_one_is_ended() {
     audit.line("two").write();
     drop(audit);
     let text = fs::read_to_string(place.at(FILE)).unwrap();
-    fs::write(place.at(FILE), format!("{text}{{\"prev\":\"torn")).unwrap();
+    fs::write(place.at(FILE), format!("{text}{{\"n\":3,\"prev\":\"torn")).unwrap();
     let mut audit = place.open();
     audit.line("three").write();
     audit.flush();
     let lines = place.lines(FILE);
     assert_eq!(lines.len(), 4);
-    check_chain(hex(&Sha256::digest(lines[2].as_bytes())), &lines[3..]);
+    check_chain(hex(&Sha256::digest(lines[2].as_bytes())), 4, &lines[3..]);
     assert_eq!(place.head().own_lines, 4);
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nesssi_config::Config;
-use nesssi_policy::Access;
+use nesssi_policy::{Access, LevelName};
 use nesssi_privsep::messages::{ChannelKind, FromJobmanager, ToJobmanager, ToJobmanagerControl};
 use nesssi_privsep::{Account, Channel, Command, Spawn};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -115,7 +115,10 @@ fn hear(config: &Config, channel: &Channel, findings: &mut Findings) -> Result<(
         let received = channel.receive::<FromJobmanager>().map_err(|error| error.to_string())?;
         match received.message {
             FromJobmanager::ServiceFound { name, folder, access, description, problem, .. } => {
-                judge(findings, &name, &folder, access.as_deref(), description.as_deref(), problem);
+                if let Some(text) = access {
+                    check_access(config, findings, &format!("service {name}: {folder}"), &text);
+                }
+                judge(findings, &name, &folder, description.as_deref(), problem);
             }
             FromJobmanager::DiscoverDone { problems } => {
                 findings.problems.extend(problems.into_iter().map(|p| format!("services: {p}")));
@@ -131,16 +134,9 @@ fn judge(
     findings: &mut Findings,
     name: &str,
     folder: &str,
-    access: Option<&str>,
     description: Option<&str>,
     problem: Option<String>,
 ) {
-    if let Some(Err(mistakes)) = access.map(Access::parse) {
-        let told = mistakes
-            .iter()
-            .map(|m| format!("service {name}: {folder}/.clarens_access:{}: {}", m.line, m.text));
-        findings.problems.extend(told);
-    }
     match (problem, description) {
         (Some(problem), _) => findings.problems.push(format!("service {name}: {problem}")),
         // The worker says {"error": "..."} where the code does not load.
@@ -150,6 +146,24 @@ fn judge(
         (None, _) => {}
     }
     findings.notes.push(format!("service {name}: {folder} {}", who_may_write(Path::new(folder))));
+}
+
+/// Mistakes in an access list, and what of it has no effect.
+fn check_access(config: &Config, findings: &mut Findings, place: &str, text: &str) {
+    let told = |line: usize, text: &str| format!("{place}/.clarens_access:{line}: {text}");
+    let access = match Access::parse(text) {
+        Ok(access) => access,
+        Err(mistakes) => {
+            findings.problems.extend(mistakes.iter().map(|m| told(m.line, &m.text)));
+            return;
+        }
+    };
+    let remarks = access.remarks();
+    findings.notes.extend(remarks.iter().map(|remark| told(remark.line, &remark.text)));
+    let there = |name: &LevelName| config.levels.iter().any(|level| level.name == *name);
+    let missing = access.levels().filter(|(name, _)| !there(name));
+    let missing = missing.map(|(name, line)| told(line, &format!("there is no level {name}")));
+    findings.problems.extend(missing);
 }
 
 /// Who may change what is in a folder.

@@ -115,3 +115,33 @@ fn a_directory_put_in_the_place_of_the_one_just_made_is_not_given_away() {
     assert!(give_away(opened, owner, Path::new("alice")).is_err());
     assert_eq!(fs::metadata(&anothers).unwrap().uid(), 65_530);
 }
+
+#[test]
+fn links_on_the_way_are_followed_and_what_is_on_their_way_is_checked() {
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name);
+    for name in ["open", "open/in", "safe"] {
+        fs::create_dir(at(name)).unwrap();
+        chmod(&at(name), 0o755);
+    }
+    fs::write(at("open/in/file"), "").unwrap();
+    chmod(&at("open"), 0o777);
+    symlink("../open/in", at("safe/link")).unwrap();
+    symlink(at("safe/link/file"), at("safe/file")).unwrap();
+    for path in ["open/in/file", "safe/link/file", "safe/file"] {
+        let error = check_above(&at(path)).unwrap_err().to_string();
+        let expected = format!("{}: its group or", at("open").canonicalize().unwrap().display());
+        assert!(error.starts_with(&expected), "{path}: {error}");
+    }
+    chmod(&at("open"), 0o755);
+    check_above(&at("safe/file")).unwrap();
+    check_above(&at("safe/none")).unwrap();
+    symlink("loop", at("safe/loop")).unwrap();
+    let error = check_above(&at("safe/loop")).unwrap_err().to_string();
+    assert!(error.ends_with("too many links"), "{error}");
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::lchown(at("safe/link"), Some(12345), None).unwrap();
+        let error = check_above(&at("safe/file")).unwrap_err().to_string();
+        assert!(error.contains("safe/link: it belongs to uid 12345"), "{error}");
+    }
+}

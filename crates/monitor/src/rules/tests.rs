@@ -128,6 +128,35 @@ fn changed_levels_are_a_new_generation_and_other_keys_are_not() {
     assert_eq!(account_of(&keeper, "/O=Grid/CN=Bob").as_deref(), Some("other"));
 }
 
+/// Levels that never ask who is in the gridmap.
+fn config_without_gridmap() -> String {
+    format!("{CONFIG}[[level]]\nname = \"weak\"\nfrom = \"certificate\"\naccount = \"weak\"\n")
+}
+
+#[test]
+fn levels_that_come_to_ask_the_gridmap_are_in_force_with_it_alone() {
+    let place = Place::new();
+    place.write("nesssi.toml", &config_without_gridmap());
+    let mut keeper = place.load();
+    assert_eq!(account_of(&keeper, "/O=Grid/CN=Alice").as_deref(), Some("weak"));
+    place.write("nesssi.toml", &config(""));
+    look(&mut keeper);
+    assert_eq!(account_of(&keeper, "/O=Grid/CN=Alice").as_deref(), Some("alice"));
+    // Without one that can be read, whoever is in it would be taken for somebody who is not.
+    place.write("nesssi.toml", &config_without_gridmap());
+    look(&mut keeper);
+    place.write("gridmap", "\"/O=Grid/CN=Alice\" root\n");
+    place.write("nesssi.toml", &config("").replace("\"weak\"\n", "\"other\"\n"));
+    let news = look(&mut keeper);
+    assert!(news.iter().any(|one| matches!(one, News::Error(text) if text.contains("gridmap:1:"))));
+    assert_eq!(account_of(&keeper, "/O=Grid/CN=Bob").as_deref(), Some("weak"), "the last good");
+    assert!(!keeper.config_text().contains("other"), "nor does the next gatekeeper get it");
+    place.write("gridmap", GRIDMAP);
+    look(&mut keeper);
+    assert_eq!(account_of(&keeper, "/O=Grid/CN=Alice").as_deref(), Some("alice"));
+    assert_eq!(account_of(&keeper, "/O=Grid/CN=Bob").as_deref(), Some("other"));
+}
+
 #[test]
 fn a_first_gridmap_with_an_error_is_an_error_of_the_start() {
     let place = Place::new();

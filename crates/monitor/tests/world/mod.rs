@@ -285,6 +285,20 @@ impl World {
         self.child.as_ref().unwrap().id()
     }
 
+    /// The lines of one of the monitor's own files.
+    pub fn state(&self, name: &str) -> Vec<String> {
+        let path = self.directory.path().join("state/monitor").join(name);
+        fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
+    /// Replaces a file, readable for all.
+    pub fn write(&self, name: &str, text: &str) {
+        let new = self.directory.path().join("new");
+        fs::write(&new, text).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::rename(&new, self.directory.path().join(name)).unwrap();
+    }
+
     pub fn break_config(&self) {
         let text = fs::read_to_string(self.config()).unwrap();
         fs::write(self.config(), format!("{text}\n[bounds]\nunknown_key = 1\n")).unwrap();
@@ -438,6 +452,7 @@ drain_seconds_max = 4
 
 [policy]
 gridmap = "gridmap"
+gridmapdir = "gridmapdir"
 shared_account = true
 
 [sandboxes]
@@ -563,12 +578,20 @@ impl StandIn {
 
     /// What a jobmanager was told to serve.
     pub fn served(&self) -> (ChannelKind, Channel) {
+        loop {
+            // The rules may change by what other tests do.
+            if let (ToJobmanagerControl::Serve { kind, .. }, Some(channel)) = self.ordered() {
+                return (kind, channel);
+            }
+        }
+    }
+
+    /// What a jobmanager was told.
+    pub fn ordered(&self) -> (ToJobmanagerControl, Option<Channel>) {
         let (_, received) = hear(&self.channel);
         let record = [&[channel::PROTOCOL_VERSION][..], &received.message.0].concat();
         let (_, message) = channel::decode(&record).unwrap();
-        let ToJobmanagerControl::Serve { kind, .. } = message else { panic!("{message:?}") };
-        let channel = received.descriptors.into_iter().next().unwrap();
-        (kind, Channel::from_fd(channel))
+        (message, received.descriptors.into_iter().next().map(Channel::from_fd))
     }
 
     pub fn send(&self, id: u32, message: &ToMonitor) {
@@ -592,7 +615,12 @@ impl StandIn {
 
     /// The next message that answers nothing, but for generations that accounts made by other tests raise.
     pub fn unasked(&self) -> FromMonitor {
-        self.take(|received| received.id == 0).message
+        self.unasked_that(|_| true).message
+    }
+
+    /// The next message of a kind that answers nothing.
+    pub fn unasked_that(&self, is_it: impl Fn(&FromMonitor) -> bool) -> Received<FromMonitor> {
+        self.take(|received| received.id == 0 && is_it(&received.message))
     }
 
     fn take(&self, wanted: impl Fn(&Received<FromMonitor>) -> bool) -> Received<FromMonitor> {

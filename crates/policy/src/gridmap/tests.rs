@@ -210,6 +210,25 @@ fn what_nobody_can_reach_is_a_warning() {
     assert_eq!(warnings.len(), ERRORS_MAX);
 }
 
+#[test]
+fn pools_that_share_accounts_are_a_warning() {
+    check_warnings(
+        "/CN=a .atlas2\n/CN=b .atlas\n/CN=c .atlas\n/CN=d .cms1\n/CN=e .atlas2x\n/CN=f .a\n",
+        &[
+            "line 1: accounts of .atlas2 may be leased to those who have .atlas (line 2): atlas2 and \
+           digits behind it is atlas and digits too",
+        ],
+    );
+    check_warnings(
+        "/CN=a .p12\n/CN=b al,.p\n/CN=c .p1\n",
+        &[
+            "line 1: accounts of .p12 may be leased to those who have .p1 (line 3): p12 and digits \
+         behind it is p1 and digits too",
+            "line 2: never reached: .p is a pool and not the first account of its line",
+        ],
+    );
+}
+
 fn any_entry() -> impl Strategy<Value = (SubjectDn, Vec<Assigned>)> {
     let value = prop_oneof![
         prop::collection::vec(any::<u8>(), 0..8),

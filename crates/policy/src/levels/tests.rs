@@ -140,6 +140,14 @@ fn every_condition_of_a_level_narrows_it() {
         "many, level rest: community account of certificate, reads only",
     );
 
+    // Without the key: all but independent ones, which a level has to name.
+    let levels =
+        narrow(|level| Level { proxies: ProxyWord::WORDS.map(|(_, w)| w).to_vec(), ..level });
+    let independent = Who { proxy: Some(ProxyKind::Independent), ..who(&bob) };
+    check_who(&levels, independent, few);
+    check_who(&levels[1..], independent, "no level takes callers that are not in the gridmap");
+    check_who(&levels[1..], Who { proxy: Some(ProxyKind::Full), ..who(&bob) }, many);
+
     let levels = narrow(|level| {
         let nets = ["192.0.2.0/29", "2001:db8::/32"].map(|net| net.parse().unwrap());
         Level { addresses: nets.to_vec(), ..level }
@@ -207,4 +215,43 @@ fn a_service_lowers_and_never_raises() {
 
 fn dn(text: &str) -> SubjectDn {
     SubjectDn::parse_oneline(text).unwrap()
+}
+
+#[test]
+fn a_level_covers_one_that_it_leaves_nobody() {
+    let level = |from: From, more: &dyn Fn(&mut Level)| {
+        let limits = Limits::from_bytes(&[1; crate::LIMITS_BYTES]).unwrap();
+        let mut level = Level::new(LevelName::parse("l").unwrap(), from, None, limits);
+        more(&mut level);
+        level
+    };
+    let plain = |from| level(from, &|_| {});
+    let net = |text: &str| vec![text.parse::<IpNet>().unwrap()];
+    let from_net =
+        |text: &'static str| level(From::Certificate, &move |level| level.addresses = net(text));
+    let mapped = |mapped| level(From::Certificate, &move |level| level.gridmapped = Some(mapped));
+    let by = |text: &'static str| {
+        level(From::Certificate, &move |level| {
+            level.issuers = vec![DnPattern::parse(text).unwrap()];
+        })
+    };
+    for (first, second, covered) in [
+        (plain(From::Certificate), plain(From::Gridmap), true),
+        (plain(From::Gridmap), plain(From::Certificate), false),
+        (plain(From::Gridmap), mapped(true), true),
+        (plain(From::Gridmap), mapped(false), false),
+        (mapped(true), plain(From::Gridmap), true),
+        (mapped(false), plain(From::Gridmap), false),
+        (plain(From::Anonymous), plain(From::Anonymous), true),
+        (plain(From::Certificate), plain(From::Anonymous), false),
+        (plain(From::Certificate), from_net("10.0.0.0/8"), true),
+        (from_net("10.0.0.0/8"), plain(From::Certificate), false),
+        (from_net("10.0.0.0/8"), from_net("10.1.0.0/16"), true),
+        (from_net("10.1.0.0/16"), from_net("10.0.0.0/8"), false),
+        (by("/O=A/*"), by("/O=A/*"), true),
+        (by("/O=A/*"), by("/O=B/*"), false),
+        (by("/O=A/*"), plain(From::Certificate), false),
+    ] {
+        assert_eq!(first.covers(&second), covered, "{first:?} {second:?}");
+    }
 }

@@ -46,6 +46,7 @@ fn members_flow_down() {
         let who = dn(who);
         let of: Vec<_> = tree.groups().filter(|group| tree.is_member(group, &who)).collect();
         assert_eq!(of.join(" "), expected, "{who}");
+        assert_eq!(tree.groups_of(&who), of, "{who}");
         assert!(!tree.is_member("A.2", &who) && !tree.is_member("", &who));
     };
     check(ALICE, "A A.1 A.1.a");

@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nesssi_dn::SubjectDn;
-use nesssi_identity::{Identity, NoCertificate, Peer, Refusal};
+use nesssi_identity::{Identity, NoCertificate, Peer, ProxyKind, Refusal};
 use nesssi_policy::Limits;
 use nesssi_privsep::Channel;
 use nesssi_privsep::messages::{
-    AccountFacts, FromJobmanager, FromMonitor, GrantRecord, Refusal as MonitorRefusal,
+    AccountFacts, Claim, FromJobmanager, FromMonitor, GrantRecord, Refusal as MonitorRefusal,
     ToJobmanager, ToMonitor,
 };
 use nesssi_privsep::wire::Blob;
 use nesssi_rpc::{Call, Dialect, MethodName, Reply, Value};
-use nesssi_service::protocol::{Ask, AtWorker, FromWorker, Outcome, Request};
+use nesssi_service::protocol::{Ask, AtWorker, Command, FromWorker, Outcome, Request};
 
 use crate::link::{Monitor, lock};
 use crate::{Caller, Container, Trusting};
@@ -45,7 +45,7 @@ pub(super) fn folder(name: &'static str) -> Folder {
         manifest: None,
         description: r#"{"methods":[
             {"name":"add","help":"Adds.","signature":[["int","int","int"]]},
-            {"name":"whoami"},{"name":"gen"},{"name":"wait"}]}"#,
+            {"name":"whoami"},{"name":"gen"},{"name":"wait"},{"name":"run"}]}"#,
     }
 }
 
@@ -60,6 +60,16 @@ pub(super) struct Stage {
     /// How many scans are still to fail.
     pub(super) failures: Mutex<u32>,
     pub(super) calls_per_minute: Mutex<u32>,
+    pub(super) cpu_seconds_per_day: Mutex<u64>,
+    /// How often it was asked who somebody is.
+    pub(super) judged: Mutex<u32>,
+    pub(super) generation: Mutex<u64>,
+    /// How often the access lists were looked at.
+    pub(super) looks: Mutex<u32>,
+    /// Folders that have an access list and are no service.
+    pub(super) lists: Mutex<Vec<(&'static str, &'static str)>>,
+    /// What goes wrong with reading the access list of this folder.
+    pub(super) unreadable: Mutex<Option<&'static str>>,
     pub(super) worker_generation: Mutex<i64>,
     /// Workers answer `wait` when this is empty.
     pub(super) hold: Mutex<Vec<()>>,
@@ -116,6 +126,12 @@ impl World {
             stuck_at: Mutex::new(stuck_at),
             failures: Mutex::new(failures),
             calls_per_minute: Mutex::new(1000),
+            cpu_seconds_per_day: Mutex::new(u64::MAX),
+            judged: Mutex::default(),
+            generation: Mutex::new(1),
+            looks: Mutex::default(),
+            lists: Mutex::default(),
+            unreadable: Mutex::default(),
             worker_generation: Mutex::new(1),
             hold: Mutex::default(),
             channel: theirs,
@@ -157,6 +173,25 @@ impl World {
         (ok, text)
     }
 
+    /// Waits until the access lists have been looked at from the beginning once more.
+    pub(super) async fn looked_again(&self) {
+        // One may be half done, so the one after the next began after this.
+        let before = *lock(&self.stage.looks);
+        self.until("two more looks", || *lock(&self.stage.looks) >= before + 3).await;
+    }
+
+    /// The monitor says that the rules have changed.
+    pub(super) fn new_rules(&self, config_text: Option<&str>) {
+        let generation = {
+            let mut generation = lock(&self.stage.generation);
+            *generation += 1;
+            *generation
+        };
+        let config_text = config_text.map(Into::into);
+        let message = FromMonitor::Generation { generation, config_text };
+        self.stage.channel.send(0, &message, &[]).unwrap();
+    }
+
     pub(super) async fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while !is_so() {
@@ -187,6 +222,12 @@ pub(super) fn certified(subject: &str) -> Caller {
     }))
 }
 
+/// The same with a proxy.
+pub(super) fn by_proxy(subject: &str, proxy: ProxyKind) -> Caller {
+    let Peer::Certified(identity) = (*certified(subject).peer).clone() else { unreachable!() };
+    by(Peer::Certified(Identity { proxy: Some(proxy), not_after: 1_795_348_800, ..identity }))
+}
+
 pub(super) fn refused() -> Caller {
     by(Peer::Refused(Refusal { certificate: ALICE.into(), rule: "it has expired".into(), at: 0 }))
 }
@@ -206,7 +247,7 @@ fn monitor(stage: &Arc<Stage>) {
     while let Ok(received) = stage.channel.receive::<ToMonitor>() {
         let id = received.id;
         let answer = match received.message {
-            ToMonitor::Judge { claim, .. } => judged(stage, claim.subject),
+            ToMonitor::Judge { claim, .. } => judged(stage, &claim),
             ToMonitor::Start { .. } | ToMonitor::Discover {} => {
                 let (ours, theirs) = Channel::pair().unwrap();
                 let for_jobmanager = Arc::clone(stage);
@@ -232,16 +273,27 @@ fn monitor(stage: &Arc<Stage>) {
     }
 }
 
-fn judged(stage: &Stage, subject: Option<Blob>) -> FromMonitor {
-    let subject = subject.map(|blob| SubjectDn::from_bytes(&blob.0).unwrap().to_string());
-    let (account, level) = match subject.as_deref() {
-        Some(NOBODY) => {
-            let refusal = MonitorRefusal::NoLevel { text: "secret".into() };
-            return FromMonitor::Refused { refusal };
-        }
-        Some(BOSS) => ("boss", "strong"),
-        Some(_) => ("alice", "weak"),
-        None => ("guest", "anonymous"),
+fn judged(stage: &Stage, claim: &Claim) -> FromMonitor {
+    *lock(&stage.judged) += 1;
+    let subject =
+        claim.subject.as_ref().map(|blob| SubjectDn::from_bytes(&blob.0).unwrap().to_string());
+    let no_level = || {
+        let refusal = MonitorRefusal::NoLevel { text: "secret".into() };
+        FromMonitor::Refused { refusal }
+    };
+    let (account, level) = match (subject.as_deref(), claim.lowered.as_deref()) {
+        (Some(NOBODY), _) => return no_level(),
+        (Some(_), Some("anonymous")) => ("guest", "anonymous"),
+        (Some(BOSS), Some("weak")) => ("alice", "weak"),
+        (Some(BOSS), _) => ("boss", "strong"),
+        (Some(_), _) => ("alice", "weak"),
+        (None, _) => ("guest", "anonymous"),
+    };
+    let account = match claim.account.as_deref() {
+        None => account,
+        Some("second") if level == "strong" => "second",
+        Some(asked) if asked == account => account,
+        Some(_) => return no_level(),
     };
     let limits = Limits {
         cpu_seconds: 900,
@@ -252,15 +304,15 @@ fn judged(stage: &Stage, subject: Option<Blob>) -> FromMonitor {
         call_cpu_seconds: 10,
         sandbox_bytes: 0,
         retention_seconds: 1,
-        cpu_seconds_per_day: u64::MAX,
+        cpu_seconds_per_day: *lock(&stage.cpu_seconds_per_day),
     };
     let grant = GrantRecord {
         id: 1,
         account: account.into(),
         level: level.into(),
         limits: Blob(limits.to_bytes().to_vec()),
-        generation: 1,
-        reads_only: false,
+        generation: *lock(&stage.generation),
+        reads_only: claim.proxy == 2,
         rule: "r".into(),
     };
     FromMonitor::Judged { grant }
@@ -271,6 +323,7 @@ fn jobmanager(stage: &Arc<Stage>, channel: &Channel) {
         let id = received.id;
         match received.message {
             ToJobmanager::Scan { only, .. } => scan(stage, channel, id, &only),
+            ToJobmanager::ScanAccess { .. } => scan_access(stage, channel, id),
             ToJobmanager::StartWorker { argv, directory, has_log, .. } => {
                 assert!(has_log && received.descriptors.len() == 1, "the log is passed");
                 assert_eq!(argv.last(), Some(&directory));
@@ -323,6 +376,24 @@ fn scan(stage: &Stage, channel: &Channel, id: u32, only: &str) {
     channel.send(id, &FromJobmanager::DiscoverDone { problems: vec![] }, &[]).unwrap();
 }
 
+fn scan_access(stage: &Stage, channel: &Channel, id: u32) {
+    *lock(&stage.looks) += 1;
+    let services = lock(&stage.folders).clone();
+    let services = services.iter().map(|folder| (folder.name, folder.access));
+    let others = lock(&stage.lists).clone();
+    let others = others.iter().map(|(name, access)| (*name, Some(*access)));
+    for (name, access) in others.chain(services) {
+        let hidden = *lock(&stage.unreadable) == Some(name);
+        let found = FromJobmanager::AccessFound {
+            name: name.into(),
+            access: access.filter(|_| !hidden).map(Into::into),
+            problem: hidden.then(|| "by the test".into()),
+        };
+        channel.send(id, &found, &[]).unwrap();
+    }
+    channel.send(id, &FromJobmanager::DiscoverDone { problems: vec![] }, &[]).unwrap();
+}
+
 /// A worker that adds, asks who it is, tells its generation, or waits.
 fn worker(stage: &Stage, stream: UnixStream, generation: i64) {
     use std::io::{BufRead as _, BufReader, Write as _};
@@ -347,12 +418,24 @@ fn worker(stage: &Stage, stream: UnixStream, generation: i64) {
                 }
                 Value::Int(generation)
             }
-            _ => {
-                let request = Request::SystemUser { seconds: 5.0 };
+            name => {
+                let request = match name {
+                    "run" => Request::RunJob {
+                        method: "m".into(),
+                        seconds: 5.0,
+                        session: None,
+                        command: Command::Argv(vec![b"/bin/true".to_vec()]),
+                        batch: None,
+                    },
+                    _ => Request::SystemUser { seconds: 5.0 },
+                };
                 let ask = Ok(Ask { token, request });
                 say(&FromWorker::Ask { id: "w1".into(), ask });
                 match AtWorker::parse(&lines.next().unwrap().unwrap()).unwrap() {
                     AtWorker::Answer { outcome: Ok(value), .. } => value,
+                    AtWorker::Answer { outcome: Err((code, text)), .. } => {
+                        Value::String(format!("{code}: {text}"))
+                    }
                     other => panic!("{other:?}"),
                 }
             }

@@ -35,6 +35,9 @@ pub(super) struct State {
     pub(super) leaves: BTreeMap<String, LeafFacts>,
     pub(super) limits: Limits,
     pub(super) generation: u64,
+    pub(super) reads_only: bool,
+    /// The accounts and levels that were claimed.
+    pub(super) claims: Vec<(Option<String>, Option<String>)>,
     pub(super) stale_grants: BTreeSet<u64>,
     grants: HashMap<u64, String>,
     started: BTreeSet<u64>,
@@ -79,6 +82,8 @@ impl Standin {
             leaves: BTreeMap::new(),
             limits,
             generation: 1,
+            reads_only: false,
+            claims: Vec::new(),
             stale_grants: BTreeSet::new(),
             grants: HashMap::new(),
             started: BTreeSet::new(),
@@ -139,6 +144,7 @@ impl Standin {
         match asked {
             ToMonitor::Judge { claim, .. } => {
                 state.asked.push("judge".to_owned());
+                state.claims.push((claim.account.clone(), claim.lowered.clone()));
                 let account = match claim.subject {
                     Some(_) => state.account.clone(),
                     None => "guest".to_owned(),
@@ -152,7 +158,7 @@ impl Standin {
                     level: level.to_owned(),
                     limits: Blob(state.limits.to_bytes().to_vec()),
                     generation: state.generation,
-                    reads_only: false,
+                    reads_only: state.reads_only,
                     rule: "stand-in".to_owned(),
                 };
                 (FromMonitor::Judged { grant }, Vec::new())

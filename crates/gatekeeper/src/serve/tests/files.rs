@@ -58,6 +58,21 @@ async fn a_file_with_all_that_guards_it() {
 }
 
 #[tokio::test]
+async fn what_is_sent_of_a_file_is_told() {
+    let world = world();
+    get(&world, "/data.txt", "").await;
+    get(&world, "/data.txt", "Range: bytes=10-19\r\n").await;
+    request(&world, "HEAD", "/data.txt", "").await;
+    for nothing in ["/absent", "/", "/data.txt/"] {
+        get(&world, nothing, "").await;
+    }
+    let told = fs::read_to_string(world.folder.path().join("served")).unwrap();
+    let due = ["200 Some(100)", "206 Some(10)", "200 Some(0)"];
+    let due = due.map(|end| format!("{SESSION} data.txt 127.0.0.1 {end}\n"));
+    assert_eq!(told, due.concat());
+}
+
+#[tokio::test]
 async fn parts_and_versions() {
     let world = world();
     let etag = get(&world, "/data.txt", "").await.header("etag").unwrap().to_owned();

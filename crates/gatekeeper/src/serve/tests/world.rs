@@ -1,12 +1,12 @@
 //! A server on loopback with a throwaway CA, a stand-in container, and raw callers.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use nesssi_container::{Answer, Caller, Change, DirectoryEntry, FileFault, Found};
+use nesssi_container::{Answer, Caller, Change, DirectoryEntry, FileFault, Found, Served};
 use nesssi_identity::Peer;
 use nesssi_rpc::{Call, Fault, FaultCode, MethodName, Value, xmlrpc};
 use rcgen::{
@@ -23,7 +23,7 @@ use tokio_rustls::client::TlsStream;
 use crate::access_log::AccessLog;
 use crate::house::{Growth, House};
 use crate::serve::{Parts, Server};
-use crate::tls;
+use crate::{tls, trust};
 
 pub(super) const SESSION: &str = "0123456789abcdef0123456789abcdef";
 
@@ -45,6 +45,8 @@ impl Growth for Told {
 impl House for StandIn {
     type Growth = Told;
 
+    fn connected(&self, _: &Peer, _: IpAddr) {}
+
     async fn call(&self, caller: &Caller, call: Call) -> Answer {
         let who = match &*caller.peer {
             Peer::Anonymous(_) => "anonymous".to_owned(),
@@ -54,6 +56,13 @@ impl House for StandIn {
         match call.method.as_str() {
             "echo.echo" => Answer::of(Ok(call.params.into_iter().next().unwrap_or(Value::Nil))),
             "who.am_i" => Answer::of(Ok(Value::String(who))),
+            "who.asks" => {
+                let basic = caller.basic.as_ref().map(|basic| (&basic.user, &basic.password));
+                let chain =
+                    caller.presented.as_ref().map_or(0, |presented| presented.chain().len());
+                let asks = format!("{} {:?} {basic:?} {chain}", caller.address, caller.account);
+                Answer::of(Ok(Value::String(asks)))
+            }
             "slow.wait" => {
                 tokio::time::sleep(Duration::from_millis(1_500)).await;
                 Answer::of(Ok(Value::from("waited")))
@@ -105,6 +114,15 @@ impl House for StandIn {
         })
     }
 
+    fn served(&self, served: &Served<'_>) {
+        let Served { session, path, address, status, bytes, .. } = served;
+        let path = String::from_utf8_lossy(path);
+        let line = format!("{session} {path} {address} {status} {bytes:?}\n");
+        let log = self.root.with_file_name("served");
+        let mut log = fs::OpenOptions::new().append(true).create(true).open(log).unwrap();
+        std::io::Write::write_all(&mut log, line.as_bytes()).unwrap();
+    }
+
     async fn follow(&self, _: &str, _: &[u8]) -> Result<Told, FileFault> {
         let told = self.told.lock().unwrap().take();
         told.map(Told).ok_or(FileFault::Unavailable)
@@ -130,7 +148,7 @@ impl World {
         Self::with("")
     }
 
-    /// A server with these lines under `[bounds]`.
+    /// A server with these lines under `[bounds]`, and sections after it.
     pub(super) fn with(bounds: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut params = named("Test CA");
@@ -155,8 +173,9 @@ impl World {
         let mut host = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         host.distinguished_name.push(DnType::CommonName, "localhost");
         let host = host.signed_by(&host_key, &issuer).unwrap();
-        let (trust, problems) = tls::trust_directory(&config.server, 0x6000_0000).unwrap();
+        let (_, problems) = tls::trust_directory(&config.server, 0x6000_0000).unwrap();
         assert_eq!(problems.len(), 0, "{problems:?}");
+        let (trust, files) = trust::open(&config.server).unwrap();
 
         let told = Arc::new(Mutex::new(None));
         let house = StandIn { root: folder.path().join("sandbox"), told: Arc::clone(&told) };
@@ -170,6 +189,7 @@ impl World {
         let parts = Parts { house, tls, trust, log };
         let server =
             Server::start(&config, parts, https_listener.into(), http_listener.into()).unwrap();
+        server.keep_trust(files);
         Self { folder, https, http, server, told, issuer }
     }
 
@@ -186,6 +206,11 @@ impl World {
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         (certificate.der().clone(), key)
+    }
+
+    /// A certificate of the CA.
+    pub(super) fn sign(&self, params: &CertificateParams, key: &KeyPair) -> rcgen::Certificate {
+        params.signed_by(key, &self.issuer).unwrap()
     }
 
     pub(super) fn client(

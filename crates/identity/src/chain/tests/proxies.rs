@@ -120,15 +120,36 @@ fn independent_ones_are_callers_of_their_own() {
     let second = "/O=Grid/CN=Alice/CN=1/CN=2, Some(Independent) of /O=Grid/CN=Root";
     check(&[rfc("1", FULL), rfc("2", INDEPENDENT)], second);
     check(&[rfc("1", INDEPENDENT), rfc("2", INDEPENDENT), rfc("3", FULL)], second);
-    // Limited stays limited.
-    check(
-        &[rfc("1", INDEPENDENT), rfc("2", LIMITED)],
-        "/O=Grid/CN=Alice/CN=1, Some(Limited) of /O=Grid/CN=Root",
-    );
-    check(
-        &[rfc("1", LIMITED), rfc("2", INDEPENDENT), rfc("3", FULL)],
-        "/O=Grid/CN=Alice/CN=1/CN=2, Some(Limited) of /O=Grid/CN=Root",
-    );
+    // A level could not tell such a caller from the one or the other.
+    let both = "behind it, /O=Grid/CN=Alice/CN=1: a limited and an independent proxy stand in one \
+                chain, and their rights do not add up";
+    check(&[rfc("1", INDEPENDENT), rfc("2", LIMITED)], both);
+    check(&[rfc("1", LIMITED), rfc("2", INDEPENDENT), rfc("3", FULL)], both);
+}
+
+/// Nobody has proved in the handshake that he holds such a key (`tls`).
+#[test]
+fn a_first_certificate_with_a_key_of_a_refused_size_is_refused_whatever_is_behind_it() {
+    for bits in [512, 1024, 2040, 8200, 16_384] {
+        let weak = |draft: Draft| Draft { key_info: Some(rsa_key_info(bits)), ..draft };
+        let firsts = [
+            vec![weak(alice())],
+            vec![alice(), weak(rfc("1", FULL))],
+            vec![alice(), weak(rfc("1", INDEPENDENT))],
+            vec![alice(), weak(pre_rfc("1", LIMITED))],
+            vec![alice(), rfc("1", FULL), weak(rfc("2", FULL))],
+            vec![alice(), weak(legacy("proxy"))],
+        ];
+        let ca = root("Root", unchanged);
+        for drafts in firsts {
+            let mut sent = chain(&ca, &drafts);
+            sent.push(ca.der.clone());
+            let rule = text(judge_chain(&sent, &trust(&[&ca]), NOW));
+            assert!(rule.starts_with(&format!("its RSA key has {bits} bits")), "{rule}");
+            let peer = crate::judge_peer(Some(&sent), &trust(&[&ca]), NOW);
+            assert!(matches!(peer, crate::Peer::Refused(_)), "{peer:?}");
+        }
+    }
 }
 
 #[test]

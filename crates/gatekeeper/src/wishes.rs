@@ -1,0 +1,83 @@
+//! What a request says of its caller besides his certificate: the account that he asks for, and the two halves of a login. Neither is
+//! ever logged.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use nesssi_container::Basic;
+
+/// The header that names the account a caller asks for.
+const ACCOUNT: HeaderName = HeaderName::from_static("nesssi-account");
+
+/// What a request asks for in its head.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wishes {
+    pub(crate) account: Option<String>,
+    pub(crate) basic: Option<Basic>,
+}
+
+/// A wish that is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unclear {
+    #[error("NESSSI-Account names one account, once")]
+    Account,
+    #[error("Authorization: Basic is one, with user and password in base64 (RFC 7617)")]
+    Basic,
+}
+
+impl Wishes {
+    /// Takes the wishes out of a head.
+    pub(crate) fn take(headers: &mut HeaderMap) -> Result<Self, Unclear> {
+        let account = match headers.contains_key(ACCOUNT) {
+            true => Some(account(headers)?),
+            false => None,
+        };
+        let basic = match headers.contains_key(AUTHORIZATION) {
+            true => basic(headers)?,
+            false => None,
+        };
+        Ok(Self { account, basic })
+    }
+}
+
+fn account(headers: &HeaderMap) -> Result<String, Unclear> {
+    let value = the_one(headers, &ACCOUNT).ok_or(Unclear::Account)?;
+    let text = value.to_str().map_err(|_| Unclear::Account)?.trim();
+    if text.is_empty() { Err(Unclear::Account) } else { Ok(text.to_owned()) }
+}
+
+/// Other schemes than Basic are no business of ours.
+fn basic(headers: &mut HeaderMap) -> Result<Option<Basic>, Unclear> {
+    let found = match the_one(headers, &AUTHORIZATION) {
+        None => Err(Unclear::Basic),
+        Some(value) => match of_scheme_basic(value.as_bytes()) {
+            None => Ok(None),
+            Some(token) => decode(token).map(Some).ok_or(Unclear::Basic),
+        },
+    };
+    headers.remove(AUTHORIZATION);
+    found
+}
+
+fn of_scheme_basic(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(5)?;
+    let is_basic = scheme.eq_ignore_ascii_case(b"basic");
+    (is_basic && token.first().is_none_or(|byte| *byte == b' ')).then(|| token.trim_ascii())
+}
+
+fn decode(token: &[u8]) -> Option<Basic> {
+    let text = String::from_utf8(STANDARD.decode(token).ok()?).ok()?;
+    let (user, password) = text.split_once(':')?;
+    if text.chars().any(char::is_control) {
+        return None;
+    }
+    Some(Basic { user: user.to_owned(), password: password.to_owned() })
+}
+
+fn the_one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! Reading beside whoever writes: without the lease, and without changing anything.
+
+use std::path::{Path, PathBuf};
+
+use nesssi_policy::VoChange;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::store::{BUSY_MS_MAX, SCHEMA_VERSION};
+use crate::{JournalError, migrate, vo};
+
+/// The VO groups in a journal, as [`crate::Loaded::vo`] has them. The journal may be in use.
+///
+/// # Errors
+/// [`JournalError::Sqlite`] where there is no file or it may not be read, [`JournalError::Version`]
+/// and [`JournalError::Damaged`] as for opening it.
+pub fn read_vo(path: &Path) -> Result<Vec<VoChange>, JournalError> {
+    let connection = open(path)?;
+    connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS_MAX))?;
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if migrate::is_known(version) {
+        // Versions from before there were groups.
+        return Ok(Vec::new());
+    }
+    if version != SCHEMA_VERSION {
+        return Err(JournalError::Version { found: version });
+    }
+    vo::load(&connection)
+}
+
+/// A writer that ended in order has left no write-ahead log, and then nothing is made beside the
+/// file: it is read as one that does not change.
+fn open(path: &Path) -> Result<Connection, JournalError> {
+    let path = real_folder(path);
+    let mut log = path.clone().into_os_string();
+    log.push("-wal");
+    let at_rest = if Path::new(&log).exists() { "" } else { "&immutable=1" };
+    let uri = format!("file:{}?mode=ro{at_rest}", escaped(&path));
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    Ok(Connection::open_with_flags(uri, flags)?)
+}
+
+/// SQLite follows no link at all when it is to follow none at the end: those on the way are followed
+/// here.
+fn real_folder(path: &Path) -> PathBuf {
+    let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+    match (folder, path.file_name()) {
+        (Some(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    }
+}
+
+/// A path as SQLite's URIs want it.
+fn escaped(path: &Path) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
+    let bytes = path.as_os_str().as_encoded_bytes();
+    bytes
+        .iter()
+        .map(|&byte| if plain(byte) { char::from(byte).into() } else { format!("%{byte:02x}") })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
