@@ -11,6 +11,8 @@
 //! is no call. Which version of JSON-RPC a call is of is said by the call
 //! ([`jsonrpc::Item`](crate::jsonrpc::Item)).
 
+use std::borrow::Cow;
+
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
@@ -43,6 +45,17 @@ enum Kind {
     TextJson,
 }
 
+/// Every content type that calls are sent with.
+const KINDS: [(&str, Kind); 7] = [
+    ("text/xml", Kind::TextXml),
+    ("application/xml", Kind::AnyXml),
+    ("application/soap+xml", Kind::SoapXml),
+    ("application/json", Kind::Json),
+    ("application/json-rpc", Kind::Json),
+    ("application/jsonrequest", Kind::Json),
+    ("text/json", Kind::TextJson),
+];
+
 impl MediaType {
     /// Reads the value of a `Content-Type` header (RFC 9110, section 8.3.1).
     ///
@@ -51,28 +64,24 @@ impl MediaType {
     /// read here. In HTTP that is status 415.
     pub fn parse(header: &str) -> Result<Self, Fault> {
         let (essence, parameters) = header.split_once(';').unwrap_or((header, ""));
-        let kind = match essence.trim_matches(BLANKS).to_ascii_lowercase().as_str() {
-            "text/xml" => Kind::TextXml,
-            "application/xml" => Kind::AnyXml,
-            "application/soap+xml" => Kind::SoapXml,
-            "application/json" | "application/json-rpc" | "application/jsonrequest" => Kind::Json,
-            "text/json" => Kind::TextJson,
-            other => {
-                let text = format!(
-                    "calls are not sent as {}, but as text/xml, application/soap+xml or \
-                     application/json",
-                    quoted(other)
-                );
-                return Err(refused(text));
-            }
+        let essence = essence.trim_matches(BLANKS);
+        let known = KINDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(essence));
+        let Some((_, kind)) = known else {
+            let text = format!(
+                "calls are not sent as {}, but as text/xml, application/soap+xml or \
+                 application/json",
+                quoted(&essence.to_ascii_lowercase())
+            );
+            return Err(refused(text));
         };
+        let kind = *kind;
         let mut media = Self { kind, charset: None, action: None };
         let mut rest = parameters;
         while let Some((name, value, behind)) = next_parameter(rest)? {
             if name.eq_ignore_ascii_case("charset") {
                 media.set_charset(&value)?;
             } else if name.eq_ignore_ascii_case("action") {
-                media.action = Some(value);
+                media.action = Some(value.into_owned());
             }
             rest = behind;
         }
@@ -205,9 +214,20 @@ enum Found {
 fn look(head: &str) -> Found {
     match chars::trim_start(head).as_bytes().first() {
         Some(b'{' | b'[') => Found::Json,
+        // Nearly every call begins so: no reader is made for it.
+        Some(b'<') if begins_with_a_call(head) => Found::Root(Format::XmlRpc),
         Some(b'<') => root(head),
         _ => Found::Unknown,
     }
+}
+
+/// Whether `<methodCall>` is the first thing, or stands right behind an XML declaration.
+fn begins_with_a_call(head: &str) -> bool {
+    let behind = match head.strip_prefix("<?xml ") {
+        Some(declaration) => declaration.split_once("?>").map(|(_, behind)| behind),
+        None => Some(head),
+    };
+    behind.is_some_and(|behind| chars::trim_start(behind).starts_with("<methodCall>"))
 }
 
 fn root(head: &str) -> Found {
@@ -250,7 +270,7 @@ fn refused(text: String) -> Fault {
 
 /// Name and value of the next parameter of a content type, and what is behind it (RFC 9110, section
 /// 5.6.6); `None` at the end.
-fn next_parameter(text: &str) -> Result<Option<(&str, String, &str)>, Fault> {
+fn next_parameter(text: &str) -> Result<Option<(&str, Cow<'_, str>, &str)>, Fault> {
     let wrong = || refused("the content type is not well formed".to_owned());
     let text = text.trim_start_matches([' ', '\t', ';']);
     if text.is_empty() {
@@ -261,11 +281,14 @@ fn next_parameter(text: &str) -> Result<Option<(&str, String, &str)>, Fault> {
         return Err(wrong());
     }
     let (value, behind) = match behind.strip_prefix('"') {
-        Some(quoted) => quoted_string(quoted).ok_or_else(wrong)?,
+        Some(quoted) => {
+            let (value, behind) = quoted_string(quoted).ok_or_else(wrong)?;
+            (Cow::Owned(value), behind)
+        }
         None => {
             let end = behind.bytes().position(|byte| !is_token(byte)).unwrap_or(behind.len());
             let (value, behind) = behind.split_at(end);
-            (value.to_owned(), behind)
+            (Cow::Borrowed(value), behind)
         }
     };
     let behind = behind.trim_start_matches(BLANKS);

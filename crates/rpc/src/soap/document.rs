@@ -736,7 +736,9 @@ fn check_declaration(
     if at != 0 {
         return Err(ill_formed("an XML declaration after the start of the document"));
     }
-    let version = declaration.version().map_err(|error| ill_formed(error.to_string()))?;
+    let version = declaration
+        .version()
+        .map_err(|error| ill_formed(printable(&error.to_string(), MESSAGE_CHARS_MAX)))?;
     let minor = version.strip_prefix("1.").unwrap_or_default();
     if minor.is_empty() || !minor.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(ill_formed(format!("the XML version {} is not known", quoted(&version))));

@@ -760,3 +760,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_said_of_a_declaration_is_one_printable_line() {
+    let body = format!("<?xml vers\u{90}on=\"1.0\"?>{}", envelope(Version::Soap11, ""));
+    let refusal = Request::read(body.as_bytes(), &Bounds::default(), &Endpoint::default());
+    let fault = refusal.unwrap_err().fault;
+    assert_eq!(fault.code, FaultCode::Parse);
+    assert!(!fault.text.chars().any(char::is_control), "{}", fault.text);
+}
