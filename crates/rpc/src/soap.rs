@@ -65,7 +65,7 @@ mod tests;
 mod text;
 mod value;
 
-pub use encode::{encode_call, encode_reply};
+pub use encode::{encode_answer, encode_call, encode_reply};
 pub use names::{escape_name, unescape_name};
 pub use reply::decode_reply;
 pub use request::{Endpoint, Reason, Refusal, ReplyForm, Request};

@@ -100,6 +100,22 @@ impl Value {
         }
     }
 
+    /// About how many bytes of memory this value takes.
+    #[must_use]
+    pub fn bytes_held(&self) -> usize {
+        let beside = match self {
+            Self::Nil | Self::Bool(_) | Self::Int(_) | Self::Double(_) | Self::DateTime(_) => 0,
+            Self::String(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+            Self::Array(items) => items.iter().map(Self::bytes_held).sum(),
+            Self::Struct(members) => members
+                .iter()
+                .map(|(name, value)| size_of::<String>() + name.len() + value.bytes_held())
+                .sum(),
+        };
+        size_of::<Self>() + beside
+    }
+
     /// A struct from name-value pairs; a later pair of the same name wins.
     #[must_use]
     pub fn record<const N: usize>(members: [(&str, Value); N]) -> Self {

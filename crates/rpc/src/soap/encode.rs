@@ -1,5 +1,6 @@
 //! Writing: a value's tree is walked with an explicit stack, into one string.
 
+use std::borrow::Cow;
 use std::collections::btree_map;
 use std::slice;
 
@@ -49,20 +50,32 @@ pub fn encode_call(call: &Call, version: Version, style: Style) -> Result<Vec<u8
 /// text become U+FFFD. What is written is always well formed.
 #[must_use]
 pub fn encode_reply(reply: &Reply, form: &ReplyForm, signatures: &[Signature]) -> Vec<u8> {
+    encode_answer(reply, form, signatures).0
+}
+
+/// The same, and the HTTP status to send it with.
+#[must_use]
+pub fn encode_answer(reply: &Reply, form: &ReplyForm, signatures: &[Signature]) -> (Vec<u8>, u16) {
     let mut out = String::with_capacity(1024);
-    match reply {
+    let written = match reply {
         Ok(value) => {
             let declared = Merged::returns(signatures).kind;
-            if let Err(what) = push_response(&mut out, value, form, declared) {
-                out.clear();
+            push_response(&mut out, value, form, declared).map_err(|what| {
                 let text = format!("the result cannot be sent as SOAP: {what}");
-                let fault = Fault::new(FaultCode::Internal, text);
-                push_fault(&mut out, form.version, &Reason::Other, &fault);
-            }
+                Cow::Owned(Fault::new(FaultCode::Internal, text))
+            })
         }
-        Err(fault) => push_fault(&mut out, form.version, &Reason::Other, fault),
-    }
-    out.into_bytes()
+        Err(fault) => Err(Cow::Borrowed(fault)),
+    };
+    let status = match written {
+        Ok(()) => 200,
+        Err(fault) => {
+            out.clear();
+            push_fault(&mut out, form.version, &Reason::Other, &fault);
+            form.version.fault_status(fault.code)
+        }
+    };
+    (out.into_bytes(), status)
 }
 
 pub(super) fn encode_refusal(refusal: &Refusal) -> Vec<u8> {
