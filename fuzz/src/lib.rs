@@ -3,6 +3,12 @@
 //! The promises go beyond not panicking: what was read is written and read again as the same, and
 //! nothing made up by a fuzzer is ever trusted.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::expect_used,
+    clippy::let_underscore_must_use,
+    clippy::missing_panics_doc,
+    reason = "a broken promise is told by a panic, and what is tried is often only that it ends"
+)]
 
 use std::sync::LazyLock;
 

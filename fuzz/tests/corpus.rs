@@ -1,6 +1,12 @@
 //! Every file of every corpus, and each of them cut short and with a byte changed, through its
 //! target.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on must stop, and say where"
+)]
+
 use std::fs;
 use std::path::PathBuf;
 
