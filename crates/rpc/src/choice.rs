@@ -77,7 +77,7 @@ impl MediaType {
         let kind = *kind;
         let mut media = Self { kind, charset: None, action: None };
         let mut rest = parameters;
-        while let Some((name, value, behind)) = next_parameter(rest)? {
+        while let Some(Parameter { name, value, behind }) = next_parameter(rest)? {
             if name.eq_ignore_ascii_case("charset") {
                 media.set_charset(&value)?;
             } else if name.eq_ignore_ascii_case("action") {
@@ -268,9 +268,16 @@ fn refused(text: String) -> Fault {
     Fault::new(FaultCode::InvalidRequest, text)
 }
 
-/// Name and value of the next parameter of a content type, and what is behind it (RFC 9110, section
-/// 5.6.6); `None` at the end.
-fn next_parameter(text: &str) -> Result<Option<(&str, Cow<'_, str>, &str)>, Fault> {
+/// A parameter of a content type.
+struct Parameter<'a> {
+    name: &'a str,
+    value: Cow<'a, str>,
+    /// What follows it.
+    behind: &'a str,
+}
+
+/// The next parameter of a content type (RFC 9110, section 5.6.6); `None` at the end.
+fn next_parameter(text: &str) -> Result<Option<Parameter<'_>>, Fault> {
     let wrong = || refused("the content type is not well formed".to_owned());
     let text = text.trim_start_matches([' ', '\t', ';']);
     if text.is_empty() {
@@ -295,7 +302,7 @@ fn next_parameter(text: &str) -> Result<Option<(&str, Cow<'_, str>, &str)>, Faul
     if !behind.is_empty() && !behind.starts_with(';') {
         return Err(wrong());
     }
-    Ok(Some((name, value, behind)))
+    Ok(Some(Parameter { name, value, behind }))
 }
 
 /// A quoted string behind its opening quote, and what is behind it.

@@ -107,21 +107,21 @@ impl Manner {
         caller: &Caller,
         body: &[u8],
         bounds: &Bounds,
-    ) -> Result<Asked, Reply> {
+    ) -> Result<Asked, Box<Reply>> {
         let format = choose(&self.media, body)
-            .map_err(|Mismatch { dialect, fault }| self.refuse_in(dialect, &fault))?;
+            .map_err(|Mismatch { dialect, fault }| Box::new(self.refuse_in(dialect, &fault)))?;
         let version = match format {
             Format::XmlRpc | Format::JsonRpc if self.service.is_some() => {
-                return Err(self.only_soap(format));
+                return Err(Box::new(self.only_soap(format)));
             }
             Format::XmlRpc => {
                 let request = xmlrpc::decode_request(body, self.media.charset(), bounds);
-                let refuse = |fault| self.refuse_in(Dialect::XmlRpc, &fault);
+                let refuse = |fault| Box::new(self.refuse_in(Dialect::XmlRpc, &fault));
                 return request.map(Asked::XmlRpc).map_err(refuse);
             }
             Format::JsonRpc => {
                 let request = jsonrpc::decode_request(body, bounds);
-                let refuse = |fault| self.refuse_in(self.media.refused_in(), &fault);
+                let refuse = |fault| Box::new(self.refuse_in(self.media.refused_in(), &fault));
                 return request.map(|request| Asked::JsonRpc(request, self.json())).map_err(refuse);
             }
             Format::Soap11 => soap::Version::Soap11,
@@ -138,17 +138,18 @@ impl Manner {
         version: soap::Version,
         body: &[u8],
         bounds: &Bounds,
-    ) -> Result<Asked, Reply> {
+    ) -> Result<Asked, Box<Reply>> {
         let endpoint = Endpoint {
             service: self.service.as_deref(),
             action: self.action.as_deref().or(self.media.action()),
             version: Some(version),
             charset: self.media.charset(),
         };
-        let request =
-            soap::Request::read(body, bounds, &endpoint).map_err(|refusal| refused(&refusal))?;
+        let request = soap::Request::read(body, bounds, &endpoint)
+            .map_err(|refusal| Box::new(refused(&refusal)))?;
         let signatures = house.signatures(caller, request.method()).await;
-        let (call, form) = request.into_call(&signatures).map_err(|refusal| refused(&refusal))?;
+        let (call, form) =
+            request.into_call(&signatures).map_err(|refusal| Box::new(refused(&refusal)))?;
         Ok(Asked::Soap(Box::new(SoapCall { call, form, signatures })))
     }
 
