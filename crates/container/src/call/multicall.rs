@@ -98,3 +98,6 @@ impl CallsBudget {
         self.bytes_left = self.bytes_left.saturating_sub(bytes);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,3 +84,13 @@ fn values_are_asked_for_what_they_hold() {
     assert_eq!(Value::Nil.member("a"), None);
     assert_eq!(Value::from(vec![Value::Nil]).as_array(), Some([Value::Nil].as_slice()));
 }
+
+#[test]
+fn what_a_value_holds_is_all_that_is_in_it() {
+    let own = size_of::<Value>();
+    assert_eq!(Value::Int(1).bytes_held(), own);
+    assert_eq!(Value::from("four").bytes_held(), own + 4);
+    assert_eq!(Value::Array(vec![Value::Binary(vec![0; 9]), Value::Nil]).bytes_held(), 3 * own + 9);
+    let record = Value::record([("ab", Value::Nil)]);
+    assert_eq!(record.bytes_held(), 2 * own + size_of::<String>() + 2);
+}
