@@ -15,6 +15,8 @@ use std::sync::LazyLock;
 use nesssi_dn::SubjectDn;
 use nesssi_identity::{Crl, SigningPolicy, TrustDirectory, TrustOptions, judge_chain};
 use nesssi_policy::{Access, Ask, Gridmap};
+use nesssi_rpc::soap::{Endpoint, Reason, Request, Style, Version, decode_reply, encode_call};
+use nesssi_rpc::{Bounds, Call, jsonrpc, xmlrpc};
 use rustls_pki_types::CertificateDer;
 
 /// When the chains of the corpus are judged: they were made to be valid then.
@@ -123,4 +125,83 @@ pub fn signing_policy(data: &[u8]) {
     let Ok(policy) = SigningPolicy::parse(data) else { return };
     let name = |text| SubjectDn::parse_oneline(text).expect("a name");
     let _ = policy.judge(&name("/O=Grid/CN=CA"), &name("/O=Grid/CN=Alice"));
+}
+
+/// A call that was read from any envelope is the same after it was written in each version and style;
+/// a refusal is an answer that clients can read.
+pub fn soap(data: &[u8]) {
+    let bounds = Bounds::default();
+    let read = |body: &[u8]| -> Result<Call, _> {
+        let request = Request::read(body, &bounds, &Endpoint::default())?;
+        request.into_call(&[]).map(|(call, _)| call)
+    };
+    let _ = decode_reply(data, &bounds, &[]);
+    match read(data) {
+        Ok(call) => {
+            for version in [Version::Soap11, Version::Soap12] {
+                for style in [Style::Literal, Style::Encoded] {
+                    // A leap second can be read and not be written; an escape may make a name too long.
+                    let Ok(body) = encode_call(&call, version, style) else { continue };
+                    if call.method.as_str().len() < bounds.name_bytes_max / 8 {
+                        assert_eq!(read(&body).as_ref(), Ok(&call), "{version:?} {style:?}");
+                    }
+                }
+            }
+        }
+        Err(refusal) => {
+            let answer = decode_reply(&refusal.encode(), &bounds, &[]).expect("an envelope");
+            let fault = answer.expect_err("a refusal is a fault");
+            assert!(refusal.reason != Reason::Other || fault == refusal.fault, "{refusal:?}");
+        }
+    }
+}
+
+/// A call or a reply of XML-RPC is the same after it was written, and a refusal is one line.
+pub fn xmlrpc(data: &[u8]) {
+    let bounds = Bounds::default();
+    match xmlrpc::decode_request(data, None, &bounds) {
+        Ok(request) => {
+            let body = xmlrpc::encode_call(&request.call).expect("what was read can be written");
+            assert_eq!(xmlrpc::decode_call(&body, &bounds).as_ref(), Ok(&request.call));
+            for param in request.call.params {
+                let reply = Ok(param);
+                let body = xmlrpc::encode_reply_in(&reply, request.forms);
+                assert_eq!(xmlrpc::decode_reply(&body, &bounds), Ok(reply));
+            }
+        }
+        Err(fault) => assert!(!fault.text.contains(char::is_control), "{fault}"),
+    }
+    if let Ok(reply) = xmlrpc::decode_reply(data, &bounds) {
+        let body = xmlrpc::encode_reply(&reply);
+        assert_eq!(xmlrpc::decode_reply(&body, &bounds), Ok(reply));
+    }
+}
+
+/// The same for JSON-RPC, where what is not answered is never answered.
+pub fn jsonrpc(data: &[u8]) {
+    let bounds = Bounds::default();
+    match jsonrpc::decode_request(data, &bounds) {
+        Ok(request) => {
+            for item in request.items {
+                let Ok(call) = item.call else {
+                    continue;
+                };
+                let id = item.receipt.as_ref().map(|receipt| &receipt.id);
+                let body = jsonrpc::encode_call(item.version, id, &call);
+                let body = body.expect("what was read can be written");
+                // A value may be as deep as a batch leaves room for, or a level deeper.
+                let read = jsonrpc::decode_request(&body, &bounds).expect("what was written");
+                let again = read.items.first().expect("one call");
+                assert_eq!(again.call.as_ref(), Ok(&call));
+                assert!(item.receipt.is_some() || again.receipt.is_none());
+            }
+        }
+        Err(fault) => assert!(!fault.text.contains(char::is_control), "{fault}"),
+    }
+    if let Ok(response) = jsonrpc::decode_reply(data, &bounds) {
+        let receipt = jsonrpc::Receipt { version: jsonrpc::Version::V2, id: response.id.clone() };
+        let body = jsonrpc::encode_answer(jsonrpc::Shape::One, [(&receipt, &response.reply)]);
+        let body = body.expect("an answer");
+        assert_eq!(jsonrpc::decode_reply(&body, &bounds), Ok(response));
+    }
 }

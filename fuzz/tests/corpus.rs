@@ -57,3 +57,18 @@ fn crl() {
 fn signing_policy() {
     replay("signing_policy", nesssi_fuzz::signing_policy);
 }
+
+#[test]
+fn soap() {
+    replay("soap", nesssi_fuzz::soap);
+}
+
+#[test]
+fn xmlrpc() {
+    replay("xmlrpc", nesssi_fuzz::xmlrpc);
+}
+
+#[test]
+fn jsonrpc() {
+    replay("jsonrpc", nesssi_fuzz::jsonrpc);
+}

@@ -18,6 +18,7 @@ mod audit;
 mod bad_input;
 mod credentials;
 mod dependencies;
+mod dialects;
 mod explains;
 mod files;
 mod front;

@@ -18,6 +18,8 @@ use std::sync::Arc;
 use nesssi_dn::SubjectDn;
 use nesssi_identity::ProxyKind;
 use nesssi_policy::READS_ONLY;
+use nesssi_rpc::soap::Signature;
+use nesssi_rpc::wsdl::Operation;
 use nesssi_rpc::{Fault, Reply, Value};
 
 use crate::grants::Grant;
@@ -36,6 +38,18 @@ pub(crate) struct Builtin {
     pub(crate) run: Run,
 }
 
+impl Builtin {
+    /// Its description, under its own `name` in its service.
+    pub(crate) fn operation(&self, name: &str) -> Operation {
+        let signatures = self.signatures.iter().map(|words| Signature::from_words(words));
+        Operation {
+            name: name.to_owned(),
+            help: self.help.to_owned(),
+            signatures: signatures.collect(),
+        }
+    }
+}
+
 /// How a built-in runs: at once, or with waiting.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Run {
@@ -43,6 +57,8 @@ pub(crate) enum Run {
     Now(fn(&Context<'_>, Vec<Value>) -> Reply),
     /// May wait for other processes.
     Later(for<'a> fn(Context<'a>, Vec<Value>) -> Later<'a>),
+    /// Stands for the calls in its parameter, see `call::multicall`.
+    Many,
 }
 
 /// An answer to come.
@@ -91,7 +107,8 @@ const TABLES: [&[Builtin]; 7] = [
 ];
 
 /// Other spellings of some names.
-const ALIASES: [(&str, &str); 3] = [
+const ALIASES: [(&str, &str); 4] = [
+    ("system.get_capabilities", "system.getCapabilities"),
     ("system.list_methods", "system.listMethods"),
     ("system.method_help", "system.methodHelp"),
     ("system.method_signature", "system.methodSignature"),

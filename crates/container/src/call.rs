@@ -4,12 +4,16 @@
 //! is found, the access lists asked, and only then a grant is needed. Every decision is audited.
 
 mod callers;
+mod multicall;
+mod offers;
 pub(crate) mod permission;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use nesssi_identity::Peer;
 use nesssi_policy::LevelName;
+use nesssi_rpc::multicall::METHOD as MULTICALL;
 use nesssi_rpc::{Call, Fault, FaultCode, MethodName, Reply, Value};
 use nesssi_service::Method;
 use nesssi_session::SessionId;
@@ -21,6 +25,9 @@ use crate::workers::{self, Called, ServiceCall};
 use crate::{Answer, Caller, Inner};
 
 pub(crate) use callers::Callers;
+pub use multicall::CallsBudget;
+pub use offers::Offered;
+pub(crate) use offers::{offers, signatures};
 use permission::{NotPermitted, Permission, permission};
 
 /// Calls a minute of a caller whom no level takes: he may still see and cancel what he has.
@@ -28,6 +35,31 @@ const UNJUDGED_CALLS_PER_MINUTE: u32 = 60;
 
 /// Answers a call.
 pub(crate) async fn dispatch(inner: &Arc<Inner>, caller: &Caller, call: Call) -> Answer {
+    let Call { method, params } = call;
+    let Arrived { caller, grant } = match arrive(inner, caller, &method).await {
+        Ok(arrived) => arrived,
+        Err(refused) => return Answer::of(Err(refused)),
+    };
+    let decided = decide(inner, &caller, &grant, &method, params).await;
+    record(inner, &caller, &grant, &method, &decided);
+    decided.answer
+}
+
+/// Who calls, and what he is granted or the fault that says why nothing.
+struct Arrived<'a> {
+    caller: Cow<'a, Caller>,
+    grant: Result<Arc<Grant>, Fault>,
+}
+
+/// Finds out who it is that calls `method`.
+///
+/// # Errors
+/// 403 for a credential that was refused, the fault of a login that is not taken; recorded both.
+async fn arrive<'a>(
+    inner: &Inner,
+    caller: &'a Caller,
+    method: &MethodName,
+) -> Result<Arrived<'a>, Fault> {
     if let Peer::Refused(refusal) = &*caller.peer {
         let text = refusal.to_string();
         inner
@@ -35,23 +67,18 @@ pub(crate) async fn dispatch(inner: &Arc<Inner>, caller: &Caller, call: Call) ->
             .line("credential_refused")
             .text("request", &caller.request_id)
             .text("address", caller.address)
-            .text("method", &call.method)
+            .text("method", method)
             .text("reason", &text)
             .write();
-        return Answer::of(Err(Fault::refused(text)));
+        return Err(Fault::refused(text));
     }
-    let logged_in = match inner.logins.caller(&inner.audit, caller, &call.method) {
-        Ok(other) => other,
-        Err(refused) => {
-            return Answer::of(Err(login_refused(inner, caller, &call.method, refused)));
-        }
+    let caller = match inner.logins.caller(&inner.audit, caller, method) {
+        Ok(None) => Cow::Borrowed(caller),
+        Ok(Some(logged_in)) => Cow::Owned(logged_in),
+        Err(refused) => return Err(login_refused(inner, caller, method, refused)),
     };
-    let caller = logged_in.as_ref().unwrap_or(caller);
-    let grant = judge(inner, caller).await;
-    let Call { method, params } = call;
-    let decided = decide(inner, caller, &grant, &method, params).await;
-    record(inner, caller, &grant, &method, &decided);
-    decided.answer
+    let grant = judge(inner, &caller).await;
+    Ok(Arrived { caller, grant })
 }
 
 /// Counts and records a login that is not taken: whoever tries many is told so, and fills no log.
@@ -124,13 +151,33 @@ async fn decide(
     method: &MethodName,
     params: Vec<Value>,
 ) -> Decided {
+    if method.as_str() == MULTICALL {
+        // It counts as what is in it.
+        return Box::pin(multicall::answer(inner, caller, grant, params)).await;
+    }
+    match count(inner, caller, grant) {
+        Ok(()) => one(inner, caller, grant, method, params).await,
+        Err(fault) => Decided::fault(fault),
+    }
+}
+
+/// Counts a call against what the caller's level allows in a minute.
+fn count(inner: &Inner, caller: &Caller, grant: &Result<Arc<Grant>, Fault>) -> Result<(), Fault> {
     let (most, level) = match grant {
         Ok(grant) => (grant.limits.calls_per_minute, grant.level.as_str()),
         Err(_) => (UNJUDGED_CALLS_PER_MINUTE, "none"),
     };
-    if let Err(fault) = inner.services.callers.count(caller, most, level) {
-        return Decided::fault(fault);
-    }
+    inner.services.callers.count(caller, most, level)
+}
+
+/// A call that is no multicall and has been counted.
+async fn one(
+    inner: &Arc<Inner>,
+    caller: &Caller,
+    grant: &Result<Arc<Grant>, Fault>,
+    method: &MethodName,
+    params: Vec<Value>,
+) -> Decided {
     match builtin::find(method.as_str()) {
         Some(builtin) => Decided::of(run(inner, caller, grant, builtin, params).await),
         // Boxed, so that the many built-in calls do not carry its room.
@@ -149,6 +196,10 @@ async fn run(
     match builtin.run {
         Run::Now(run) => Answer::of(run(&context, params)),
         Run::Later(run) => run(context, params).await,
+        Run::Many => {
+            let text = "a multicall may not stand inside of another";
+            Answer::of(Err(Fault::new(FaultCode::InvalidRequest, text)))
+        }
     }
 }
 

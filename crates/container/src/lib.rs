@@ -30,10 +30,12 @@ use std::sync::Arc;
 use nesssi_config::Config;
 use nesssi_dn::SubjectDn;
 use nesssi_identity::{Peer, Presented, ProxyKind};
-use nesssi_rpc::{Call, Dialect, Fault, FaultCode, Reply};
+use nesssi_rpc::soap::Signature;
+use nesssi_rpc::{Call, Dialect, Fault, FaultCode, MethodName, Reply};
 use tokio::sync::watch;
 
 pub use audit::Served;
+pub use call::{CallsBudget, Offered};
 pub use ending::Ending;
 pub use files::{Change, DirectoryEntry, FileFault, Following, Found};
 pub use grants::{CallerGrant, Grant};
@@ -293,10 +295,28 @@ impl Container {
     pub async fn call(&self, caller: &Caller, call: Call) -> Answer {
         match self.inner.in_flight.enter() {
             Some(_under_way) => call::dispatch(&self.inner, caller, call).await,
-            None => Answer::of(Err(Fault::new(
-                FaultCode::Unavailable,
-                "the server is being restarted: try again",
-            ))),
+            None => Answer::of(Err(restarting())),
+        }
+    }
+
+    /// The signatures of a method, for a caller whose parameters cannot be read without them; none where
+    /// they are not known, or he may not call it.
+    pub async fn signatures(&self, caller: &Caller, method: &MethodName) -> Vec<Signature> {
+        match self.inner.in_flight.enter() {
+            Some(_under_way) => call::signatures(&self.inner, caller, method).await,
+            None => Vec::new(),
+        }
+    }
+
+    /// All that a caller may call, or all of one service, described. Counted and audited as a call of
+    /// `system.listMethods`.
+    ///
+    /// # Errors
+    /// The fault that such a call gets; -32601 for a service that there is not for this caller.
+    pub async fn offers(&self, caller: &Caller, only: Option<&str>) -> Result<Vec<Offered>, Fault> {
+        match self.inner.in_flight.enter() {
+            Some(_under_way) => call::offers(&self.inner, caller, only).await,
+            None => Err(restarting()),
         }
     }
 
@@ -336,6 +356,10 @@ impl Container {
             tracing::warn!(%error, "could not tell the monitor that all is released");
         }
     }
+}
+
+fn restarting() -> Fault {
+    Fault::new(FaultCode::Unavailable, "the server is being restarted: try again")
 }
 
 /// Does what the monitor says unasked, in order, until it is gone.

@@ -1,6 +1,9 @@
-//! The API host: calls come as `POST /clarens/`; a browser that looks there sees a page.
+//! The API host: calls come as `POST /clarens/`, those of SOAP also as `POST /clarens/<service>`; a
+//! browser that looks there sees a page, and who asks for `?wsdl` gets one.
 
+mod dialect;
 mod page;
+mod wsdl;
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -11,7 +14,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-    HeaderMap, HeaderName, ORIGIN, REFERRER_POLICY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+    HeaderMap, ORIGIN, REFERRER_POLICY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
@@ -19,18 +22,15 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 use nesssi_config::Config;
 use nesssi_container::Caller;
-use nesssi_rpc::xmlrpc::{self, Bounds};
-use nesssi_rpc::{Call, Fault, FaultCode};
+use nesssi_rpc::{Bounds, Fault, FaultCode, MethodName};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::answer::Reply;
 use crate::body::Source;
 use crate::house::House;
 use crate::wishes::Unclear;
+use dialect::{Asked, Manner, Unknown};
 
-/// The header that names the sandbox of the session that a call made.
-const SESSION_URL: HeaderName = HeaderName::from_static("nesssi-session-url");
-const XML: HeaderValue = HeaderValue::from_static("text/xml; charset=utf-8");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
@@ -51,8 +51,39 @@ pub(crate) struct Clarens<H> {
     body_patience: Duration,
     bounds: Bounds,
     origin: String,
+    /// What the addresses of services begin with.
+    address: String,
     bodies: Arc<Semaphore>,
     bodies_kib: u32,
+}
+
+/// What a path names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place<'p> {
+    /// All services.
+    Container,
+    /// One service, for SOAP.
+    Service(&'p str),
+}
+
+impl<'p> Place<'p> {
+    fn of(path: &'p str) -> Option<Self> {
+        match path {
+            "/clarens/" | "/clarens" => Some(Self::Container),
+            _ => {
+                let name = path.strip_prefix("/clarens/")?;
+                // A service's name is spelt like a method's.
+                MethodName::parse(name).is_ok().then_some(Self::Service(name))
+            }
+        }
+    }
+
+    fn service(self) -> Option<&'p str> {
+        match self {
+            Self::Container => None,
+            Self::Service(name) => Some(name),
+        }
+    }
 }
 
 /// Why a body was not read.
@@ -83,6 +114,7 @@ impl<H: House> Clarens<H> {
                 ..Bounds::default()
             },
             origin: origin_of(&config.server.base_url),
+            address: format!("{}/clarens/", config.server.base_url),
             bodies: Arc::new(Semaphore::new(bodies_kib)),
             bodies_kib: u32::try_from(bodies_kib).unwrap_or(u32::MAX),
         }
@@ -94,12 +126,12 @@ impl<H: House> Clarens<H> {
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Send,
     {
-        if !matches!(parts.uri.path(), "/clarens/" | "/clarens") {
+        let Some(place) = Place::of(parts.uri.path()) else {
             return plain(StatusCode::NOT_FOUND, "not found: calls go to /clarens/\n").last();
-        }
+        };
         match parts.method {
-            Method::POST => self.post(caller, parts, body).await,
-            Method::GET | Method::HEAD => self.page(&caller, parts.method == Method::HEAD).await,
+            Method::POST => self.post(caller, place, parts, body).await,
+            Method::GET | Method::HEAD => self.get(&caller, place, parts).await,
             _ => plain(StatusCode::METHOD_NOT_ALLOWED, "only GET, HEAD and POST\n")
                 .with(ALLOW, HeaderValue::from_static("GET, HEAD, POST"))
                 .last(),
@@ -113,34 +145,40 @@ impl<H: House> Clarens<H> {
         B::Error: Send,
     {
         tokio::spawn(read_away(body));
-        let reply = match unclear {
-            Unclear::Basic if parts.method == Method::POST && is_xml(&parts.headers) => {
-                fault(&Fault::new(FaultCode::NoCredential, unclear.to_string()))
+        let service = Place::of(parts.uri.path()).and_then(Place::service);
+        let manner = match (unclear, &parts.method) {
+            (Unclear::Basic, &Method::POST) => Manner::of(&parts.headers, service).ok(),
+            (Unclear::Basic | Unclear::Account, _) => None,
+        };
+        let reply = match manner {
+            Some(manner) => {
+                manner.refuse(&Fault::new(FaultCode::NoCredential, unclear.to_string()))
             }
-            Unclear::Basic | Unclear::Account => {
-                let text = Source::of(format!("{unclear}\n"));
-                Reply::new(StatusCode::BAD_REQUEST, text).with(CONTENT_TYPE, PLAIN)
-            }
+            None => plain(StatusCode::BAD_REQUEST, format!("{unclear}\n")),
         };
         reply.last()
     }
 
-    async fn post<B>(&self, caller: Caller, parts: &Parts, mut body: B) -> Reply
+    async fn post<B>(&self, caller: Caller, place: Place<'_>, parts: &Parts, mut body: B) -> Reply
     where
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Send,
     {
-        if let Some(refusal) = self.refusal(&parts.headers) {
-            tokio::spawn(read_away(body));
-            return refusal.last();
-        }
+        let manner = match self.manner(&parts.headers, place) {
+            Ok(manner) => manner,
+            Err(refusal) => {
+                tokio::spawn(read_away(body));
+                return refusal.last();
+            }
+        };
         let reply = match self.read(&parts.headers, &mut body).await {
             Ok((bytes, _held)) => {
-                return ended_after_chunks(&parts.headers, self.call(&caller, bytes).await);
+                return ended_after_chunks(&parts.headers, self.call(caller, manner, bytes).await);
             }
-            Err(BodyError::TooLong(length)) => fault(&self.too_long(length)),
+            Err(BodyError::TooLong(length)) => manner.refuse(&self.too_long(length)),
             Err(BodyError::Crowded) => {
-                fault(&Fault::new(FaultCode::Unavailable, "too many large requests: try again"))
+                let text = "too many large requests: try again";
+                manner.refuse(&Fault::new(FaultCode::Unavailable, text))
             }
             Err(BodyError::Slow) => {
                 plain(StatusCode::REQUEST_TIMEOUT, "the request's body did not come in time\n")
@@ -153,24 +191,25 @@ impl<H: House> Clarens<H> {
         reply.last()
     }
 
-    /// What is refused by its headers alone.
-    fn refusal(&self, headers: &HeaderMap) -> Option<Reply> {
+    /// What its headers say of a request.
+    ///
+    /// # Errors
+    /// The answer to what is refused by them alone.
+    fn manner(&self, headers: &HeaderMap, place: Place<'_>) -> Result<Manner, Box<Reply>> {
+        let unsupported = |text: String| Box::new(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+        let manner = Manner::of(headers, place.service())
+            .map_err(|Unknown(text)| unsupported(format!("{text}\n")))?;
         let origin = headers.get_all(ORIGIN).iter();
         if !origin.into_iter().all(|origin| origin.as_bytes() == self.origin.as_bytes()) {
             let text = "calls from pages of other origins are refused";
-            let reply = fault(&Fault::new(FaultCode::Refused, text));
-            return Some(Reply { status: StatusCode::FORBIDDEN, ..reply });
-        }
-        if !is_xml(headers) {
-            let text = "calls are text/xml or application/xml\n";
-            return Some(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+            let reply = manner.refuse(&Fault::new(FaultCode::Refused, text));
+            return Err(Box::new(Reply { status: StatusCode::FORBIDDEN, ..reply }));
         }
         let encodings = headers.get_all(CONTENT_ENCODING);
         if !encodings.iter().all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-            let text = "compressed requests are not taken\n";
-            return Some(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+            return Err(unsupported("compressed requests are not taken\n".to_owned()));
         }
-        None
+        Ok(manner)
     }
 
     /// The whole body, and the place it holds among the large ones.
@@ -214,28 +253,32 @@ impl<H: House> Clarens<H> {
         }
     }
 
-    async fn call(&self, caller: &Caller, body: Bytes) -> Reply {
-        let call = match self.parse(body).await {
-            Ok(call) => call,
-            Err(wrong) => return fault(&wrong),
-        };
-        let answer = self.house.call(caller, call).await;
-        let reply = xml(xmlrpc::encode_reply(&answer.reply));
-        match answer.session {
-            Some(url) => reply.with_text(SESSION_URL, &url),
-            None => reply,
+    async fn call(&self, caller: Caller, manner: Manner, body: Bytes) -> Reply {
+        match self.parse(&caller, manner, body).await {
+            Ok(asked) => asked.answer(&self.house, caller).await,
+            Err(refusal) => *refusal,
         }
     }
 
-    async fn parse(&self, body: Bytes) -> Result<Call, Fault> {
+    async fn parse(
+        &self,
+        caller: &Caller,
+        manner: Manner,
+        body: Bytes,
+    ) -> Result<Asked, Box<Reply>> {
         let bounds = self.bounds;
         if body.len() <= LARGE_BODY_BYTES {
-            return xmlrpc::decode_call(&body, &bounds);
+            return manner.read(&self.house, caller, &body, &bounds).await;
         }
-        let parsing = tokio::task::spawn_blocking(move || xmlrpc::decode_call(&body, &bounds));
+        let (house, caller) = (self.house.clone(), caller.clone());
+        let refused = manner.clone();
+        let runtime = tokio::runtime::Handle::current();
+        let parsing = tokio::task::spawn_blocking(move || {
+            runtime.block_on(manner.read(&house, &caller, &body, &bounds))
+        });
         parsing.await.unwrap_or_else(|error| {
             tracing::error!(%error, "parsing a call failed");
-            Err(Fault::new(FaultCode::Internal, "internal error"))
+            Err(Box::new(refused.refuse(&Fault::new(FaultCode::Internal, "internal error"))))
         })
     }
 
@@ -246,6 +289,23 @@ impl<H: House> Clarens<H> {
             None => format!("a request of more than {limit} bytes, which is the limit"),
         };
         Fault::new(FaultCode::OverLimit, text)
+    }
+
+    async fn get(&self, caller: &Caller, place: Place<'_>, parts: &Parts) -> Reply {
+        let head = parts.method == Method::HEAD;
+        if wsdl::is_asked_for(parts.uri.query()) {
+            let only = place.service();
+            let offers = self.house.offers(caller, only).await;
+            let text = offers.map(|offers| wsdl::render(offers, only.is_some(), &self.address));
+            return wsdl::reply(text, head);
+        }
+        match place {
+            Place::Container => self.page(caller, head).await,
+            Place::Service(_) => {
+                let text = "a service is called with POST; ?wsdl describes it\n";
+                plain(StatusCode::NOT_FOUND, text)
+            }
+        }
     }
 
     async fn page(&self, caller: &Caller, head: bool) -> Reply {
@@ -310,14 +370,6 @@ fn ended_after_chunks(headers: &HeaderMap, reply: Reply) -> Reply {
     if headers.contains_key(TRANSFER_ENCODING) { reply.last() } else { reply }
 }
 
-fn is_xml(headers: &HeaderMap) -> bool {
-    let mut kinds = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(kind), None) = (kinds.next(), kinds.next()) else { return false };
-    let essence = kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-    let essence = essence.trim_ascii();
-    essence.eq_ignore_ascii_case(b"text/xml") || essence.eq_ignore_ascii_case(b"application/xml")
-}
-
 /// Scheme, host and port of an address: what a browser sends as `Origin` from our own pages.
 fn origin_of(base_url: &str) -> String {
     let authority = base_url.find("://").map_or(0, |at| at + 3);
@@ -327,15 +379,7 @@ fn origin_of(base_url: &str) -> String {
     origin.strip_suffix(":443").map_or(origin.clone(), str::to_owned)
 }
 
-fn fault(fault: &Fault) -> Reply {
-    xml(xmlrpc::encode_reply(&Err(fault.clone())))
-}
-
-fn xml(bytes: Vec<u8>) -> Reply {
-    Reply::new(StatusCode::OK, Source::of(bytes)).with(CONTENT_TYPE, XML)
-}
-
-fn plain(status: StatusCode, text: &'static str) -> Reply {
+fn plain(status: StatusCode, text: impl Into<Bytes>) -> Reply {
     Reply::new(status, Source::of(text)).with(CONTENT_TYPE, PLAIN)
 }
 

@@ -3,9 +3,12 @@
 
 use std::net::IpAddr;
 
-use nesssi_container::{Answer, Caller, Change, Container, FileFault, Following, Found, Served};
+use nesssi_container::{
+    Answer, Caller, Change, Container, FileFault, Following, Found, Offered, Served,
+};
 use nesssi_identity::Peer;
-use nesssi_rpc::Call;
+use nesssi_rpc::soap::Signature;
+use nesssi_rpc::{Call, Fault, MethodName};
 
 /// What answers calls and opens files.
 pub(crate) trait House: Clone + Send + Sync + 'static {
@@ -17,6 +20,20 @@ pub(crate) trait House: Clone + Send + Sync + 'static {
 
     /// Answers a call.
     fn call(&self, caller: &Caller, call: Call) -> impl Future<Output = Answer> + Send;
+
+    /// The signatures of a method that the caller may call; none of any other.
+    fn signatures(
+        &self,
+        caller: &Caller,
+        method: &MethodName,
+    ) -> impl Future<Output = Vec<Signature>> + Send;
+
+    /// What the caller may call, in all or in one service.
+    fn offers(
+        &self,
+        caller: &Caller,
+        only: Option<&str>,
+    ) -> impl Future<Output = Result<Vec<Offered>, Fault>> + Send;
 
     /// Opens a file or directory of a session for reading.
     fn open(
@@ -51,6 +68,14 @@ impl House for Container {
 
     async fn call(&self, caller: &Caller, call: Call) -> Answer {
         Self::call(self, caller, call).await
+    }
+
+    async fn signatures(&self, caller: &Caller, method: &MethodName) -> Vec<Signature> {
+        Self::signatures(self, caller, method).await
+    }
+
+    async fn offers(&self, caller: &Caller, only: Option<&str>) -> Result<Vec<Offered>, Fault> {
+        Self::offers(self, caller, only).await
     }
 
     async fn open(&self, session: &str, path: &[u8]) -> Result<Found, FileFault> {

@@ -64,6 +64,14 @@ impl fmt::Display for MethodName {
 pub enum Dialect {
     /// XML-RPC, <http://xmlrpc.com/spec.md>.
     XmlRpc,
+    /// JSON-RPC as its first version shaped it, <https://www.jsonrpc.org/specification_v1>.
+    JsonRpc1,
+    /// JSON-RPC 2.0, <https://www.jsonrpc.org/specification>.
+    JsonRpc2,
+    /// SOAP 1.1, <https://www.w3.org/TR/2000/NOTE-SOAP-20000508/>.
+    Soap11,
+    /// SOAP 1.2, <https://www.w3.org/TR/soap12-part1/>.
+    Soap12,
 }
 
 impl Dialect {
@@ -72,6 +80,10 @@ impl Dialect {
     pub fn name(self) -> &'static str {
         match self {
             Self::XmlRpc => "xmlrpc",
+            Self::JsonRpc1 => "jsonrpc1",
+            Self::JsonRpc2 => "jsonrpc2",
+            Self::Soap11 => "soap11",
+            Self::Soap12 => "soap12",
         }
     }
 }

@@ -6,11 +6,25 @@
 
 #![forbid(unsafe_code)]
 
+mod bounds;
 mod call;
+mod chars;
+mod choice;
+mod encoding;
 mod fault;
+pub mod jsonrpc;
+pub mod multicall;
+#[cfg(test)]
+mod samples;
+pub mod soap;
+mod telling;
 mod value;
+pub mod wsdl;
 pub mod xmlrpc;
 
+pub use bounds::{Bounds, DEPTH_CEILING};
 pub use call::{Call, Dialect, METHOD_NAME_BYTES_MAX, MethodName, MethodNameError, Reply};
+pub use choice::{Format, MediaType, Mismatch, choose};
+pub use encoding::Encoding;
 pub use fault::{Fault, FaultCode};
 pub use value::{DateTime, DateTimeError, Value};

@@ -100,6 +100,22 @@ impl Value {
         }
     }
 
+    /// About how many bytes of memory this value takes.
+    #[must_use]
+    pub fn bytes_held(&self) -> usize {
+        let beside = match self {
+            Self::Nil | Self::Bool(_) | Self::Int(_) | Self::Double(_) | Self::DateTime(_) => 0,
+            Self::String(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+            Self::Array(items) => items.iter().map(Self::bytes_held).sum(),
+            Self::Struct(members) => members
+                .iter()
+                .map(|(name, value)| size_of::<String>() + name.len() + value.bytes_held())
+                .sum(),
+        };
+        size_of::<Self>() + beside
+    }
+
     /// A struct from name-value pairs; a later pair of the same name wins.
     #[must_use]
     pub fn record<const N: usize>(members: [(&str, Value); N]) -> Self {
@@ -145,7 +161,7 @@ impl From<Vec<Value>> for Value {
 
 /// A date and time of day to the second, of no stated zone (XML-RPC gives none).
 ///
-/// Parsed from `YYYYMMDDTHH:MM:SS` and printed in the same form.
+/// Printed as `YYYYMMDDTHH:MM:SS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DateTime {
     /// 0 to 9999.
@@ -168,15 +184,26 @@ pub struct DateTime {
 pub struct DateTimeError;
 
 impl DateTime {
-    /// Reads `YYYYMMDDTHH:MM:SS`; `YYYY-MM-DD` before the `T`, and a trailing `Z`, are taken too.
+    /// Reads `YYYYMMDDTHH:MM:SS` and what clients write for it (ISO 8601, XML Schema's `dateTime`):
+    /// `YYYY-MM-DD` before the `T`, `HHMMSS` behind it, then a fraction of a second, which is cut
+    /// off, then `Z` or an offset of at most 14 hours (`+HH:MM`, `+HHMM`, `+HH`), by which the time
+    /// is taken to UTC.
     ///
     /// # Errors
-    /// [`DateTimeError`] where the text has another shape or names a day that does not exist.
+    /// [`DateTimeError`] where the text has another shape, names a day or time that does not exist,
+    /// or is in UTC outside of the years 0 to 9999.
     pub fn parse(text: &str) -> Result<Self, DateTimeError> {
-        let text = text.strip_suffix('Z').unwrap_or(text);
         let (date, time) = text.split_once('T').ok_or(DateTimeError)?;
         let date = digits_of(date, "dddddddd").or_else(|_| digits_of(date, "dddd-dd-dd"))?;
-        let time = digits_of(time, "dd:dd:dd")?;
+        let (time, offset_minutes) = match time.find(['Z', '+', '-']) {
+            Some(at) => {
+                let (time, zone) = time.split_at(at);
+                (time, offset_minutes(zone)?)
+            }
+            None => (time, 0),
+        };
+        let time = without_fraction(time)?;
+        let time = digits_of(time, "dd:dd:dd").or_else(|_| digits_of(time, "dddddd"))?;
         let parsed = Self {
             year: number(&date, 0, 4)?,
             month: small(&date, 4)?,
@@ -185,20 +212,65 @@ impl DateTime {
             minute: small(&time, 2)?,
             second: small(&time, 4)?,
         };
-        if parsed.exists() { Ok(parsed) } else { Err(DateTimeError) }
+        if parsed.exists() { parsed.less_minutes(offset_minutes) } else { Err(DateTimeError) }
     }
 
     fn exists(self) -> bool {
+        (1..=12).contains(&self.month)
+            && (1..=self.days_in_month()).contains(&self.day)
+            && self.hour < 24
+            && self.minute < 60
+            && self.second <= 60
+    }
+
+    fn days_in_month(self) -> u8 {
         let leap = self.year.is_multiple_of(4)
             && (!self.year.is_multiple_of(100) || self.year.is_multiple_of(400));
-        let days = match self.month {
-            1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        match self.month {
             4 | 6 | 9 | 11 => 30,
             2 if leap => 29,
             2 => 28,
-            _ => return false,
+            _ => 31,
+        }
+    }
+
+    /// So many minutes earlier, less than a day.
+    fn less_minutes(self, minutes: i16) -> Result<Self, DateTimeError> {
+        const DAY_MINUTES: i16 = 24 * 60;
+        let minute_of_day = i16::from(self.hour) * 60 + i16::from(self.minute) - minutes;
+        let day = match minute_of_day {
+            ..0 => self.day_before()?,
+            DAY_MINUTES.. => self.day_after()?,
+            _ => self,
         };
-        (1..=days).contains(&self.day) && self.hour < 24 && self.minute < 60 && self.second <= 60
+        let minute_of_day = minute_of_day.rem_euclid(DAY_MINUTES);
+        let part = |number: i16| u8::try_from(number).map_err(|_| DateTimeError);
+        Ok(Self { hour: part(minute_of_day / 60)?, minute: part(minute_of_day % 60)?, ..day })
+    }
+
+    fn day_before(self) -> Result<Self, DateTimeError> {
+        match (self.month, self.day) {
+            (1, 1) => {
+                let year = self.year.checked_sub(1).ok_or(DateTimeError)?;
+                Ok(Self { year, month: 12, day: 31, ..self })
+            }
+            (month, 1) => {
+                let last = Self { month: month - 1, ..self };
+                Ok(Self { day: last.days_in_month(), ..last })
+            }
+            (_, day) => Ok(Self { day: day - 1, ..self }),
+        }
+    }
+
+    fn day_after(self) -> Result<Self, DateTimeError> {
+        match (self.month, self.day) {
+            (12, 31) if self.year >= 9999 => Err(DateTimeError),
+            (12, 31) => Ok(Self { year: self.year + 1, month: 1, day: 1, ..self }),
+            (month, day) if day == self.days_in_month() => {
+                Ok(Self { month: month + 1, day: 1, ..self })
+            }
+            (_, day) => Ok(Self { day: day + 1, ..self }),
+        }
     }
 }
 
@@ -206,6 +278,35 @@ impl fmt::Display for DateTime {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { year, month, day, hour, minute, second } = self;
         write!(out, "{year:04}{month:02}{day:02}T{hour:02}:{minute:02}:{second:02}")
+    }
+}
+
+/// Minutes east of UTC: `Z`, `+HH:MM`, `+HHMM` or `+HH`.
+fn offset_minutes(zone: &str) -> Result<i16, DateTimeError> {
+    let (sign, digits) = match zone.as_bytes().first() {
+        Some(b'Z') if zone.len() == 1 => return Ok(0),
+        Some(b'+') => (1, zone.get(1..).unwrap_or_default()),
+        Some(b'-') => (-1, zone.get(1..).unwrap_or_default()),
+        _ => return Err(DateTimeError),
+    };
+    let digits = digits_of(digits, "dd:dd")
+        .or_else(|_| digits_of(digits, "dddd"))
+        .or_else(|_| digits_of(digits, "dd").map(|hours| hours + "00"))?;
+    let (hours, minutes) = (i16::from(small(&digits, 0)?), i16::from(small(&digits, 2)?));
+    let offset = hours * 60 + minutes;
+    if minutes < 60 && offset <= 14 * 60 { Ok(sign * offset) } else { Err(DateTimeError) }
+}
+
+/// Cuts `.` or `,` and the digits behind it.
+fn without_fraction(time: &str) -> Result<&str, DateTimeError> {
+    match time.split_once(['.', ',']) {
+        None => Ok(time),
+        Some((whole, digits))
+            if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            Ok(whole)
+        }
+        Some(_) => Err(DateTimeError),
     }
 }
 

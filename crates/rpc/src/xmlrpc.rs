@@ -5,39 +5,43 @@
 //! thing wrong in a body is what is reported, with its line and column (both from 1, columns in
 //! characters).
 //!
-//! What is read beyond the specification: `<i8>`, `<nil/>`, and Apache's spellings `<ex:i8>` and
-//! `<ex:nil/>`; white space around a number; doubles with an exponent. What is written is inside the
-//! specification but for `<nil/>`, and `<i8>` for an integer that 32 bits cannot hold.
+//! What is read beyond the specification: `<i8>`, `<nil/>`; Apache's `<ex:nil/>`, `<ex:i1>`, `<ex:i2>`,
+//! `<ex:i8>`, `<ex:biginteger>` of 64 bits, `<ex:float>`, `<ex:bigdecimal>` as the nearest double, and
+//! `<ex:dateTime>` (<http://ws.apache.org/xmlrpc/types.html>; its serialized objects are refused); white
+//! space around a number; doubles with an exponent; the dates of [`DateTime::parse`]; the encodings
+//! of [`Encoding`]. What is written is UTF-8 and inside the specification but for `<nil/>`, and `<i8>`
+//! for an integer that 32 bits cannot hold; [`Forms::Apache`] writes those two as Apache does.
+//!
+//! [`DateTime::parse`]: crate::DateTime::parse
+//! [`Encoding`]: crate::Encoding
 
-mod chars;
 mod decode;
 mod encode;
 #[cfg(test)]
 mod tests;
 
-pub use decode::{decode_call, decode_reply};
-pub use encode::{encode_call, encode_reply};
+use crate::Call;
+pub use crate::{Bounds, DEPTH_CEILING};
+pub use decode::{decode_call, decode_reply, decode_request};
+pub use encode::{encode_call, encode_reply, encode_reply_in};
 
-/// What one body may hold at most; checked while reading.
-#[derive(Debug, Clone, Copy)]
-pub struct Bounds {
-    /// Nested arrays and structs; never more than [`DEPTH_CEILING`], whatever is said here.
-    pub depth_max: usize,
-    /// Elements in the whole body.
-    pub elements_max: usize,
-    /// Bytes of one element or member name.
-    pub name_bytes_max: usize,
+/// A call, and how its caller is answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// What is called.
+    pub call: Call,
+    /// What to write the reply in: a caller who wrote one of Apache's types reads them.
+    pub forms: Forms,
 }
 
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { depth_max: 64, elements_max: 1_000_000, name_bytes_max: 255 }
-    }
+/// How nil and long integers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forms {
+    /// `<nil/>`, `<i8>`.
+    Plain,
+    /// `<ex:nil/>`, `<ex:i8>`, in Apache's namespace.
+    Apache,
 }
-
-/// The deepest nesting that is ever read: a value is dropped and compared by recursion, and a
-/// thread's stack must hold that.
-pub const DEPTH_CEILING: usize = 512;
 
 /// Attributes of one element. XML-RPC has none; namespaces and types that some clients add are few.
 pub const ATTRIBUTES_MAX: usize = 64;

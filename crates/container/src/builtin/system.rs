@@ -1,6 +1,7 @@
 //! `system.*`: what can be called, and how.
 
-use nesssi_rpc::{Fault, FaultCode, MethodName, Reply, Value};
+use nesssi_rpc::wsdl::Operation;
+use nesssi_rpc::{Fault, FaultCode, MethodName, Reply, Value, multicall, soap};
 use nesssi_service::{Method, Signature};
 
 use super::{Builtin, Context, Run, exactly, text};
@@ -26,6 +27,16 @@ pub(crate) const METHODS: &[Builtin] = &[
             let made = context.inner.logins.make(&context.inner.audit, context.caller)?;
             let parts = [made.server_certificate, made.user_certificate, made.secret];
             Ok(Value::Array(parts.map(Value::String).into()))
+        }),
+    },
+    Builtin {
+        name: "system.getCapabilities",
+        help: "The protocols and extensions that this server speaks: for each a struct of specUrl \
+               and specVersion.",
+        signatures: &[&["struct"]],
+        run: Run::Now(|_, params| {
+            let [] = exactly(params)?;
+            Ok(multicall::capabilities())
         }),
     },
     Builtin {
@@ -68,6 +79,14 @@ pub(crate) const METHODS: &[Builtin] = &[
         }),
     },
     Builtin {
+        name: multicall::METHOD,
+        help: "Several calls in one: multicall([{methodName, params}, ...]) answers an array that \
+               holds in each call's place [value], or the struct {faultCode, faultString}. Each is \
+               counted and decided as if it had come by itself; none is a multicall.",
+        signatures: &[&["array", "array"]],
+        run: Run::Many,
+    },
+    Builtin {
         name: "system.version",
         help: "The name and version of this server.",
         signatures: &[&["string"]],
@@ -87,16 +106,28 @@ async fn list_methods(context: &Context<'_>, params: Vec<Value>) -> Reply {
     let mut names: Vec<String> = super::all().map(|builtin| builtin.name.to_owned()).collect();
     let services = context.inner.services.current().clone();
     for service in services.iter().filter(|service| service.is_ok()) {
-        let own = service.methods.keys().map(String::as_str);
-        let monitor = (!service.methods.contains_key(MONITOR)).then_some(MONITOR);
-        for method in own.chain(monitor) {
-            if may_call(context, service, method).await {
-                names.push(format!("{}.{method}", service.name));
-            }
+        for method in callable(context, service).await {
+            names.push(format!("{}.{method}", service.name));
         }
     }
     names.sort_unstable();
     Ok(Value::Array(names.into_iter().map(Value::String).collect()))
+}
+
+/// The methods of a sound service that the caller may call.
+pub(crate) async fn callable<'a>(
+    context: &Context<'_>,
+    service: &'a registry::Service,
+) -> Vec<&'a str> {
+    let own = service.methods.keys().map(String::as_str);
+    let monitor = (!service.methods.contains_key(MONITOR)).then_some(MONITOR);
+    let mut callable = Vec::new();
+    for method in own.chain(monitor) {
+        if may_call(context, service, method).await {
+            callable.push(method);
+        }
+    }
+    callable
 }
 
 async fn may_call(context: &Context<'_>, service: &registry::Service, method: &str) -> bool {
@@ -105,26 +136,72 @@ async fn may_call(context: &Context<'_>, service: &registry::Service, method: &s
 }
 
 /// A built-in, a service's method, or the container's `monitor` of a service.
-enum Found {
+pub(crate) enum Found {
     Builtin(&'static Builtin),
     Method(Method),
     Monitor,
 }
 
 const MONITOR_HELP: &str = "The state of a job and its files, as text: monitor(session_id).";
+const MONITOR_SIGNATURE: [&str; 2] = ["string", "string"];
 
+impl Found {
+    /// The description of what was found as `name`.
+    pub(crate) fn operation(&self, name: &MethodName) -> Operation {
+        let (_, name) = name.split();
+        match self {
+            Self::Builtin(builtin) => builtin.operation(name),
+            Self::Method(method) => operation_of(method),
+            Self::Monitor => monitor_operation(),
+        }
+    }
+}
+
+/// The description of the method `name` of a service; one that it has not is the container's `monitor`.
+pub(crate) fn operation(service: &registry::Service, name: &str) -> Operation {
+    service.methods.get(name).map_or_else(monitor_operation, operation_of)
+}
+
+fn operation_of(method: &Method) -> Operation {
+    let signatures = method.signatures.iter().map(|words| soap::Signature::from_words(words));
+    Operation {
+        name: method.name.clone(),
+        help: method.help.clone(),
+        signatures: signatures.collect(),
+    }
+}
+
+fn monitor_operation() -> Operation {
+    Operation {
+        name: MONITOR.to_owned(),
+        help: MONITOR_HELP.to_owned(),
+        signatures: vec![soap::Signature::from_words(&MONITOR_SIGNATURE)],
+    }
+}
+
+/// # Errors
+/// As [`look_up`], and -32602.
+async fn look_up_param(context: &Context<'_>, params: Vec<Value>) -> Result<Found, Fault> {
+    let [name] = exactly(params)?;
+    let name = text(name, "the method's name")?;
+    let name = MethodName::parse(&name).map_err(|_| unknown())?;
+    look_up(context, &name).await
+}
+
+fn unknown() -> Fault {
+    Fault::new(FaultCode::NoSuchMethod, "no such method")
+}
+
+/// A method that the caller may call.
+///
 /// # Errors
 /// -32601 alike for what does not exist and what the caller may not call; 503 while it may still be
 /// found.
-async fn look_up(context: &Context<'_>, params: Vec<Value>) -> Result<Found, Fault> {
-    let [name] = exactly(params)?;
-    let name = text(name, "the method's name")?;
-    let unknown = || Fault::new(FaultCode::NoSuchMethod, "no such method");
-    if let Some(builtin) = super::find(&name) {
+pub(crate) async fn look_up(context: &Context<'_>, name: &MethodName) -> Result<Found, Fault> {
+    if let Some(builtin) = super::find(name.as_str()) {
         return Ok(Found::Builtin(builtin));
     }
-    let name = MethodName::parse(&name).map_err(|_| unknown())?;
-    let service = context.inner.services.find(&name).await.map_err(|fault| match fault.code {
+    let service = context.inner.services.find(name).await.map_err(|fault| match fault.code {
         FaultCode::NoSuchMethod => unknown(),
         _ => fault,
     })?;
@@ -140,7 +217,7 @@ async fn look_up(context: &Context<'_>, params: Vec<Value>) -> Result<Found, Fau
 }
 
 async fn method_help(context: &Context<'_>, params: Vec<Value>) -> Reply {
-    Ok(match look_up(context, params).await? {
+    Ok(match look_up_param(context, params).await? {
         Found::Builtin(builtin) => builtin.help.into(),
         Found::Method(method) => method.help.into(),
         Found::Monitor => MONITOR_HELP.into(),
@@ -152,12 +229,12 @@ async fn method_signature(context: &Context<'_>, params: Vec<Value>) -> Reply {
     let owned = |words: &Signature| {
         Value::Array(words.iter().map(|word| Value::from(word.as_str())).collect())
     };
-    let signatures: Vec<Value> = match look_up(context, params).await? {
+    let signatures: Vec<Value> = match look_up_param(context, params).await? {
         Found::Builtin(builtin) => {
             builtin.signatures.iter().map(|one| Value::Array(words(one))).collect()
         }
         Found::Method(method) => method.signatures.iter().map(owned).collect(),
-        Found::Monitor => vec![Value::Array(words(&["string", "string"]))],
+        Found::Monitor => vec![Value::Array(words(&MONITOR_SIGNATURE))],
     };
     if signatures.is_empty() { Ok("undef".into()) } else { Ok(Value::Array(signatures)) }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use http::StatusCode;
-use nesssi_rpc::{Call, FaultCode, MethodName, Reply, Value};
+use nesssi_rpc::{Call, MethodName, Reply, Value};
 
+use super::wsdl::status_of;
 use crate::html::{Escaped, STYLE};
 
 /// The call whose answer the page shows.
@@ -18,14 +19,7 @@ pub(super) fn list_call() -> Option<Call> {
 pub(super) fn html(reply: &Reply) -> (StatusCode, String) {
     match reply {
         Ok(methods) => (StatusCode::OK, page(&services(methods))),
-        Err(fault) => {
-            let status = match fault.code {
-                FaultCode::Refused => StatusCode::FORBIDDEN,
-                FaultCode::NoCredential => StatusCode::UNAUTHORIZED,
-                _ => StatusCode::SERVICE_UNAVAILABLE,
-            };
-            (status, framed(&format!("<p>{}</p>\n", Escaped(&fault.text))))
-        }
+        Err(fault) => (status_of(fault), framed(&format!("<p>{}</p>\n", Escaped(&fault.text)))),
     }
 }
 
@@ -44,8 +38,9 @@ fn services(methods: &Value) -> BTreeMap<&str, usize> {
 fn page(services: &BTreeMap<&str, usize>) -> String {
     let methods: usize = services.values().sum();
     let mut main = format!(
-        "<p>This is a job-service container. Programs call it with XML-RPC: <code>POST</code> to \
-         this address, content type <code>text/xml</code>.</p>\n<p>{} services with {methods} \
+        "<p>This is a job-service container. Programs call it with XML-RPC, JSON-RPC or SOAP: \
+         <code>POST</code> to this address. <a href=\"?wsdl\">The WSDL</a> describes it for \
+         SOAP.</p>\n<p>{} services with {methods} \
          methods answer here. <code>system.listMethods</code> names them; \
          <code>system.methodHelp</code> and <code>system.methodSignature</code> explain one.</p>\n\
          <table>\n<caption>Services</caption>\n<thead><tr><th scope=\"col\">Service</th>\

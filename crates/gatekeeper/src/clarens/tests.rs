@@ -8,7 +8,8 @@ use http::{HeaderMap, HeaderValue};
 use http_body_util::Full;
 use hyper::body::{Body, Frame};
 
-use super::{BodyError, collect, is_xml, origin_of};
+use super::dialect::Manner;
+use super::{BodyError, Place, collect, origin_of};
 
 const LIMIT: usize = 100;
 
@@ -49,25 +50,50 @@ async fn a_body_below_at_and_above_the_limit() {
 fn content_type(value: &'static str, taken: bool) {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
-    assert_eq!(is_xml(&headers), taken, "{value}");
+    assert_eq!(Manner::of(&headers, None).is_ok(), taken, "{value}");
 }
 
 #[test]
-fn only_xml_is_taken() {
+fn only_what_no_form_can_send_is_taken() {
     content_type("text/xml", true);
     content_type("Text/XML; charset=utf-8", true);
     content_type("application/xml;charset=utf-8", true);
+    content_type("application/soap+xml; action=\"urn:a\"", true);
+    content_type("application/json", true);
+    content_type("text/json", true);
+    content_type("application/json-rpc", true);
     content_type("", false);
     content_type("text/plain", false);
     content_type("application/x-www-form-urlencoded", false);
     content_type("multipart/form-data; boundary=text/xml", false);
     content_type("text/xmlx", false);
     content_type("text/xml, text/plain", false);
-    assert!(!is_xml(&HeaderMap::new()));
-    let mut twice = HeaderMap::new();
-    twice.append(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
-    twice.append(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    assert!(!is_xml(&twice));
+    content_type("application/json; charset=utf-16", false);
+    assert!(Manner::of(&HeaderMap::new(), None).is_err());
+    for (name, one, other) in [
+        ("content-type", "text/xml", "text/plain"),
+        ("content-type", "text/xml", "text/xml"),
+        ("soapaction", "\"a\"", "\"b\""),
+    ] {
+        let mut twice = HeaderMap::new();
+        twice.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
+        twice.insert(name, HeaderValue::from_static(one));
+        assert!(Manner::of(&twice, None).is_ok());
+        twice.append(name, HeaderValue::from_static(other));
+        assert!(Manner::of(&twice, None).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn a_path_names_the_container_or_a_service() {
+    for path in ["/clarens/", "/clarens"] {
+        assert_eq!(Place::of(path), Some(Place::Container));
+    }
+    assert_eq!(Place::of("/clarens/a.b-c_1"), Some(Place::Service("a.b-c_1")));
+    for path in ["/", "/clarensx", "/clarens/a/b", "/clarens//", "/clarens/.", "/clarens/a%2eb"] {
+        assert_eq!(Place::of(path), None, "{path}");
+    }
+    assert_eq!(Place::of(&format!("/clarens/{}", "a".repeat(256))), None);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod api;
 mod deadlines;
+mod dialects;
 mod files;
 mod fronts;
 mod rotation;

@@ -3,7 +3,9 @@
 //! quick-xml finds the tags, matches their names and cuts the text; what else XML asks for (names,
 //! characters, references, one root, a declaration only at the start) is checked here.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -11,17 +13,31 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use quick_xml::Reader;
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 
-use super::{ATTRIBUTES_MAX, Bounds, DEPTH_CEILING, chars};
-use crate::{Call, DateTime, Fault, FaultCode, MethodName, Reply, Value};
+use super::{ATTRIBUTES_MAX, Forms, Request};
+use crate::encoding::{Encoding, readable};
+use crate::telling::{position, printable, quoted, tag_of};
+use crate::{Bounds, Call, DateTime, Fault, FaultCode, MethodName, Reply, Value, chars};
 
 /// Reads a `methodCall`.
 ///
 /// # Errors
 /// A fault -32700 (not well formed), -32600 (no call), 413 (a bound), with position.
 pub fn decode_call(body: &[u8], bounds: &Bounds) -> Result<Call, Fault> {
-    match Decoder::run(body, bounds, Root::Call)? {
-        Message::Call(call) => Ok(call),
-        Message::Response(_) => Err(Fault::new(FaultCode::InvalidRequest, "not a methodCall")),
+    decode_request(body, None, bounds).map(|request| request.call)
+}
+
+/// Reads a `methodCall` as a server does: `charset` is what the content type says.
+///
+/// # Errors
+/// As [`decode_call`]; -32700 also where `charset` is not what the body is.
+pub fn decode_request(
+    body: &[u8],
+    charset: Option<Encoding>,
+    bounds: &Bounds,
+) -> Result<Request, Fault> {
+    match Decoder::run(body, charset, bounds, Root::Call)? {
+        (Message::Call(call), forms) => Ok(Request { call, forms }),
+        (Message::Response(_), _) => Err(Fault::new(FaultCode::InvalidRequest, "not a methodCall")),
     }
 }
 
@@ -30,9 +46,9 @@ pub fn decode_call(body: &[u8], bounds: &Bounds) -> Result<Call, Fault> {
 /// # Errors
 /// As [`decode_call`], about the answer.
 pub fn decode_reply(body: &[u8], bounds: &Bounds) -> Result<Reply, Fault> {
-    match Decoder::run(body, bounds, Root::Response)? {
-        Message::Response(reply) => Ok(reply),
-        Message::Call(_) => Err(Fault::new(FaultCode::InvalidRequest, "not a methodResponse")),
+    match Decoder::run(body, None, bounds, Root::Response)? {
+        (Message::Response(reply), _) => Ok(reply),
+        (Message::Call(_), _) => Err(Fault::new(FaultCode::InvalidRequest, "not a methodResponse")),
     }
 }
 
@@ -42,8 +58,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Characters of a stranger's text that a fault repeats.
-const QUOTED_CHARS_MAX: usize = 40;
 /// Characters of the XML reader's own messages, which repeat tags too.
 const MESSAGE_CHARS_MAX: usize = 200;
 /// A text longer than this is moved into its value; a shorter one is copied, to fit exactly.
@@ -76,12 +90,18 @@ enum Scalar {
     I4,
     Int,
     I8,
-    ExI8,
     Boolean,
     Double,
     String,
     DateTime,
     Base64,
+    ExI1,
+    ExI2,
+    ExI8,
+    ExBigInteger,
+    ExFloat,
+    ExBigDecimal,
+    ExDateTime,
 }
 
 impl Scalar {
@@ -90,12 +110,18 @@ impl Scalar {
             "i4" => Self::I4,
             "int" => Self::Int,
             "i8" => Self::I8,
-            "ex:i8" => Self::ExI8,
             "boolean" => Self::Boolean,
             "double" => Self::Double,
             "string" => Self::String,
             "dateTime.iso8601" => Self::DateTime,
             "base64" => Self::Base64,
+            "ex:i1" => Self::ExI1,
+            "ex:i2" => Self::ExI2,
+            "ex:i8" => Self::ExI8,
+            "ex:biginteger" => Self::ExBigInteger,
+            "ex:float" => Self::ExFloat,
+            "ex:bigdecimal" => Self::ExBigDecimal,
+            "ex:dateTime" => Self::ExDateTime,
             _ => return None,
         })
     }
@@ -105,12 +131,18 @@ impl Scalar {
             Self::I4 => "i4",
             Self::Int => "int",
             Self::I8 => "i8",
-            Self::ExI8 => "ex:i8",
             Self::Boolean => "boolean",
             Self::Double => "double",
             Self::String => "string",
             Self::DateTime => "dateTime.iso8601",
             Self::Base64 => "base64",
+            Self::ExI1 => "ex:i1",
+            Self::ExI2 => "ex:i2",
+            Self::ExI8 => "ex:i8",
+            Self::ExBigInteger => "ex:biginteger",
+            Self::ExFloat => "ex:float",
+            Self::ExBigDecimal => "ex:bigdecimal",
+            Self::ExDateTime => "ex:dateTime",
         }
     }
 }
@@ -203,12 +235,21 @@ struct Decoder<'b> {
     text: String,
     depth: usize,
     elements: usize,
+    forms: Forms,
+    encoding: Encoding,
+    /// Whether there are line ends to be made line feeds (XML 1.0, section 2.11).
+    has_returns: bool,
     message: Option<Message>,
 }
 
 impl<'b> Decoder<'b> {
-    fn run(body: &[u8], bounds: &'b Bounds, root: Root) -> Result<Message, Fault> {
-        let body = readable(body)?;
+    fn run(
+        body: &[u8],
+        charset: Option<Encoding>,
+        bounds: &'b Bounds,
+        root: Root,
+    ) -> Result<(Message, Forms), Fault> {
+        let (body, encoding) = readable(body, charset)?;
         let decoder = Self {
             bounds,
             root,
@@ -216,16 +257,19 @@ impl<'b> Decoder<'b> {
             text: String::new(),
             depth: 0,
             elements: 0,
+            forms: Forms::Plain,
+            encoding,
+            has_returns: body.contains('\r'),
             message: None,
         };
-        decoder.document(body).map_err(|(at, (code, text))| {
-            let (line, column) = position(body, at);
+        decoder.document(&body).map_err(|(at, (code, text))| {
+            let (line, column) = position(&body, at);
             Fault::new(code, format!("line {line}, column {column}: {text}"))
         })
     }
 
     /// Reads the whole document; a problem comes with the byte where it was seen.
-    fn document(mut self, body: &str) -> Result<Message, (usize, Problem)> {
+    fn document(mut self, body: &str) -> Result<(Message, Forms), (usize, Problem)> {
         let mut reader = Reader::from_str(body);
         reader.config_mut().check_comments = true;
         loop {
@@ -252,17 +296,22 @@ impl<'b> Decoder<'b> {
             }
             Event::End(_) => self.end(), // quick-xml has matched the names
             Event::Text(text) => {
-                if text.contains("]]>") {
+                // One byte is looked for sooner than three.
+                if text.contains(']') && text.contains("]]>") {
                     return Err(ill_formed("`]]>` may not stand in text"));
                 }
-                self.characters(&text.xml10_content(), Characters::Plain)
+                if self.has_returns {
+                    self.characters(&text.xml10_content(), Characters::Plain)
+                } else {
+                    self.characters(text, Characters::Plain)
+                }
             }
             Event::CData(text) => self.characters(&text.xml10_content(), Characters::Marked),
             Event::GeneralRef(name) => {
                 let character = resolve(name)?;
                 self.characters(character.encode_utf8(&mut [0; 4]), Characters::Marked)
             }
-            Event::Decl(declaration) => check_declaration(declaration, at),
+            Event::Decl(declaration) => check_declaration(declaration, at, self.encoding),
             Event::PI(instruction) => check_instruction(instruction.target()),
             Event::Comment(_) | Event::Eof => Ok(()),
             Event::DocType(_) => Err(doctype()),
@@ -275,18 +324,20 @@ impl<'b> Decoder<'b> {
             let max = self.bounds.name_bytes_max;
             return Err(over_limit(format!("an element's name is longer than {max} bytes")));
         }
-        if !chars::is_name(name) {
-            return Err(ill_formed(format!("{} is no element's name", quoted(name))));
-        }
         self.elements += 1;
         if self.elements > self.bounds.elements_max {
             let max = self.bounds.elements_max;
             return Err(over_limit(format!("more than {max} elements")));
         }
-        if tag.len() > name.len() {
-            check_attributes(tag)?;
-        }
-        self.open(name)
+        let attributes = if tag.len() > name.len() { check_attributes(tag) } else { Ok(()) };
+        // What may stand anywhere has a good name: only the others need to be looked at.
+        attributes.and_then(|()| self.open(name)).map_err(|problem| {
+            if chars::is_name(name) {
+                problem
+            } else {
+                ill_formed(format!("{} is no element's name", quoted(name)))
+            }
+        })
     }
 
     /// Pushes the frame of the element `name`, if it may stand here.
@@ -335,10 +386,17 @@ impl<'b> Decoder<'b> {
         if !self.text.bytes().all(chars::is_space) {
             return Err(no_call(format!("text before {} in <value>", tag_of(name))));
         }
+        if name.starts_with("ex:") {
+            self.forms = Forms::Apache;
+        }
         let frame = match name {
             "array" => Frame::Array(None),
             "struct" => Frame::Struct(BTreeMap::new()),
             "nil" | "ex:nil" => Frame::Nil,
+            "ex:serializable" | "ex:dom" => {
+                let text = format!("{}: serialized objects are not taken", tag_of(name));
+                return Err(no_call(text));
+            }
             _ => match Scalar::from_name(name) {
                 Some(scalar) => Frame::Scalar(scalar),
                 None => return Err(misplaced(name, "value")),
@@ -346,7 +404,7 @@ impl<'b> Decoder<'b> {
         };
         if matches!(frame, Frame::Array(_) | Frame::Struct(_)) {
             self.depth += 1;
-            let max = self.bounds.depth_max.min(DEPTH_CEILING);
+            let max = self.bounds.depth();
             if self.depth > max {
                 let text = format!("arrays and structs nested deeper than {max}");
                 return Err(over_limit(text));
@@ -363,11 +421,14 @@ impl<'b> Decoder<'b> {
             None if kind == Characters::Plain && blank() => Ok(()),
             None => Err(ill_formed("text outside of the root element")),
             Some(frame) if frame.holds_text() => {
-                self.text.push_str(text);
-                let max = self.bounds.name_bytes_max;
-                if matches!(frame, Frame::Name) && self.text.len() > max {
-                    return Err(over_limit(format!("a member's name is longer than {max} bytes")));
+                let (what, max) = match frame {
+                    Frame::Name => ("a member's name", self.bounds.name_bytes_max),
+                    _ => ("a text", self.bounds.text_bytes_max),
+                };
+                if text.len() > max.saturating_sub(self.text.len()) {
+                    return Err(over_limit(format!("{what} is longer than {max} bytes")));
                 }
+                self.text.push_str(text);
                 Ok(())
             }
             Some(_) if blank() => Ok(()),
@@ -471,10 +532,13 @@ impl<'b> Decoder<'b> {
         let name = name.ok_or_else(|| lacking("member", "name"))?;
         let value = value.ok_or_else(|| lacking("member", "value"))?;
         if let Some(Frame::Struct(members)) = self.stack.last_mut() {
-            if members.contains_key(&name) {
-                return Err(no_call(format!("two members are called {}", quoted(&name))));
-            }
-            members.insert(name, value);
+            match members.entry(name) {
+                Entry::Occupied(entry) => {
+                    let text = format!("two members are called {}", quoted(entry.key()));
+                    return Err(no_call(text));
+                }
+                Entry::Vacant(place) => place.insert(value),
+            };
         }
         Ok(())
     }
@@ -509,40 +573,44 @@ impl<'b> Decoder<'b> {
         let wrong = |what: &str| no_call(format!("<{}>: {} {what}", scalar.name(), quoted(text)));
         match scalar {
             Scalar::String => Ok(Value::String(self.take_text())),
-            Scalar::I4 | Scalar::Int => read_integer(text)
-                .and_then(|number| i32::try_from(number).ok())
-                .map(|number| Value::Int(i64::from(number)))
+            Scalar::I4 | Scalar::Int => integer(text, i32::MIN.into(), i32::MAX.into())
                 .ok_or_else(|| wrong("is no 32-bit integer")),
             Scalar::I8 | Scalar::ExI8 => {
-                read_integer(text).map(Value::Int).ok_or_else(|| wrong("is no 64-bit integer"))
+                integer(text, i64::MIN, i64::MAX).ok_or_else(|| wrong("is no 64-bit integer"))
             }
+            Scalar::ExI1 => integer(text, i8::MIN.into(), i8::MAX.into())
+                .ok_or_else(|| wrong("is no 8-bit integer")),
+            Scalar::ExI2 => integer(text, i16::MIN.into(), i16::MAX.into())
+                .ok_or_else(|| wrong("is no 16-bit integer")),
+            Scalar::ExBigInteger => integer(text, i64::MIN, i64::MAX)
+                .ok_or_else(|| wrong("is no integer that 64 bits hold")),
             Scalar::Boolean => match text {
                 "0" => Ok(Value::Bool(false)),
                 "1" => Ok(Value::Bool(true)),
                 _ => Err(wrong("is neither 0 nor 1")),
             },
-            Scalar::Double => {
+            Scalar::Double | Scalar::ExFloat | Scalar::ExBigDecimal => {
                 read_double(text).map(Value::Double).ok_or_else(|| wrong("is no finite double"))
             }
-            Scalar::DateTime => DateTime::parse(text)
+            Scalar::DateTime | Scalar::ExDateTime => DateTime::parse(text)
                 .map(Value::DateTime)
                 .map_err(|error| wrong(&format!("is {error}"))),
             Scalar::Base64 => {
-                self.text.retain(|character| !matches!(character, ' ' | '\t' | '\n' | '\r'));
+                let packed = without_space(text);
                 BASE64
-                    .decode(&self.text)
+                    .decode(packed.as_ref())
                     .map(Value::Binary)
                     .map_err(|_| no_call("<base64>: the text is not base64"))
             }
         }
     }
 
-    fn end_of_document(self) -> Result<Message, Problem> {
+    fn end_of_document(self) -> Result<(Message, Forms), Problem> {
         match (self.stack.last(), self.message) {
             (Some(frame), _) => {
                 Err(ill_formed(format!("the document ends inside of <{}>", frame.name())))
             }
-            (None, Some(message)) => Ok(message),
+            (None, Some(message)) => Ok((message, self.forms)),
             (None, None) => Err(ill_formed("the document has no element")),
         }
     }
@@ -553,39 +621,6 @@ impl<'b> Decoder<'b> {
 enum Characters {
     Plain,
     Marked,
-}
-
-/// The body as text without its byte-order mark, once it is UTF-8 of characters that XML carries.
-fn readable(body: &[u8]) -> Result<&str, Fault> {
-    if matches!(body, [0xFE, 0xFF, ..] | [0xFF, 0xFE, ..] | [0, _, ..] | [_, 0, ..]) {
-        return Err(Fault::new(FaultCode::Parse, "not UTF-8, which is the encoding read here"));
-    }
-    let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
-    let at = |text: &str, offset: usize, problem: &str| {
-        let (line, column) = position(text, offset);
-        Fault::new(FaultCode::Parse, format!("line {line}, column {column}: {problem}"))
-    };
-    let text = std::str::from_utf8(body).map_err(|error| {
-        let (good, _) = body.split_at(error.valid_up_to());
-        let good = std::str::from_utf8(good).unwrap_or_default();
-        at(good, good.len(), "not UTF-8, which is the encoding read here")
-    })?;
-    match chars::first_forbidden(text) {
-        None => Ok(text),
-        Some((offset, character)) => {
-            let code = u32::from(character);
-            Err(at(text, offset, &format!("the character U+{code:04X}, which XML forbids")))
-        }
-    }
-}
-
-/// Line and column of the byte `at`, from 1, columns in characters.
-fn position(text: &str, at: usize) -> (usize, usize) {
-    let before = text.get(..at).unwrap_or(text);
-    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let column = before.get(start..).unwrap_or_default().chars().count() + 1;
-    (line, column)
 }
 
 fn byte_offset(position: u64) -> usize {
@@ -614,11 +649,17 @@ fn doctype() -> Problem {
     ill_formed("a document type declaration (DOCTYPE) is not accepted")
 }
 
-fn check_declaration(declaration: &BytesDecl<'_>, at: usize) -> Result<(), Problem> {
+fn check_declaration(
+    declaration: &BytesDecl<'_>,
+    at: usize,
+    read_as: Encoding,
+) -> Result<(), Problem> {
     if at != 0 {
         return Err(ill_formed("an XML declaration after the start of the document"));
     }
-    let version = declaration.version().map_err(|error| ill_formed(error.to_string()))?;
+    let version = declaration
+        .version()
+        .map_err(|error| ill_formed(printable(&error.to_string(), MESSAGE_CHARS_MAX)))?;
     let minor = version.strip_prefix("1.").unwrap_or_default();
     if minor.is_empty() || !minor.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(ill_formed(format!("the XML version {} is not known", quoted(&version))));
@@ -628,17 +669,9 @@ fn check_declaration(declaration: &BytesDecl<'_>, at: usize) -> Result<(), Probl
         .transpose()
         .map_err(|_| ill_formed("the XML declaration is not well formed"))?;
     match encoding {
-        Some(name) if !is_utf8(&name) => {
-            let text = format!("the encoding {} is not read here: send UTF-8", quoted(&name));
-            Err(ill_formed(text))
-        }
-        _ => Ok(()),
+        Some(name) => read_as.check_declared(&name).map_err(ill_formed),
+        None => Ok(()),
     }
-}
-
-/// The names of UTF-8 and of ASCII, which is a part of it.
-fn is_utf8(name: &str) -> bool {
-    ["utf-8", "utf8", "us-ascii", "ascii"].iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 fn check_instruction(target: &str) -> Result<(), Problem> {
@@ -717,9 +750,27 @@ fn read_fault(value: &Value) -> Result<Fault, Problem> {
     }
 }
 
-/// An optional sign and decimal digits.
-fn read_integer(text: &str) -> Option<i64> {
-    text.parse().ok() // Rust's syntax is exactly this
+/// `text` without white space anywhere; not copied where there is none.
+fn without_space(text: &str) -> Cow<'_, str> {
+    if !text.bytes().fold(false, |seen, byte| seen | chars::is_space(byte)) {
+        return Cow::Borrowed(text);
+    }
+    let mut packed = String::with_capacity(text.len());
+    // In lines, as encoders write it.
+    for line in text.split('\n') {
+        if line.bytes().fold(false, |seen, byte| seen | chars::is_space(byte)) {
+            packed.extend(line.split([' ', '\t', '\r']));
+        } else {
+            packed.push_str(line);
+        }
+    }
+    Cow::Owned(packed)
+}
+
+/// An optional sign and decimal digits, of a number within `min` and `max`.
+fn integer(text: &str, min: i64, max: i64) -> Option<Value> {
+    let number = text.parse().ok()?; // Rust's syntax is exactly this
+    (min..=max).contains(&number).then_some(Value::Int(number))
 }
 
 /// An optional sign, digits with at most one point, an optional exponent; finite.
@@ -736,30 +787,4 @@ fn misplaced(name: &str, parent: &str) -> Problem {
 
 fn lacking(element: &str, missing: &str) -> Problem {
     no_call(format!("<{element}> without <{missing}>"))
-}
-
-/// A stranger's element name as a fault repeats it.
-fn tag_of(name: &str) -> String {
-    format!("<{}>", printable(name, QUOTED_CHARS_MAX))
-}
-
-/// A stranger's text as a fault repeats it: in quotes, on one line, not long.
-fn quoted(text: &str) -> String {
-    format!("`{}`", printable(text, QUOTED_CHARS_MAX))
-}
-
-/// At most `chars_max` characters of `text`, the unprintable ones escaped.
-fn printable(text: &str, chars_max: usize) -> String {
-    let mut out = String::new();
-    for (index, character) in text.chars().enumerate() {
-        if index == chars_max {
-            out.push('…');
-            break;
-        }
-        match character {
-            '"' | '\'' | '\\' => out.push(character),
-            other => out.extend(other.escape_debug()),
-        }
-    }
-    out
 }

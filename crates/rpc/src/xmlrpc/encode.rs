@@ -6,8 +6,8 @@ use std::slice;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::chars;
-use crate::{Call, Fault, FaultCode, Reply, Value};
+use super::Forms;
+use crate::{Call, Fault, FaultCode, Reply, Value, chars};
 
 const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
@@ -24,7 +24,7 @@ pub fn encode_call(call: &Call) -> Result<Vec<u8>, Fault> {
     out.push_str("</methodName><params>");
     for (index, value) in call.params.iter().enumerate() {
         out.push_str("<param>");
-        push_value(&mut out, value).map_err(|what| {
+        push_value(&mut out, value, Forms::Plain).map_err(|what| {
             let text = format!("parameter {} cannot be sent as XML-RPC: {what}", index + 1);
             Fault::invalid_params(text)
         })?;
@@ -40,17 +40,23 @@ pub fn encode_call(call: &Call) -> Result<Vec<u8>, Fault> {
 /// fault's own text become U+FFFD. What is written is always well formed.
 #[must_use]
 pub fn encode_reply(reply: &Reply) -> Vec<u8> {
+    encode_reply_in(reply, Forms::Plain)
+}
+
+/// Writes a `methodResponse` as [`encode_reply`] does, in the caller's forms.
+#[must_use]
+pub fn encode_reply_in(reply: &Reply, forms: Forms) -> Vec<u8> {
     let mut out = String::with_capacity(256);
     match reply {
-        Ok(value) => match push_response(&mut out, value) {
+        Ok(value) => match push_response(&mut out, value, forms) {
             Ok(()) => {}
             Err(what) => {
                 out.clear();
                 let text = format!("the result cannot be sent as XML-RPC: {what}");
-                push_fault(&mut out, &Fault::new(FaultCode::Internal, text));
+                push_fault(&mut out, &Fault::new(FaultCode::Internal, text), forms);
             }
         },
-        Err(fault) => push_fault(&mut out, fault),
+        Err(fault) => push_fault(&mut out, fault, forms),
     }
     out.into_bytes()
 }
@@ -70,19 +76,29 @@ impl Uncarriable {
     }
 }
 
-fn push_response(out: &mut String, value: &Value) -> Result<(), Uncarriable> {
-    out.push_str(DECLARATION);
-    out.push_str("<methodResponse><params><param>");
-    push_value(out, value)?;
+fn push_response(out: &mut String, value: &Value, forms: Forms) -> Result<(), Uncarriable> {
+    push_root(out, forms);
+    out.push_str("<params><param>");
+    push_value(out, value, forms)?;
     out.push_str("</param></params></methodResponse>\n");
     Ok(())
 }
 
-fn push_fault(out: &mut String, fault: &Fault) {
-    let text = fault.text.replace(|character| !chars::is_allowed(character), "\u{FFFD}");
+fn push_root(out: &mut String, forms: Forms) {
     out.push_str(DECLARATION);
-    out.push_str("<methodResponse><fault><value><struct><member><name>faultCode</name><value>");
-    push_integer(out, fault.code.number());
+    out.push_str(match forms {
+        Forms::Plain => "<methodResponse>",
+        Forms::Apache => {
+            "<methodResponse xmlns:ex=\"http://ws.apache.org/xmlrpc/namespaces/extensions\">"
+        }
+    });
+}
+
+fn push_fault(out: &mut String, fault: &Fault, forms: Forms) {
+    let text = fault.text.replace(|character| !chars::is_allowed(character), "\u{FFFD}");
+    push_root(out, forms);
+    out.push_str("<fault><value><struct><member><name>faultCode</name><value>");
+    push_integer(out, fault.code.number(), forms);
     out.push_str("</value></member><member><name>faultString</name><value><string>");
     // Cannot fail: every character that could make it fail has just been replaced.
     chars::push_text(out, &text).unwrap_or_default();
@@ -95,9 +111,9 @@ enum Open<'a> {
     Struct(btree_map::Iter<'a, String, Value>),
 }
 
-fn push_value(out: &mut String, root: &Value) -> Result<(), Uncarriable> {
+fn push_value(out: &mut String, root: &Value, forms: Forms) -> Result<(), Uncarriable> {
     let mut open = Vec::new();
-    open.extend(begin(out, root)?);
+    open.extend(begin(out, root, forms)?);
     while let Some(innermost) = open.last_mut() {
         let next = match innermost {
             Open::Array(items) => items.next(),
@@ -112,7 +128,7 @@ fn push_value(out: &mut String, root: &Value) -> Result<(), Uncarriable> {
             },
         };
         match next {
-            Some(value) => match begin(out, value)? {
+            Some(value) => match begin(out, value, forms)? {
                 Some(inner) => open.push(inner),
                 None => end_member(out, open.last()),
             },
@@ -130,14 +146,21 @@ fn push_value(out: &mut String, root: &Value) -> Result<(), Uncarriable> {
 }
 
 /// Writes a scalar whole, or the opening tags of a container, which is given back.
-fn begin<'a>(out: &mut String, value: &'a Value) -> Result<Option<Open<'a>>, Uncarriable> {
+fn begin<'a>(
+    out: &mut String,
+    value: &'a Value,
+    forms: Forms,
+) -> Result<Option<Open<'a>>, Uncarriable> {
     out.push_str("<value>");
     match value {
-        Value::Nil => out.push_str("<nil/>"),
+        Value::Nil => out.push_str(match forms {
+            Forms::Plain => "<nil/>",
+            Forms::Apache => "<ex:nil/>",
+        }),
         Value::Bool(truth) => {
             out.push_str(if *truth { "<boolean>1</boolean>" } else { "<boolean>0</boolean>" });
         }
-        Value::Int(number) => push_integer(out, *number),
+        Value::Int(number) => push_integer(out, *number, forms),
         Value::Double(number) => push_double(out, *number)?,
         Value::String(text) => {
             out.push_str("<string>");
@@ -172,10 +195,11 @@ fn end_member(out: &mut String, parent: Option<&Open<'_>>) {
     }
 }
 
-fn push_integer(out: &mut String, number: i64) {
-    match i32::try_from(number) {
-        Ok(small) => push(out, format_args!("<int>{small}</int>")),
-        Err(_) => push(out, format_args!("<i8>{number}</i8>")),
+fn push_integer(out: &mut String, number: i64, forms: Forms) {
+    match (i32::try_from(number), forms) {
+        (Ok(small), _) => push(out, format_args!("<int>{small}</int>")),
+        (Err(_), Forms::Plain) => push(out, format_args!("<i8>{number}</i8>")),
+        (Err(_), Forms::Apache) => push(out, format_args!("<ex:i8>{number}</ex:i8>")),
     }
 }
 

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use nesssi_container::{Answer, Caller, Change, DirectoryEntry, FileFault, Found, Served};
+use nesssi_container::{Answer, Caller, Change, DirectoryEntry, FileFault, Found, Offered, Served};
 use nesssi_identity::Peer;
+use nesssi_rpc::soap::Signature;
+use nesssi_rpc::wsdl::Operation;
 use nesssi_rpc::{Call, Fault, FaultCode, MethodName, Value, xmlrpc};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
@@ -63,6 +65,8 @@ impl House for StandIn {
                 let asks = format!("{} {:?} {basic:?} {chain}", caller.address, caller.account);
                 Answer::of(Ok(Value::String(asks)))
             }
+            "who.speaks" => Answer::of(Ok(Value::from(caller.dialect.name()))),
+            "typed.say" => Answer::of(Ok(Value::from(format!("{:?}", call.params).as_str()))),
             "slow.wait" => {
                 tokio::time::sleep(Duration::from_millis(1_500)).await;
                 Answer::of(Ok(Value::from("waited")))
@@ -77,6 +81,31 @@ impl House for StandIn {
             }
             _ => Answer::of(Err(Fault::new(FaultCode::NoSuchMethod, "no such method"))),
         }
+    }
+
+    async fn signatures(&self, _: &Caller, method: &MethodName) -> Vec<Signature> {
+        match method.as_str() {
+            "typed.say" => vec![Signature::from_words(&["string", "string", "int"])],
+            _ => Vec::new(),
+        }
+    }
+
+    async fn offers(&self, caller: &Caller, only: Option<&str>) -> Result<Vec<Offered>, Fault> {
+        if let Peer::Refused(refusal) = &*caller.peer {
+            return Err(Fault::refused(refusal.to_string()));
+        }
+        let offered = |service: &str, name: &str, signatures| Offered {
+            service: service.to_owned(),
+            purpose: String::new(),
+            methods: vec![Operation { name: name.to_owned(), help: String::new(), signatures }],
+        };
+        let typed = vec![Signature::from_words(&["string", "string", "int"])];
+        let mut all = vec![offered("echo", "echo", Vec::new()), offered("typed", "say", typed)];
+        all.retain(|one| only.is_none_or(|only| only == one.service));
+        if all.is_empty() {
+            return Err(Fault::new(FaultCode::NoSuchMethod, "no such service"));
+        }
+        Ok(all)
     }
 
     async fn open(&self, session: &str, path: &[u8]) -> Result<Found, FileFault> {
@@ -289,6 +318,11 @@ pub(super) fn post(headers: &str, body: &str) -> String {
          {}\r\n{headers}\r\n{body}",
         body.len()
     )
+}
+
+/// A request that posts `body` of this content type to `path`, with these further header lines.
+pub(super) fn post_to(path: &str, kind: &str, headers: &str, body: &str) -> String {
+    post(headers, body).replacen("/clarens/", path, 1).replacen("text/xml", kind, 1)
 }
 
 /// A response as it came.

@@ -3,7 +3,7 @@
 /// Where the first character stands that XML 1.0 cannot carry, and which it is.
 ///
 /// Surrogates cannot stand in a `str`, so what is left are the controls and U+FFFE, U+FFFF.
-pub(super) fn first_forbidden(text: &str) -> Option<(usize, char)> {
+pub(crate) fn first_forbidden(text: &str) -> Option<(usize, char)> {
     let bytes = text.as_bytes();
     // The common case is a text without any: two passes that the compiler makes wide.
     let suspicious = |byte: &u8| (*byte < b' ' && !is_space(*byte)) || *byte == 0xEF;
@@ -14,7 +14,7 @@ pub(super) fn first_forbidden(text: &str) -> Option<(usize, char)> {
 }
 
 /// Whether XML 1.0 can carry `character`, written out or as a reference.
-pub(super) fn is_allowed(character: char) -> bool {
+pub(crate) fn is_allowed(character: char) -> bool {
     match character {
         '\t' | '\n' | '\r' => true,
         '\0'..='\u{1F}' | '\u{FFFE}' | '\u{FFFF}' => false,
@@ -23,18 +23,23 @@ pub(super) fn is_allowed(character: char) -> bool {
 }
 
 /// XML's white space.
-pub(super) fn is_space(byte: u8) -> bool {
+pub(crate) fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// `text` without XML's white space at its ends.
-pub(super) fn trim(text: &str) -> &str {
+pub(crate) fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\n', '\r'])
+}
+
+/// `text` without XML's white space, which is JSON's too, at its start.
+pub(crate) fn trim_start(text: &str) -> &str {
+    text.trim_start_matches([' ', '\t', '\n', '\r'])
 }
 
 /// Whether `text` may name an element, an attribute or an instruction, near enough: the characters
 /// beyond ASCII are not told apart.
-pub(super) fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     let starts = |byte: u8| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b':') || byte > 127;
     let goes_on = |byte: u8| starts(byte) || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
     text.bytes().next().is_some_and(starts) && text.bytes().all(goes_on)
@@ -46,7 +51,7 @@ pub(super) fn is_name(text: &str) -> bool {
 ///
 /// # Errors
 /// The first character that XML 1.0 cannot carry.
-pub(super) fn push_text(out: &mut String, text: &str) -> Result<(), char> {
+pub(crate) fn push_text(out: &mut String, text: &str) -> Result<(), char> {
     if let Some((_, character)) = first_forbidden(text) {
         return Err(character);
     }
