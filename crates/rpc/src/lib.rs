@@ -20,6 +20,7 @@ pub mod soap;
 mod telling;
 mod value;
 pub mod wsdl;
+mod xml;
 pub mod xmlrpc;
 
 pub use bounds::{Bounds, DEPTH_CEILING};

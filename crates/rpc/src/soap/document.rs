@@ -7,16 +7,15 @@
 use std::borrow::Cow;
 use std::num::NonZeroU32;
 
-use quick_xml::Reader;
 use quick_xml::events::attributes::Attribute as RawAttribute;
-use quick_xml::events::{BytesDecl, BytesStart, Event};
+use quick_xml::events::{BytesStart, Event};
 
-use super::text::{
-    Problem, ill_formed, is_blank, is_ncname, no_call, over_limit, push_attribute_value, resolve,
-    split_qname,
-};
+use super::text::{is_blank, is_ncname, push_attribute_value, split_qname};
 use crate::encoding::readable;
-use crate::telling::{position, printable, quoted, tag_of};
+use crate::telling::{position, quoted, tag_of};
+use crate::xml::{
+    Events, Problem, check_declaration, doctype, ill_formed, no_call, over_limit, resolve,
+};
 use crate::{Bounds, Encoding, Fault, FaultCode};
 
 /// Attributes of one element, declarations of namespaces among them.
@@ -29,8 +28,6 @@ const NAMESPACE_BYTES_MAX: usize = 1024;
 const ENVELOPE_DEPTH: usize = 8;
 /// Elements that one nested value may take: a struct's member is an `item` with a `value`.
 const ELEMENTS_FOR_DEPTH: usize = 2;
-/// Characters of the XML reader's own messages, which repeat tags too.
-const MESSAGE_CHARS_MAX: usize = 200;
 
 /// The namespaces that mean something here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -382,16 +379,9 @@ impl<'s> Builder<'s> {
 
     /// Reads the whole document; a problem comes with the byte where it was seen.
     fn run(&mut self) -> Result<(), (usize, Problem)> {
-        let mut reader = Reader::from_str(self.source);
-        reader.config_mut().check_comments = true;
+        let mut events = Events::of(self.source);
         loop {
-            let at = byte_offset(reader.buffer_position());
-            let ahead = self.source.get(at..).unwrap_or_default();
-            check_bang(ahead).map_err(|problem| (at, problem))?;
-            let event = reader.read_event().map_err(|error| {
-                let seen = byte_offset(reader.error_position()).max(at);
-                (seen, ill_formed(printable(&error.to_string(), MESSAGE_CHARS_MAX)))
-            })?;
+            let (at, event) = events.next()?;
             if matches!(event, Event::Eof) {
                 return self.end_of_document().map_err(|problem| (self.source.len(), problem));
             }
@@ -700,52 +690,4 @@ fn attributes_of<'t>(tag: &'t BytesStart<'_>) -> Result<Vec<RawAttribute<'t>>, P
 
 fn outside() -> Problem {
     ill_formed("text outside of the root element")
-}
-
-fn byte_offset(position: u64) -> usize {
-    usize::try_from(position).unwrap_or(usize::MAX)
-}
-
-/// Looks at markup that begins with `<!` before anything reads it: a DOCTYPE goes no further.
-fn check_bang(ahead: &str) -> Result<(), Problem> {
-    let Some(bang) = ahead.strip_prefix("<!") else {
-        return Ok(());
-    };
-    if let Some(comment) = bang.strip_prefix("--") {
-        let cut_short = comment.starts_with('>') || comment.starts_with("->");
-        return if cut_short { Err(ill_formed("`<!-->` is no comment")) } else { Ok(()) };
-    }
-    if bang.starts_with("[CDATA[") {
-        return Ok(());
-    }
-    if bang.get(..7).is_some_and(|word| word.eq_ignore_ascii_case("DOCTYPE")) {
-        return Err(doctype());
-    }
-    Err(ill_formed("`<!` that begins neither a comment nor CDATA"))
-}
-
-fn doctype() -> Problem {
-    ill_formed("a document type declaration (DOCTYPE) is not accepted")
-}
-
-fn check_declaration(
-    declaration: &BytesDecl<'_>,
-    at: usize,
-    encoding: Encoding,
-) -> Result<(), Problem> {
-    if at != 0 {
-        return Err(ill_formed("an XML declaration after the start of the document"));
-    }
-    let version = declaration
-        .version()
-        .map_err(|error| ill_formed(printable(&error.to_string(), MESSAGE_CHARS_MAX)))?;
-    let minor = version.strip_prefix("1.").unwrap_or_default();
-    if minor.is_empty() || !minor.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(ill_formed(format!("the XML version {} is not known", quoted(&version))));
-    }
-    match declaration.encoding() {
-        None => Ok(()),
-        Some(Ok(name)) => encoding.check_declared(&name).map_err(ill_formed),
-        Some(Err(_)) => Err(ill_formed("the XML declaration is not well formed")),
-    }
 }

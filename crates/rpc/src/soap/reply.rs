@@ -4,9 +4,9 @@ use super::Style;
 use super::document::{Document, Id, Key, Ns, ROOT};
 use super::request::{parts, version_of};
 use super::signature::{Merged, Signature, Type};
-use super::text::no_call;
 use super::value::Reader;
 use crate::chars::trim;
+use crate::xml::no_call;
 use crate::{Bounds, Fault, FaultCode, Reply, Value};
 
 /// Reads the answer to a call, for clients. `signatures` are those of the method that was called; none

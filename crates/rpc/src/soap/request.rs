@@ -2,11 +2,12 @@
 
 use super::document::{Document, Id, Key, Ns, ROOT};
 use super::signature::{Merged, Signature};
-use super::text::{Problem, bad_value, no_call};
+use super::text::bad_value;
 use super::value::Reader;
 use super::{Style, Version, encode, escape_name, service_namespace, soap_action, unescape_name};
 use crate::chars::trim;
 use crate::telling::{quoted, tag_of};
+use crate::xml::{Problem, no_call};
 use crate::{Bounds, Call, Encoding, Fault, FaultCode, METHOD_NAME_BYTES_MAX, MethodName, Value};
 
 /// Parameters of one call.

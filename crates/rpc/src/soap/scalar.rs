@@ -5,9 +5,10 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::signature::Type;
-use super::text::{Problem, bad_value};
+use super::text::bad_value;
 use crate::chars::{is_space, trim};
 use crate::telling::quoted;
+use crate::xml::Problem;
 use crate::{DateTime, Value};
 
 /// Standard base64, padded or not.

@@ -1,25 +1,10 @@
-//! References, names and attributes of XML 1.0, and problems with them.
+//! Names and attributes of XML 1.0, and texts that say something to a person.
 
-use crate::telling::quoted;
+use crate::xml::{Problem, ill_formed, resolve};
 use crate::{FaultCode, chars};
-
-/// A code and a text that do not yet say where.
-pub(super) type Problem = (FaultCode, String);
-
-pub(super) fn ill_formed(text: impl Into<String>) -> Problem {
-    (FaultCode::Parse, text.into())
-}
-
-pub(super) fn no_call(text: impl Into<String>) -> Problem {
-    (FaultCode::InvalidRequest, text.into())
-}
 
 pub(super) fn bad_value(text: impl Into<String>) -> Problem {
     (FaultCode::InvalidParams, text.into())
-}
-
-pub(super) fn over_limit(text: impl Into<String>) -> Problem {
-    (FaultCode::OverLimit, text.into())
 }
 
 /// Whether there is nothing but XML's white space.
@@ -40,34 +25,6 @@ pub(super) fn split_qname(name: &str) -> Option<(&str, &str)> {
     match name.split_once(':') {
         None => is_ncname(name).then_some(("", name)),
         Some((prefix, local)) => (is_ncname(prefix) && is_ncname(local)).then_some((prefix, local)),
-    }
-}
-
-/// What `&name;` stands for: one of the five entities, or a character by number.
-pub(super) fn resolve(name: &str) -> Result<char, Problem> {
-    let number = match name {
-        "lt" => return Ok('<'),
-        "gt" => return Ok('>'),
-        "amp" => return Ok('&'),
-        "apos" => return Ok('\''),
-        "quot" => return Ok('"'),
-        _ => name.strip_prefix('#'),
-    };
-    let Some(number) = number else {
-        return Err(ill_formed(format!("the entity {} is not known", quoted(name))));
-    };
-    let (digits, radix) = match number.strip_prefix('x') {
-        Some(digits) => (digits, 16),
-        None => (number, 10),
-    };
-    let good = !digits.is_empty() && digits.chars().all(|digit| digit.is_digit(radix));
-    let code = if good { u32::from_str_radix(digits, radix).ok() } else { None };
-    match code.and_then(char::from_u32) {
-        Some(character) if chars::is_allowed(character) => Ok(character),
-        _ => {
-            let text = format!("{} refers to no character of XML", quoted(&format!("&{name};")));
-            Err(ill_formed(text))
-        }
     }
 }
 

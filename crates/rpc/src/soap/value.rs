@@ -6,9 +6,10 @@ use super::Style;
 use super::document::{Document, Id, Key, Name, Ns};
 use super::scalar::Scalar;
 use super::signature::Type;
-use super::text::{Problem, bad_value, is_blank, over_limit};
+use super::text::{bad_value, is_blank};
 use crate::chars::trim;
 use crate::telling::{quoted, tag_of};
+use crate::xml::{Problem, over_limit};
 use crate::{Bounds, Value};
 
 /// How much larger than the message the values read from it may be: an element that several others

@@ -10,12 +10,14 @@ use std::collections::btree_map::Entry;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use quick_xml::Reader;
-use quick_xml::events::{BytesDecl, BytesStart, Event};
+use quick_xml::events::{BytesStart, Event};
 
 use super::{ATTRIBUTES_MAX, Forms, Request};
 use crate::encoding::{Encoding, readable};
-use crate::telling::{position, printable, quoted, tag_of};
+use crate::telling::{position, quoted, tag_of};
+use crate::xml::{
+    Events, Problem, check_declaration, doctype, ill_formed, no_call, over_limit, resolve,
+};
 use crate::{Bounds, Call, DateTime, Fault, FaultCode, MethodName, Reply, Value, chars};
 
 /// Reads a `methodCall`.
@@ -58,8 +60,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Characters of the XML reader's own messages, which repeat tags too.
-const MESSAGE_CHARS_MAX: usize = 200;
 /// A text longer than this is moved into its value; a shorter one is copied, to fit exactly.
 const MOVED_TEXT_BYTES_MIN: usize = 4096;
 
@@ -212,21 +212,6 @@ impl Frame {
     }
 }
 
-/// A code and a text that do not yet say where.
-type Problem = (FaultCode, String);
-
-fn ill_formed(text: impl Into<String>) -> Problem {
-    (FaultCode::Parse, text.into())
-}
-
-fn no_call(text: impl Into<String>) -> Problem {
-    (FaultCode::InvalidRequest, text.into())
-}
-
-fn over_limit(text: impl Into<String>) -> Problem {
-    (FaultCode::OverLimit, text.into())
-}
-
 struct Decoder<'b> {
     bounds: &'b Bounds,
     root: Root,
@@ -270,16 +255,9 @@ impl<'b> Decoder<'b> {
 
     /// Reads the whole document; a problem comes with the byte where it was seen.
     fn document(mut self, body: &str) -> Result<(Message, Forms), (usize, Problem)> {
-        let mut reader = Reader::from_str(body);
-        reader.config_mut().check_comments = true;
+        let mut events = Events::of(body);
         loop {
-            let at = byte_offset(reader.buffer_position());
-            let ahead = body.get(at..).unwrap_or_default();
-            check_bang(ahead).map_err(|problem| (at, problem))?;
-            let event = reader.read_event().map_err(|error| {
-                let seen = byte_offset(reader.error_position()).max(at);
-                (seen, ill_formed(printable(&error.to_string(), MESSAGE_CHARS_MAX)))
-            })?;
+            let (at, event) = events.next()?;
             if matches!(event, Event::Eof) {
                 return self.end_of_document().map_err(|problem| (body.len(), problem));
             }
@@ -623,57 +601,6 @@ enum Characters {
     Marked,
 }
 
-fn byte_offset(position: u64) -> usize {
-    usize::try_from(position).unwrap_or(usize::MAX)
-}
-
-/// Looks at markup that begins with `<!` before anything reads it: a DOCTYPE goes no further.
-fn check_bang(ahead: &str) -> Result<(), Problem> {
-    let Some(bang) = ahead.strip_prefix("<!") else {
-        return Ok(());
-    };
-    if let Some(comment) = bang.strip_prefix("--") {
-        let cut_short = comment.starts_with('>') || comment.starts_with("->");
-        return if cut_short { Err(ill_formed("`<!-->` is no comment")) } else { Ok(()) };
-    }
-    if bang.starts_with("[CDATA[") {
-        return Ok(());
-    }
-    if bang.get(..7).is_some_and(|word| word.eq_ignore_ascii_case("DOCTYPE")) {
-        return Err(doctype());
-    }
-    Err(ill_formed("`<!` that begins neither a comment nor CDATA"))
-}
-
-fn doctype() -> Problem {
-    ill_formed("a document type declaration (DOCTYPE) is not accepted")
-}
-
-fn check_declaration(
-    declaration: &BytesDecl<'_>,
-    at: usize,
-    read_as: Encoding,
-) -> Result<(), Problem> {
-    if at != 0 {
-        return Err(ill_formed("an XML declaration after the start of the document"));
-    }
-    let version = declaration
-        .version()
-        .map_err(|error| ill_formed(printable(&error.to_string(), MESSAGE_CHARS_MAX)))?;
-    let minor = version.strip_prefix("1.").unwrap_or_default();
-    if minor.is_empty() || !minor.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(ill_formed(format!("the XML version {} is not known", quoted(&version))));
-    }
-    let encoding = declaration
-        .encoding()
-        .transpose()
-        .map_err(|_| ill_formed("the XML declaration is not well formed"))?;
-    match encoding {
-        Some(name) => read_as.check_declared(&name).map_err(ill_formed),
-        None => Ok(()),
-    }
-}
-
 fn check_instruction(target: &str) -> Result<(), Problem> {
     if chars::is_name(target) && !target.eq_ignore_ascii_case("xml") {
         Ok(())
@@ -711,34 +638,6 @@ fn check_attribute_value(value: &str) -> Result<(), Problem> {
         }
     }
     Ok(())
-}
-
-/// What `&name;` stands for: one of the five entities, or a character by number.
-fn resolve(name: &str) -> Result<char, Problem> {
-    let number = match name {
-        "lt" => return Ok('<'),
-        "gt" => return Ok('>'),
-        "amp" => return Ok('&'),
-        "apos" => return Ok('\''),
-        "quot" => return Ok('"'),
-        _ => name.strip_prefix('#'),
-    };
-    let Some(number) = number else {
-        return Err(ill_formed(format!("the entity {} is not known", quoted(name))));
-    };
-    let (digits, radix) = match number.strip_prefix('x') {
-        Some(digits) => (digits, 16),
-        None => (number, 10),
-    };
-    let good = !digits.is_empty() && digits.chars().all(|digit| digit.is_digit(radix));
-    let code = if good { u32::from_str_radix(digits, radix).ok() } else { None };
-    match code.and_then(char::from_u32) {
-        Some(character) if chars::is_allowed(character) => Ok(character),
-        _ => {
-            let text = format!("{} refers to no character of XML", quoted(&format!("&{name};")));
-            Err(ill_formed(text))
-        }
-    }
 }
 
 fn read_fault(value: &Value) -> Result<Fault, Problem> {
