@@ -5,12 +5,17 @@ method's parameters arrive in one list, so their types are those of the annotati
 
     def add(req, method_name, args: tuple[int, int]) -> str: ...             string add(int, int)
     def add(req, method_name, args: Union[tuple[int], tuple[int, int]]) -> str: ...     two forms
+
+What the parameters are called stands in the docstring's first line, where it says how the method is
+called: `add(n1, n2): adds two numbers`, or `add(n1[, n2]): ...`.
 """
 
 from __future__ import annotations
 
 import inspect
 import itertools
+import keyword
+import re
 import types
 import typing
 from datetime import date, datetime
@@ -35,21 +40,48 @@ _TYPES: dict[Any, str] = {
 }
 _UNIONS = (typing.Union, getattr(types, "UnionType", typing.Union))
 _FORMS_MAX = 16
+_PARAMETERS_MAX = 255
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
 def describe(service: Service) -> dict[str, Any]:
     """The description of `service`, in the form of the service-worker protocol."""
     module = service.module
-    methods = [
-        {"name": name, "help": _help(function), "signature": _signature(function)}
-        for name, function in service.methods.items()
-    ]
+    methods = [_method(name, function) for name, function in service.methods.items()]
     return {
         "methods": methods,
         "contact": _said(module, "contact"),
         "purpose": _said(module, "purpose") or _first_line(module.__doc__),
         "version": _version(module),
     }
+
+
+def _method(name: str, function: Method) -> dict[str, Any]:
+    help_text, signature = _help(function), _signature(function)
+    described: dict[str, Any] = {"name": name, "help": help_text, "signature": signature}
+    parameters = _called(help_text, {name, getattr(function, "__name__", name)})
+    fits = not signature or max(map(len, signature)) == len(parameters) + 1
+    if parameters and fits:
+        described["parameters"] = parameters
+    return described
+
+
+def _called(help_text: str, names: set[str]) -> list[str]:
+    """The names of the parameters, from the longest call of one of `names` in the first line."""
+    first = help_text.split("\n", 1)[0]
+    longest: list[str] = []
+    for called, inside in re.findall(r"([\w-]+)\(([^()]*)\)", first):
+        words = [_name(part) for part in re.sub(r"[\[\]]", "", inside).split(",")]
+        good = called in names and None not in words and len(set(words)) == len(words)
+        if good and len(longest) < len(words) <= _PARAMETERS_MAX:
+            longest = [word for word in words if word is not None]
+    return longest
+
+
+def _name(part: str) -> str | None:
+    """The name in `n1`, `n1: int` or `n1=3`; nothing where there is none."""
+    word = re.split("[:=]", part, maxsplit=1)[0].strip()
+    return word if _WORD.fullmatch(word) and not keyword.iskeyword(word) else None
 
 
 def _help(function: Method) -> str:

@@ -258,6 +258,8 @@ class Samples(WorkerCase):
         self.assertEqual(methods["sleepyAdd"]["signature"], signature)
         self.assertTrue(methods["burn"]["help"].startswith("burn(declared[, seconds"))
         self.assertEqual([len(form) for form in methods["burn"]["signature"]], [2, 3, 4])
+        self.assertEqual(methods["sleepyAdd"]["parameters"], ["seconds", "n1", "n2"])
+        self.assertEqual(methods["burn"]["parameters"], ["declared", "seconds", "processes"])
 
 
 class Names(unittest.TestCase):

@@ -450,6 +450,38 @@ class Loading(WorkerCase):
         self.assertEqual(signatures.pop("maybe"), [["string", "int"], ["nil", "int"]])
         self.assertEqual(set(map(str, signatures.values())), {"[]"})
 
+    def test_describe_tells_what_parameters_are_called(self) -> None:
+        folder = self.write(
+            "called/__init__.py",
+            '''
+            def add(req, method_name, args: tuple[int, int]):
+                "add(n1, n2): adds."
+            def typed(req, method_name, args):
+                "exposed(a: int, b=3[, c]): by the name that callers use."
+            def forms(req, method_name, args):
+                "forms() or forms(a) or forms(a, b): the longest, not other(a, b, c)."
+            def later(req, method_name, args):
+                """Says first what it does.
+
+                later(a, b): and then how."""
+            def none(req, method_name, args):
+                "none(): takes nothing."
+            def twice(req, method_name, args):
+                "twice(a, a)"
+            def odd(req, method_name, args):
+                "odd(a b, *c, 3d)"
+            def less(req, method_name, args: tuple[int, int]) -> int:
+                "less(n1): its annotations say two."
+            functions = [add, forms, later, none, twice, odd, less]
+            methods_list = {f.__name__: f for f in functions}
+            methods_list["exposed"] = typed
+            ''',
+        )
+        told = self.worker("describe", "called", folder).receive()
+        called = {m["name"]: m["parameters"] for m in told["methods"] if "parameters" in m}
+        expected = {"add": ["n1", "n2"], "exposed": ["a", "b", "c"], "forms": ["a", "b"]}
+        self.assertEqual(called, expected)
+
     def test_describe_of_a_broken_service_is_its_error(self) -> None:
         folder = self.write("bad/__init__.py", "import os\nos.nothing\n")
         worker = self.worker("describe", "bad", folder)

@@ -34,6 +34,8 @@ pub(crate) struct Builtin {
     pub(crate) help: &'static str,
     /// What `system.methodSignature` says: the returned type first in each.
     pub(crate) signatures: &'static [&'static [&'static str]],
+    /// The names of the parameters of its longest signature; the shorter ones have the first of them.
+    pub(crate) parameters: &'static [&'static str],
     /// What it does.
     pub(crate) run: Run,
 }
@@ -41,11 +43,11 @@ pub(crate) struct Builtin {
 impl Builtin {
     /// Its description, under its own `name` in its service.
     pub(crate) fn operation(&self, name: &str) -> Operation {
-        let signatures = self.signatures.iter().map(|words| Signature::from_words(words));
+        let signed = |words: &&[&str]| Signature::named(words, self.parameters);
         Operation {
             name: name.to_owned(),
             help: self.help.to_owned(),
-            signatures: signatures.collect(),
+            signatures: self.signatures.iter().map(signed).collect(),
         }
     }
 }
@@ -114,6 +116,33 @@ const ALIASES: [(&str, &str); 4] = [
     ("system.method_signature", "system.methodSignature"),
 ];
 
+/// What the services of built-in methods are for, one line each.
+const PURPOSES: [(&str, &str); 9] = [
+    (
+        "access",
+        "Who may call which service, changed while the server runs: for its administrators.",
+    ),
+    ("echo", "Answers what it was given, to try a connection and to measure it."),
+    ("file", "The files of the caller's sessions, and of the trees that are open to him."),
+    ("job", "What became of jobs: their state, their output, and ending them."),
+    ("service", "The services that this server has, and how they are."),
+    ("session", "The sessions of jobs, and where their files are read."),
+    (
+        "shell",
+        "Commands that the administrator of this server has listed, run as the caller's account.",
+    ),
+    ("system", "What can be called and how, who the caller is, and several calls in one."),
+    (
+        "vo",
+        "Groups of people, for access lists: who is in them, and changes by their administrators.",
+    ),
+];
+
+/// What a service of built-in methods is for; empty where there is no such service.
+pub(crate) fn purpose(service: &str) -> &'static str {
+    PURPOSES.iter().find(|(name, _)| *name == service).map_or("", |(_, purpose)| purpose)
+}
+
 /// The built-in of this full name, or of the other spelling of it.
 pub(crate) fn find(name: &str) -> Option<&'static Builtin> {
     let by_name = |name: &str| all().find(|builtin| builtin.name == name);
@@ -152,3 +181,6 @@ pub(crate) fn text(value: Value, what: &str) -> Result<String, Fault> {
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ pub use manifest::{
 };
 pub use method::{
     Description, DescriptionError, HELP_BYTES_MAX, METHODS_MAX, Method, NOTE_BYTES_MAX,
-    SIGNATURES_MAX, Signature,
+    PARAMETERS_MAX, SIGNATURES_MAX, Signature,
 };
 pub use name::{RESERVED_NAMES, SERVICE_NAME_BYTES_MAX, ServiceName, ServiceNameError};
 pub use registry::{BrokenReason, Registry, Service, ServiceState};

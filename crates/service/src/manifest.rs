@@ -7,8 +7,8 @@ use toml::de::{DeTable, DeValue};
 
 use crate::Method;
 use crate::method::{
-    HELP_BYTES_MAX, METHODS_MAX, NOTE_BYTES_MAX, SIGNATURES_MAX, Signature, is_method_part,
-    is_type_word,
+    HELP_BYTES_MAX, METHODS_MAX, NOTE_BYTES_MAX, SIGNATURES_MAX, Signature, check_parameters,
+    is_method_part, is_type_word,
 };
 
 /// Longest `service.toml`, in bytes.
@@ -234,12 +234,14 @@ impl Reading<'_> {
             self.mistake(item.span(), "methods are written as [[method]] tables");
             return None;
         };
-        let (mut name, mut help, mut signatures) = (None, String::new(), Vec::new());
+        let (mut name, mut help) = (None, String::new());
+        let (mut signatures, mut parameters) = (Vec::new(), Vec::new());
         for (key, item) in table {
             match key.get_ref().as_ref() {
                 "name" => name = Some(self.method_name(item)),
                 "help" => help = self.text("help", item, HELP_BYTES_MAX).unwrap_or_default(),
                 "signature" => signatures = self.signatures(item),
+                "parameters" => parameters = self.texts("parameters", item),
                 unknown => {
                     self.mistake(key.span(), format!("unknown key '{unknown}' in [[method]]"));
                 }
@@ -248,7 +250,10 @@ impl Reading<'_> {
         if name.is_none() {
             self.mistake(item.span(), "a [[method]] has no 'name'");
         }
-        Some(Method { name: name??, help, signatures })
+        if let Err(wrong) = check_parameters(&parameters, &signatures) {
+            self.mistake(item.span(), format!("the 'parameters' {wrong}"));
+        }
+        Some(Method { name: name??, help, signatures, parameters })
     }
 
     fn method_name(&mut self, item: &Item<'_>) -> Option<String> {

@@ -8,6 +8,8 @@ pub const METHODS_MAX: usize = 1000;
 pub const HELP_BYTES_MAX: usize = 64 * 1024;
 /// Most signatures of one method.
 pub const SIGNATURES_MAX: usize = 32;
+/// Most parameters of one method.
+pub const PARAMETERS_MAX: usize = 255;
 /// Longest contact, purpose or version kept, in bytes.
 pub const NOTE_BYTES_MAX: usize = 1024;
 
@@ -23,6 +25,9 @@ pub struct Method {
     pub help: String,
     /// What `system.methodSignature` says; empty is unknown.
     pub signatures: Vec<Signature>,
+    /// What the parameters of the longest signature are called; the shorter ones have the first of
+    /// these. Empty is unknown.
+    pub parameters: Vec<String>,
 }
 
 /// What a throwaway worker in `describe` mode says of a service.
@@ -64,6 +69,7 @@ struct WrittenMethod {
     name: String,
     help: Option<String>,
     signature: Option<Vec<Signature>>,
+    parameters: Option<Vec<String>>,
 }
 
 impl Description {
@@ -98,20 +104,56 @@ impl Description {
 }
 
 fn meant(written: WrittenMethod) -> Result<Method, DescriptionError> {
-    let WrittenMethod { name, help, signature } = written;
+    let WrittenMethod { name, help, signature, parameters } = written;
     if !is_method_part(&name) {
         return Err(malformed("a method's name is not of letters, digits, '_' and '-'"));
     }
     let signatures = signature.unwrap_or_default();
-    let good = |s: &Signature| !s.is_empty() && s.len() <= 256 && s.iter().all(|t| is_type_word(t));
+    let good = |s: &Signature| {
+        !s.is_empty() && s.len() <= PARAMETERS_MAX + 1 && s.iter().all(|t| is_type_word(t))
+    };
     if signatures.len() > SIGNATURES_MAX || !signatures.iter().all(good) {
         return Err(malformed(&format!("the signature of {name} is not a list of type names")));
     }
-    Ok(Method { name, help: clean(help.unwrap_or_default(), HELP_BYTES_MAX), signatures })
+    let parameters = parameters.unwrap_or_default();
+    if let Err(wrong) = check_parameters(&parameters, &signatures) {
+        return Err(malformed(&format!("the parameters of {name} {wrong}")));
+    }
+    let help = clean(help.unwrap_or_default(), HELP_BYTES_MAX);
+    Ok(Method { name, help, signatures, parameters })
 }
 
 fn malformed(text: &str) -> DescriptionError {
     DescriptionError::Malformed(text.to_owned())
+}
+
+/// Whether `names` may be those of the parameters in `signatures`; none at all always may.
+///
+/// # Errors
+/// What is wrong with them, to follow "the parameters".
+pub(crate) fn check_parameters(names: &[String], signatures: &[Signature]) -> Result<(), String> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    if names.len() > PARAMETERS_MAX {
+        return Err(format!("are more than {PARAMETERS_MAX}"));
+    }
+    let is_name = |name: &String| name.len() <= 100 && crate::name::is_identifier(name);
+    if !names.iter().all(is_name) {
+        return Err("are not all words of letters, digits and '_'".to_owned());
+    }
+    let mut sorted: Vec<&String> = names.iter().collect();
+    sorted.sort_unstable();
+    if sorted.is_sorted_by(|a, b| a < b) {
+        match signatures.iter().map(|signature| signature.len().saturating_sub(1)).max() {
+            Some(most) if most != names.len() => {
+                Err(format!("are {}, and its longest signature has {most}", names.len()))
+            }
+            _ => Ok(()),
+        }
+    } else {
+        Err("have one name twice".to_owned())
+    }
 }
 
 /// Whether `name` may stand behind the last dot of a method's name.

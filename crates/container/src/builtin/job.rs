@@ -13,6 +13,7 @@ pub(crate) const METHODS: &[Builtin] = &[
                `cpu_seconds` of `cpu_limit`, `wall_seconds`, `exit_code`, `reason`, `url`, and \
                `as_of`: of when the answer is.",
         signatures: &[&["struct", "string"]],
+        parameters: &["session"],
         run: Run::Now(status),
     },
     Builtin {
@@ -21,6 +22,7 @@ pub(crate) const METHODS: &[Builtin] = &[
                nothing of it is left, `asked` while something is, or the state in which it had \
                ended before.",
         signatures: &[&["string", "string"]],
+        parameters: &["session"],
         run: Run::Later(cancel),
     },
     Builtin {
@@ -28,6 +30,7 @@ pub(crate) const METHODS: &[Builtin] = &[
         help: "The caller's own sessions, the newest first, each as job.status answers it with \
                its `session`. Needs a certificate.",
         signatures: &[&["array"]],
+        parameters: &[],
         run: Run::Now(list),
     },
 ];

@@ -23,6 +23,7 @@ pub(crate) const METHODS: &[Builtin] = &[
                not ended, `jobs`, `calls_this_minute`, `day_renews_at`, `minute_renews_at`. A limit \
                that is not there is none.",
         signatures: &[&["struct"]],
+        parameters: &[],
         run: Run::Now(whoami),
     },
     Builtin {
@@ -32,6 +33,7 @@ pub(crate) const METHODS: &[Builtin] = &[
                `text` of the fault if refused, `account`, `level`, `cpu_seconds` (0 if none were \
                asked), and `steps`, each a struct of `rule`, `place` and `verdict`.",
         signatures: &[&["struct", "string"], &["struct", "string", "double"]],
+        parameters: &["method", "cpu_seconds"],
         run: Run::Later(|context, params| {
             Box::pin(async move { Answer::of(explain(&context, params).await) })
         }),

@@ -16,6 +16,7 @@ pub(crate) const METHODS: &[Builtin] = &[Builtin {
            force, else \"\"), methods, contact, purpose, version, levels (those \
            served, empty for all), size_parameter and policy.",
     signatures: &[&["array"]],
+    parameters: &[],
     run: Run::Later(|context, params| {
         Box::pin(async move {
             context.inner.services.all_found().await;

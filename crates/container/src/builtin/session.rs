@@ -8,6 +8,7 @@ pub(crate) const METHODS: &[Builtin] = &[Builtin {
     name: "session.url",
     help: "The address under which a session's files are read with a browser: url(session_id).",
     signatures: &[&["string", "string"]],
+    parameters: &["session"],
     run: Run::Now(url),
 }];
 

@@ -14,6 +14,7 @@ pub(crate) const METHODS: &[Builtin] = &[
         name: "system.auth",
         help: "Not offered: it answers a fault that says why.",
         signatures: &[&["array"]],
+        parameters: &[],
         run: Run::Now(|_, _| Err(Fault::refused(AUTH_REFUSED))),
     },
     Builtin {
@@ -22,6 +23,7 @@ pub(crate) const METHODS: &[Builtin] = &[
                as user a token of the client's own, as password the word BROWSER, it answers \
                [server's certificate, user's certificate, new password]. No call needs a login.",
         signatures: &[&["array"]],
+        parameters: &[],
         run: Run::Now(|context, params| {
             let [] = exactly(params)?;
             let made = context.inner.logins.make(&context.inner.audit, context.caller)?;
@@ -34,6 +36,7 @@ pub(crate) const METHODS: &[Builtin] = &[
         help: "The protocols and extensions that this server speaks: for each a struct of specUrl \
                and specVersion.",
         signatures: &[&["struct"]],
+        parameters: &[],
         run: Run::Now(|_, params| {
             let [] = exactly(params)?;
             Ok(multicall::capabilities())
@@ -43,6 +46,7 @@ pub(crate) const METHODS: &[Builtin] = &[
         name: "system.listMethods",
         help: "The names of all methods that the caller may call, sorted.",
         signatures: &[&["array"]],
+        parameters: &[],
         run: Run::Later(|context, params| {
             Box::pin(async move {
                 context.inner.services.all_found().await;
@@ -54,6 +58,7 @@ pub(crate) const METHODS: &[Builtin] = &[
         name: "system.logout",
         help: "Ends the login that the call is made with, if there is one. Answers true.",
         signatures: &[&["boolean"]],
+        parameters: &[],
         run: Run::Now(|context, params| {
             let [] = exactly(params)?;
             context.inner.logins.end(&context.inner.audit, context.caller);
@@ -64,6 +69,7 @@ pub(crate) const METHODS: &[Builtin] = &[
         name: "system.methodHelp",
         help: "What a method does, in words: methodHelp(name).",
         signatures: &[&["string", "string"]],
+        parameters: &["name"],
         run: Run::Later(|context, params| {
             Box::pin(async move { Answer::of(method_help(&context, params).await) })
         }),
@@ -74,6 +80,7 @@ pub(crate) const METHODS: &[Builtin] = &[
                names, the type of the result first in each; the string \"undef\" where they are \
                not known.",
         signatures: &[&["array", "string"], &["string", "string"]],
+        parameters: &["name"],
         run: Run::Later(|context, params| {
             Box::pin(async move { Answer::of(method_signature(&context, params).await) })
         }),
@@ -84,12 +91,14 @@ pub(crate) const METHODS: &[Builtin] = &[
                holds in each call's place [value], or the struct {faultCode, faultString}. Each is \
                counted and decided as if it had come by itself; none is a multicall.",
         signatures: &[&["array", "array"]],
+        parameters: &["calls"],
         run: Run::Many,
     },
     Builtin {
         name: "system.version",
         help: "The name and version of this server.",
         signatures: &[&["string"]],
+        parameters: &[],
         run: Run::Now(|_, params| {
             let [] = exactly(params)?;
             Ok(concat!("NESSSI ", env!("CARGO_PKG_VERSION")).into())
@@ -144,6 +153,7 @@ pub(crate) enum Found {
 
 const MONITOR_HELP: &str = "The state of a job and its files, as text: monitor(session_id).";
 const MONITOR_SIGNATURE: [&str; 2] = ["string", "string"];
+const MONITOR_PARAMETERS: [&str; 1] = ["session"];
 
 impl Found {
     /// The description of what was found as `name`.
@@ -163,11 +173,11 @@ pub(crate) fn operation(service: &registry::Service, name: &str) -> Operation {
 }
 
 fn operation_of(method: &Method) -> Operation {
-    let signatures = method.signatures.iter().map(|words| soap::Signature::from_words(words));
+    let signed = |words: &Signature| soap::Signature::named(words, &method.parameters);
     Operation {
         name: method.name.clone(),
         help: method.help.clone(),
-        signatures: signatures.collect(),
+        signatures: method.signatures.iter().map(signed).collect(),
     }
 }
 
@@ -175,7 +185,7 @@ fn monitor_operation() -> Operation {
     Operation {
         name: MONITOR.to_owned(),
         help: MONITOR_HELP.to_owned(),
-        signatures: vec![soap::Signature::from_words(&MONITOR_SIGNATURE)],
+        signatures: vec![soap::Signature::named(&MONITOR_SIGNATURE, &MONITOR_PARAMETERS)],
     }
 }
 

@@ -14,12 +14,14 @@ pub(crate) const METHODS: &[Builtin] = &[
         name: "vo.groups",
         help: "The names of all VO groups, sorted. A group `a.b` is in the group `a`.",
         signatures: &[&["array"]],
+        parameters: &[],
         run: Run::Now(groups),
     },
     Builtin {
         name: "vo.mine",
         help: "The names of the VO groups that the caller is a member of, sorted.",
         signatures: &[&["array"]],
+        parameters: &[],
         run: Run::Now(mine),
     },
     Builtin {
@@ -28,6 +30,7 @@ pub(crate) const METHODS: &[Builtin] = &[
                or the beginning of DNs; members of a group are members of those in it. For its \
                members and administrators.",
         signatures: &[&["array", "string"]],
+        parameters: &["group"],
         run: Run::Now(|context, params| entries(context, params, VoTree::members)),
     },
     Builtin {
@@ -35,6 +38,7 @@ pub(crate) const METHODS: &[Builtin] = &[
         help: "The entries among the administrators of a group, as DNs: administrators(group). \
                For its members and administrators.",
         signatures: &[&["array", "string"]],
+        parameters: &["group"],
         run: Run::Now(|context, params| entries(context, params, VoTree::administrators)),
     },
     Builtin {
@@ -42,6 +46,7 @@ pub(crate) const METHODS: &[Builtin] = &[
         help: "Makes a group: create(group). For the administrators of the group around it; at \
                the top, for root administrators.",
         signatures: &[&["boolean", "string"]],
+        parameters: &["group"],
         run: Run::Later(|context, params| {
             change(context, params, |group| VoChange::Create { group })
         }),
@@ -51,6 +56,7 @@ pub(crate) const METHODS: &[Builtin] = &[
         help: "Deletes a group with all groups in it: delete(group). For the administrators of \
                the group around it.",
         signatures: &[&["boolean", "string"]],
+        parameters: &["group"],
         run: Run::Later(|context, params| {
             change(context, params, |group| VoChange::Delete { group })
         }),
@@ -59,6 +65,7 @@ pub(crate) const METHODS: &[Builtin] = &[
         name: "vo.addMember",
         help: "Adds a member to a group: addMember(group, dn). For its administrators.",
         signatures: &[&["boolean", "string", "string"]],
+        parameters: &["group", "dn"],
         run: Run::Later(|context, params| {
             change_of(context, params, |group, subject| VoChange::AddMember { group, subject })
         }),
@@ -67,6 +74,7 @@ pub(crate) const METHODS: &[Builtin] = &[
         name: "vo.removeMember",
         help: "Takes a member out of a group: removeMember(group, dn). For its administrators.",
         signatures: &[&["boolean", "string", "string"]],
+        parameters: &["group", "dn"],
         run: Run::Later(|context, params| {
             change_of(context, params, |group, subject| VoChange::RemoveMember { group, subject })
         }),
@@ -76,6 +84,7 @@ pub(crate) const METHODS: &[Builtin] = &[
         help: "Makes somebody an administrator of a group: addAdministrator(group, dn). For its \
                administrators.",
         signatures: &[&["boolean", "string", "string"]],
+        parameters: &["group", "dn"],
         run: Run::Later(|context, params| {
             change_of(context, params, |group, subject| VoChange::AddAdministrator {
                 group,
@@ -88,6 +97,7 @@ pub(crate) const METHODS: &[Builtin] = &[
         help: "Takes an administrator from a group: removeAdministrator(group, dn). For its \
                administrators.",
         signatures: &[&["boolean", "string", "string"]],
+        parameters: &["group", "dn"],
         run: Run::Later(|context, params| {
             change_of(context, params, |group, subject| VoChange::RemoveAdministrator {
                 group,

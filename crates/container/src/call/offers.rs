@@ -107,7 +107,7 @@ fn builtins(asked_for: impl Fn(&str) -> bool) -> Vec<Offered> {
     }
     let offered = |(service, methods): (&str, _)| Offered {
         service: service.to_owned(),
-        purpose: String::new(),
+        purpose: builtin::purpose(service).to_owned(),
         methods,
     };
     services.into_iter().map(offered).collect()

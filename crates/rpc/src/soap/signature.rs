@@ -68,9 +68,18 @@ impl Signature {
     /// No words at all mean no parameters and a result of any type.
     #[must_use]
     pub fn from_words<S: AsRef<str>>(words: &[S]) -> Self {
+        Self::named::<S, &str>(words, &[])
+    }
+
+    /// The same, with the names of the first parameters; those that have none here are called by their
+    /// place.
+    #[must_use]
+    pub fn named<S: AsRef<str>, N: AsRef<str>>(words: &[S], names: &[N]) -> Self {
         let mut types = words.iter().map(|word| Type::from_word(word.as_ref()));
         let returns = types.next().unwrap_or(Type::Any);
-        Self { returns, params: types.map(|kind| Param { name: None, kind }).collect() }
+        let mut names = names.iter().map(|name| name.as_ref().to_owned());
+        let params = types.map(|kind| Param { name: names.next(), kind });
+        Self { returns, params: params.collect() }
     }
 }
 

@@ -1,5 +1,5 @@
 use super::{CONCURRENCY_DEFAULT, CONCURRENCY_MAX, Manifest};
-use crate::Method;
+use crate::{Method, PARAMETERS_MAX};
 
 /// Each mistake as "line: text".
 fn mistakes(text: &str) -> Vec<String> {
@@ -29,6 +29,7 @@ approved = "{digest}"
 name = "add"
 help = "Adds two numbers."
 signature = ["int", "int", "int"]
+parameters = ["n1", "n2"]
 
 [[method]]
 name = "both-ways"
@@ -45,7 +46,8 @@ signature = [["int"], ["int", "string"]]
         Method {
             name: "add".into(),
             help: "Adds two numbers.".into(),
-            signatures: vec![vec!["int".into(); 3]]
+            signatures: vec![vec!["int".into(); 3]],
+            parameters: vec!["n1".into(), "n2".into()],
         }
     );
     assert_eq!(manifest.methods[1].signatures.len(), 2);
@@ -91,6 +93,29 @@ fn what_is_no_toml_is_told_with_its_line_beside_the_rest() {
 fn a_method_that_stands_twice_is_a_mistake() {
     let told = mistakes("[[method]]\nname = \"a\"\n[[method]]\nname = \"a\"\n");
     assert_eq!(told, ["3: method 'a' stands twice"]);
+}
+
+#[test]
+fn parameters_are_names_each_once_and_as_many_as_the_longest_signature_has() {
+    let told = |lines: &str| mistakes(&format!("[[method]]\nname = \"a\"\n{lines}"));
+    let signed = "signature = [[\"int\"], [\"int\", \"int\"]]\n";
+    assert_eq!(
+        told(&format!("{signed}parameters = [\"a\", \"b\"]")),
+        ["1: the 'parameters' are 2, and its longest signature has 1"]
+    );
+    assert_eq!(told("parameters = [\"a\", \"a\"]"), ["1: the 'parameters' have one name twice"]);
+    assert_eq!(
+        told("parameters = [\"a b\"]"),
+        ["1: the 'parameters' are not all words of letters, digits and '_'"]
+    );
+    let named = |count: usize| {
+        let names: Vec<String> = (0..count).map(|place| format!("\"p{place}\"")).collect();
+        let text = format!("[[method]]\nname = \"a\"\nparameters = [{}]", names.join(", "));
+        Manifest::parse(&text).map(|manifest| manifest.methods[0].parameters.len())
+    };
+    assert_eq!(named(PARAMETERS_MAX - 1), Ok(PARAMETERS_MAX - 1));
+    assert_eq!(named(PARAMETERS_MAX), Ok(PARAMETERS_MAX));
+    assert!(named(PARAMETERS_MAX + 1).is_err());
 }
 
 #[test]

@@ -2,15 +2,26 @@ use super::{Description, DescriptionError, Method};
 
 #[test]
 fn what_a_worker_describes_is_read() {
-    let text = r#"{"methods":[{"name":"sleepyAdd","help":"Adds.","signature":[["string","int","int","int"]]},
+    let text = r#"{"methods":[{"name":"sleepyAdd","help":"Adds.","signature":[["string","int","int","int"]],
+         "parameters":["seconds","n1","n2"]},
         {"name":"plain"}],"contact":"joe@example.org","purpose":null,"version":"1.2","more":7}"#;
     let read = Description::parse(text).unwrap();
     let signature: Vec<String> = ["string", "int", "int", "int"].map(String::from).into();
     assert_eq!(
         read.methods,
         [
-            Method { name: "sleepyAdd".into(), help: "Adds.".into(), signatures: vec![signature] },
-            Method { name: "plain".into(), help: String::new(), signatures: vec![] },
+            Method {
+                name: "sleepyAdd".into(),
+                help: "Adds.".into(),
+                signatures: vec![signature],
+                parameters: ["seconds", "n1", "n2"].map(String::from).into(),
+            },
+            Method {
+                name: "plain".into(),
+                help: String::new(),
+                signatures: vec![],
+                parameters: vec![]
+            },
         ]
     );
     assert_eq!((read.contact.as_deref(), read.purpose), (Some("joe@example.org"), None));
@@ -36,6 +47,10 @@ fn malformed_descriptions_are_refused() {
         r#"{"methods":[{"name":"a"},{"name":"a"}]}"#,
         r#"{"methods":[{"name":"a","signature":[[]]}]}"#,
         r#"{"methods":[{"name":"a","signature":[["no type"]]}]}"#,
+        r#"{"methods":[{"name":"a","signature":[["int","int"]],"parameters":["a","b"]}]}"#,
+        r#"{"methods":[{"name":"a","parameters":["no name"]}]}"#,
+        r#"{"methods":[{"name":"a","parameters":["twice","b","twice"]}]}"#,
+        r#"{"methods":[{"name":"a","parameters":[7]}]}"#,
     ] {
         assert!(matches!(Description::parse(text), Err(DescriptionError::Malformed(_))), "{text}");
     }

@@ -4,7 +4,7 @@ use nesssi_rpc::soap::Signature;
 use nesssi_rpc::{Call, MethodName, Value};
 
 use super::texts;
-use super::world::{ALICE, MALLORY, NOBODY, World, anonymous, certified, folder, refused};
+use super::world::{ALICE, Folder, MALLORY, NOBODY, World, anonymous, certified, folder, refused};
 use crate::Caller;
 use crate::link::lock;
 
@@ -125,7 +125,7 @@ async fn signatures_are_told_to_those_who_may_call() {
     };
     let add = vec![Signature::from_words(&["int"; 3])];
     assert_eq!(signatures(&certified(ALICE), "sums.add").await, add);
-    let monitor = vec![Signature::from_words(&["string"; 2])];
+    let monitor = vec![Signature::named(&["string"; 2], &["session"])];
     assert_eq!(signatures(&certified(ALICE), "sums.monitor").await, monitor);
     assert_eq!(signatures(&anonymous(), "system.methodHelp").await.len(), 1);
     for caller in [certified(MALLORY), certified(NOBODY), anonymous(), refused()] {
@@ -160,6 +160,25 @@ async fn what_is_offered_is_what_is_listed() {
     }
     let fault = world.container.offers(&refused(), None).await.unwrap_err();
     assert_eq!(fault.code.number(), 403);
+}
+
+#[tokio::test]
+async fn what_is_offered_tells_names_and_purposes() {
+    let description = r#"{"methods":[{"name":"add","signature":[["int","int","int"]],
+        "parameters":["n1","n2"]}],"purpose":"adds"}"#;
+    let world = World::new(vec![Folder { description, ..folder("sums") }]).await;
+    let offers = world.container.offers(&certified(ALICE), None).await.unwrap();
+    let told = |service: &str, method: &str| {
+        let offer = offers.iter().find(|offer| offer.service == service).unwrap();
+        let method = offer.methods.iter().find(|one| one.name == method).unwrap();
+        let names = method.signatures[0].params.iter().map(|param| param.name.clone().unwrap());
+        format!("{} {}", names.collect::<Vec<String>>().join(" "), offer.purpose)
+    };
+    assert_eq!(told("sums", "add"), "n1 n2 adds");
+    assert_eq!(told("sums", "monitor"), "session adds");
+    let vo =
+        "Groups of people, for access lists: who is in them, and changes by their administrators.";
+    assert_eq!(told("vo", "addMember"), format!("group dn {vo}"));
 }
 
 #[tokio::test]
