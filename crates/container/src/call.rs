@@ -22,7 +22,7 @@ use crate::builtin::{self, Builtin, Context, Run};
 use crate::grants::{CallerGrant, Grant, fault_of};
 use crate::registry::{MONITOR, Service};
 use crate::workers::{self, Called, ServiceCall};
-use crate::{Answer, Caller, Inner};
+use crate::{Answer, Caller, Inner, raw};
 
 pub(crate) use callers::Callers;
 pub use multicall::CallsBudget;
@@ -40,7 +40,8 @@ pub(crate) async fn dispatch(inner: &Arc<Inner>, caller: &Caller, call: Call) ->
         Ok(arrived) => arrived,
         Err(refused) => return Answer::of(Err(refused)),
     };
-    let decided = decide(inner, &caller, &grant, &method, params).await;
+    let mut decided = decide(inner, &caller, &grant, &method, params).await;
+    decided.answer = raw::for_dialect(inner, decided.answer, caller.dialect).await;
     record(inner, &caller, &grant, &method, &decided);
     decided.answer
 }
@@ -293,7 +294,7 @@ async fn into_worker(
     let call = ServiceCall { method, params: &params, dialect: caller.dialect };
     let Called { reply, session, cpu_usec } = workers::call(inner, service, who, call).await;
     let url = session.as_ref().map(|session| inner.jobs.url_of(session));
-    Decided { cpu_usec, session, ..Decided::of(Answer { reply, session: url }) }
+    Decided { cpu_usec, session, ..Decided::of(Answer { session: url, ..Answer::of(reply) }) }
 }
 
 async fn monitor(inner: &Inner, params: Vec<Value>) -> Reply {

@@ -19,6 +19,8 @@ mod groups;
 mod jobs;
 pub mod link;
 mod logins;
+mod raw;
+mod reading;
 mod registry;
 mod rules;
 mod workers;
@@ -31,7 +33,7 @@ use nesssi_config::Config;
 use nesssi_dn::SubjectDn;
 use nesssi_identity::{Peer, Presented, ProxyKind};
 use nesssi_rpc::soap::Signature;
-use nesssi_rpc::{Call, Dialect, Fault, FaultCode, MethodName, Reply};
+use nesssi_rpc::{Call, Dialect, Fault, FaultCode, MethodName, Reply, Value};
 use tokio::sync::watch;
 
 pub use audit::Served;
@@ -40,6 +42,7 @@ pub use ending::Ending;
 pub use files::{Change, DirectoryEntry, FileFault, Following, Found};
 pub use grants::{CallerGrant, Grant};
 pub use jobs::{Jobs, Submission};
+pub use raw::RawFile;
 
 use crate::ending::InFlight;
 use crate::grants::Grants;
@@ -149,13 +152,22 @@ pub struct Answer {
     pub reply: Reply,
     /// The URL of the session that the call made, if it made one.
     pub session: Option<String>,
+    /// The value is a part of a file: to be sent as it is, in place of `reply`, which says nothing
+    /// then. Only a single call in XML-RPC is answered so.
+    pub raw: Option<Arc<RawFile>>,
 }
 
 impl Answer {
     /// An answer that made no session.
     #[must_use]
     pub fn of(reply: Reply) -> Self {
-        Self { reply, session: None }
+        Self { reply, session: None, raw: None }
+    }
+
+    /// A part of a file.
+    #[must_use]
+    pub fn raw(file: RawFile) -> Self {
+        Self { raw: Some(Arc::new(file)), ..Self::of(Ok(Value::Nil)) }
     }
 }
 
@@ -196,6 +208,7 @@ pub(crate) struct Inner {
     pub(crate) services: registry::Services,
     pub(crate) audit: audit::Audit,
     pub(crate) logins: logins::Logins,
+    pub(crate) reading: reading::Pool,
     renewed: watch::Sender<Option<Arc<Renewed>>>,
     in_flight: InFlight,
     ending: ending::EndingSignal,
@@ -247,6 +260,7 @@ impl Container {
             services: registry::Services::default(),
             audit,
             logins: logins::Logins::new(trusting),
+            reading: reading::Pool::default(),
             renewed: watch::Sender::new(None),
             in_flight: InFlight::default(),
             ending: ending::EndingSignal::default(),

@@ -28,6 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::answer::Reply;
 use crate::body::Source;
 use crate::house::House;
+use crate::sandboxes::Readers;
 use crate::wishes::Unclear;
 use dialect::{Asked, Manner, Unknown};
 
@@ -47,6 +48,7 @@ const LINGER_BYTES_MAX: u64 = 256 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Clarens<H> {
     house: H,
+    readers: Arc<Readers>,
     body_bytes_max: usize,
     body_patience: Duration,
     bounds: Bounds,
@@ -100,12 +102,13 @@ enum BodyError {
 }
 
 impl<H: House> Clarens<H> {
-    pub(crate) fn new(house: H, config: &Config) -> Self {
+    pub(crate) fn new(house: H, readers: Arc<Readers>, config: &Config) -> Self {
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let body_bytes_max = count(config.bounds.body_bytes_max);
         let bodies_kib = BODIES_KIB_MAX.max(body_bytes_max / 1024 + 1).min(Semaphore::MAX_PERMITS);
         Self {
             house,
+            readers,
             body_bytes_max,
             body_patience: Duration::from_secs(u64::from(config.bounds.body_seconds_max)),
             bounds: Bounds {
@@ -255,7 +258,7 @@ impl<H: House> Clarens<H> {
 
     async fn call(&self, caller: Caller, manner: Manner, body: Bytes) -> Reply {
         match self.parse(&caller, manner, body).await {
-            Ok(asked) => asked.answer(&self.house, caller).await,
+            Ok(asked) => asked.answer(&self.house, &self.readers, caller).await,
             Err(refusal) => *refusal,
         }
     }

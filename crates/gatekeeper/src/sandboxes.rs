@@ -11,6 +11,7 @@ mod transfer;
 mod validator;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::header::{
     ACCEPT, ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE,
@@ -27,7 +28,7 @@ use crate::clock::now_unix;
 use crate::house::House;
 use path::{Asked, encode_name};
 use range::Part;
-use transfer::Readers;
+pub(crate) use transfer::Readers;
 use validator::{Condition, Validator};
 
 /// Nothing that a sandbox holds may run or load anything; its pictures may be shown, its files saved.
@@ -44,7 +45,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 #[derive(Debug)]
 pub(crate) struct Sandboxes<H> {
     house: H,
-    readers: Readers,
+    readers: Arc<Readers>,
 }
 
 /// A file that was opened: what its headers and its body are made of.
@@ -57,8 +58,8 @@ struct OpenFile {
 }
 
 impl<H: House> Sandboxes<H> {
-    pub(crate) fn new(house: H) -> Self {
-        Self { house, readers: Readers::default() }
+    pub(crate) fn new(house: H, readers: Arc<Readers>) -> Self {
+        Self { house, readers }
     }
 
     /// Answers one request, which came from this address.
@@ -128,7 +129,7 @@ impl<H: House> Sandboxes<H> {
                     .with_text(CONTENT_RANGE, &format!("bytes */{size}"));
             }
         };
-        let body = self.readers.send(&account, file, first, length);
+        let body = self.readers.send(&account, Arc::new(file), first, length);
         let reply = versioned(Reply::new(status, body), &validator)
             .with(CONTENT_TYPE, kind)
             .with(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -160,8 +161,8 @@ impl<H: House> Sandboxes<H> {
     }
 }
 
-/// What every answer of this host says.
-fn guarded(reply: Reply) -> Reply {
+/// What every answer says that holds what somebody's job has written.
+pub(crate) fn guarded(reply: Reply) -> Reply {
     let cached = reply.headers.contains_key(CACHE_CONTROL);
     let reply = reply
         .with(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
@@ -248,7 +249,7 @@ fn wants_follow(query: Option<&str>) -> bool {
 }
 
 /// The type that a name stands for. What a job prints is text, and so is what has no ending.
-fn content_type(name: &str) -> HeaderValue {
+pub(crate) fn content_type(name: &str) -> HeaderValue {
     let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
     let Some(ending) = ending else { return PLAIN };
     if matches!(ending.as_str(), "out" | "err" | "log" | "dat" | "md" | "py" | "sh" | "toml") {

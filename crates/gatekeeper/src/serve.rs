@@ -100,9 +100,10 @@ impl<H: House> Server<H> {
         http: OwnedFd,
     ) -> io::Result<Self> {
         let bounds = &config.bounds;
+        let readers = Arc::default();
         let shared = Arc::new(Shared {
-            clarens: Clarens::new(parts.house.clone(), config),
-            sandboxes: Sandboxes::new(parts.house.clone()),
+            clarens: Clarens::new(parts.house.clone(), Arc::clone(&readers), config),
+            sandboxes: Sandboxes::new(parts.house.clone(), readers),
             house: parts.house,
             tls: ArcSwap::from_pointee(parts.tls),
             trust: parts.trust,

@@ -11,7 +11,7 @@ use nesssi_rpc::{Bounds, Call, Fault, FaultCode, Reply, Value, multicall};
 
 use super::{Decided, count, one, record};
 use crate::grants::Grant;
-use crate::{Answer, Caller, Inner};
+use crate::{Answer, Caller, Inner, raw};
 
 /// After so long no further call of a request begins.
 const SECONDS_MAX: u64 = 600;
@@ -41,10 +41,11 @@ pub(super) async fn answer(
         let reply = match call {
             Err(fault) => counted.and(Err(fault)),
             Ok(Call { method, params }) => {
-                let decided = match counted {
+                let mut decided = match counted {
                     Ok(()) => one(inner, caller, grant, &method, params).await,
                     Err(fault) => Decided::fault(fault),
                 };
+                decided.answer = raw::in_value(&inner.reading, decided.answer).await;
                 record(inner, caller, grant, &method, &decided);
                 decided.answer.reply
             }

@@ -1,9 +1,11 @@
 //! The dialects of calls, as HTTP carries them: which one a request speaks, how its body becomes
 //! calls, and how what they come to is answered.
 
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
+use std::sync::Arc;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName};
 use http::{HeaderValue, StatusCode};
-use nesssi_container::{Answer, Caller, CallsBudget};
+use nesssi_container::{Answer, Caller, CallsBudget, RawFile};
 use nesssi_rpc::jsonrpc::{self, Item, Shape};
 use nesssi_rpc::soap::{self, Endpoint, Reason, Refusal, ReplyForm, Signature};
 use nesssi_rpc::xmlrpc;
@@ -14,6 +16,7 @@ use nesssi_rpc::{
 use crate::answer::Reply;
 use crate::body::Source;
 use crate::house::House;
+use crate::sandboxes::{Readers, content_type, guarded};
 
 /// The header that names the sandbox of the session that a call made.
 const SESSION_URL: HeaderName = HeaderName::from_static("nesssi-session-url");
@@ -164,11 +167,19 @@ impl Manner {
 
 impl Asked {
     /// Carries the calls out, and answers them.
-    pub(super) async fn answer<H: House>(self, house: &H, caller: Caller) -> Reply {
+    pub(super) async fn answer<H: House>(
+        self,
+        house: &H,
+        readers: &Readers,
+        caller: Caller,
+    ) -> Reply {
         match self {
             Self::XmlRpc(xmlrpc::Request { call, forms }) => {
                 let answer = house.call(&Caller { dialect: Dialect::XmlRpc, ..caller }, call).await;
-                let reply = answered(xmlrpc::encode_reply_in(&answer.reply, forms), XML);
+                let reply = match &answer.raw {
+                    Some(raw) => bare(raw, readers),
+                    None => answered(xmlrpc::encode_reply_in(&answer.reply, forms), XML),
+                };
                 naming(reply, &answer)
             }
             Self::JsonRpc(request, kind) => {
@@ -225,6 +236,16 @@ async fn answer_json<H: House>(
             }
         }
     }
+}
+
+/// A part of a file, as it is. No page may show it as its own, and no cache keep it.
+fn bare(raw: &RawFile, readers: &Readers) -> Reply {
+    let body = readers.send(&raw.account, Arc::clone(&raw.file), raw.offset, raw.length);
+    guarded(
+        Reply::new(StatusCode::OK, body)
+            .with(CONTENT_TYPE, content_type(&String::from_utf8_lossy(&raw.name)))
+            .with(CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    )
 }
 
 /// With the session that a call made.

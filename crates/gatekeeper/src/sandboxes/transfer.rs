@@ -49,7 +49,13 @@ pub(crate) struct Reading {
 
 impl Readers {
     /// Feeds an answer with `length` bytes from `offset`.
-    pub(crate) fn send(&self, account: &str, file: OwnedFd, offset: u64, length: u64) -> Source {
+    pub(crate) fn send(
+        &self,
+        account: &str,
+        file: Arc<OwnedFd>,
+        offset: u64,
+        length: u64,
+    ) -> Source {
         let reading = Reading::new(file, self.share(account).reads, offset);
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
         if length > 0 {
@@ -68,7 +74,7 @@ impl Readers {
     ) -> Option<Source> {
         let share = self.share(account);
         let place = share.followers.try_acquire_owned().ok()?;
-        let reading = Reading::new(file, share.reads, 0);
+        let reading = Reading::new(Arc::new(file), share.reads, 0);
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
         tokio::spawn(reading.follow(growth, sender, place));
         Some(Source::Stream { chunks, left: None })
@@ -91,8 +97,8 @@ impl Readers {
 type Chunks = mpsc::Sender<io::Result<Bytes>>;
 
 impl Reading {
-    fn new(file: OwnedFd, reads: Arc<Semaphore>, offset: u64) -> Self {
-        Self { file: Arc::new(file), reads, spare: Spare::default(), offset }
+    fn new(file: Arc<OwnedFd>, reads: Arc<Semaphore>, offset: u64) -> Self {
+        Self { file, reads, spare: Spare::default(), offset }
     }
 
     /// Sends `left` bytes; a file that has become shorter ends the answer with an error.

@@ -48,7 +48,8 @@ async fn every_length_around_a_chunk_arrives_whole() {
     let readers = Readers::default();
     for length in [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES + 7] {
         let (file, bytes) = file(length);
-        let mut source = readers.send("ann", descriptor(&file), 0, u64::try_from(length).unwrap());
+        let mut source =
+            readers.send("ann", descriptor(&file).into(), 0, u64::try_from(length).unwrap());
         assert!(collect(&mut source).await.unwrap() == bytes, "{length}");
     }
 }
@@ -56,7 +57,7 @@ async fn every_length_around_a_chunk_arrives_whole() {
 #[tokio::test]
 async fn a_part_is_that_part() {
     let (file, bytes) = file(CHUNK_BYTES * 2);
-    let mut source = Readers::default().send("ann", descriptor(&file), 100, 300_000);
+    let mut source = Readers::default().send("ann", descriptor(&file).into(), 100, 300_000);
     assert!(collect(&mut source).await.unwrap() == bytes[100..300_100]);
 }
 
@@ -64,7 +65,7 @@ async fn a_part_is_that_part() {
 async fn a_file_cut_short_ends_in_an_error() {
     let (file, _) = file(CHUNK_BYTES * 8);
     let length = u64::try_from(CHUNK_BYTES * 8).unwrap();
-    let mut source = Readers::default().send("ann", descriptor(&file), 0, length);
+    let mut source = Readers::default().send("ann", descriptor(&file).into(), 0, length);
     next(&mut source).await.unwrap().unwrap();
     file.set_len(10).unwrap();
     assert!(collect(&mut source).await.is_err());

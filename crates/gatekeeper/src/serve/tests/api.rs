@@ -296,3 +296,42 @@ async fn a_browser_sees_what_there_is() {
     assert_eq!(page.status, 403);
     assert!(page.text().contains("CN=Late"));
 }
+
+#[tokio::test]
+async fn a_file_is_answered_as_it_is() {
+    let world = World::new();
+    let bytes: Vec<u8> = (0..=255).cycle().take(700_000).collect();
+    std::fs::write(world.sandbox("data.tar"), &bytes).unwrap();
+    std::fs::write(world.sandbox("page.html"), "<script>").unwrap();
+    let read = |name: &str, offset: i64, length: i64| {
+        post("", &call("file.read", vec![name.into(), offset.into(), length.into()]))
+    };
+    let mut stream = world.anonymous().await;
+    let whole = ask(&mut stream, &read("data.tar", 0, 700_000)).await;
+    assert_eq!((whole.status, whole.header("content-length")), (200, Some("700000")));
+    assert_eq!(whole.header("content-type"), Some("application/x-tar"));
+    assert_eq!(whole.header("cache-control"), Some("no-store"));
+    assert!(whole.body == bytes);
+    let part = ask(&mut stream, &read("data.tar", 300_001, 3)).await;
+    assert_eq!(part.body, bytes[300_001..300_004]);
+    let none = ask(&mut stream, &read("data.tar", 700_000, 0)).await;
+    assert_eq!((none.status, none.header("content-length"), none.body.len()), (200, Some("0"), 0));
+    // It runs nowhere, whoever wrote it.
+    let page = ask(&mut stream, &read("page.html", 0, 8)).await;
+    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+    assert!(page.header("content-security-policy").unwrap().starts_with("sandbox"));
+    let absent = ask(&mut stream, &read("absent", 0, 1)).await;
+    assert_eq!((absent.status, absent.fault().0), (200, 404));
+    assert_eq!(absent.header("content-type"), Some("text/xml; charset=utf-8"));
+}
+
+#[tokio::test]
+async fn a_file_that_is_cut_short_is_not_padded() {
+    let world = World::new();
+    std::fs::write(world.sandbox("data"), "0123456789").unwrap();
+    let read = call("file.read", vec!["data".into(), 0_i64.into(), 11_i64.into()]);
+    let mut stream = world.anonymous().await;
+    stream.write_all(post("", &read).as_bytes()).await.unwrap();
+    let all = rest(&mut stream).await;
+    assert!(all.ends_with(b"\r\n\r\n0123456789"), "{}", String::from_utf8_lossy(&all));
+}

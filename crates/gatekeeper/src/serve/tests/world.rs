@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use nesssi_container::{Answer, Caller, Change, DirectoryEntry, FileFault, Found, Offered, Served};
+use nesssi_container::{
+    Answer, Caller, Change, DirectoryEntry, FileFault, Found, Offered, RawFile, Served,
+};
 use nesssi_identity::Peer;
 use nesssi_rpc::soap::Signature;
 use nesssi_rpc::wsdl::Operation;
@@ -72,9 +74,26 @@ impl House for StandIn {
                 Answer::of(Ok(Value::from("waited")))
             }
             "session.make" => Answer {
-                reply: Ok(Value::from(SESSION)),
                 session: Some(format!("http://files.example:8080/sandboxes/{SESSION}/")),
+                ..Answer::of(Ok(Value::from(SESSION)))
             },
+            "file.read" => {
+                let [Value::String(name), Value::Int(offset), Value::Int(length)] =
+                    call.params.as_slice()
+                else {
+                    return Answer::of(Err(Fault::invalid_params("name, offset, length")));
+                };
+                let Ok(file) = fs::File::open(self.root.join(name)) else {
+                    return Answer::of(Err(Fault::new(FaultCode::NotFound, "no such file")));
+                };
+                Answer::raw(RawFile {
+                    file: Arc::new(file.into()),
+                    offset: u64::try_from(*offset).unwrap(),
+                    length: u64::try_from(*length).unwrap(),
+                    account: "ann".to_owned(),
+                    name: name.clone().into_bytes(),
+                })
+            }
             "system.listMethods" => {
                 let names = ["echo.echo", "a.<b>.c", "system.listMethods"];
                 Answer::of(Ok(Value::Array(names.into_iter().map(Value::from).collect())))
