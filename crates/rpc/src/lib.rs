@@ -18,6 +18,7 @@ pub mod multicall;
 mod samples;
 pub mod soap;
 mod telling;
+pub mod typed;
 mod value;
 pub mod wsdl;
 mod xml;

@@ -215,6 +215,13 @@ impl DateTime {
         if parsed.exists() { parsed.less_minutes(offset_minutes) } else { Err(DateTimeError) }
     }
 
+    /// `YYYY-MM-DDTHH:MM:SS`, as ISO 8601 and JSON write it.
+    #[must_use]
+    pub fn to_iso(self) -> String {
+        let Self { year, month, day, hour, minute, second } = self;
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+    }
+
     fn exists(self) -> bool {
         (1..=12).contains(&self.month)
             && (1..=self.days_in_month()).contains(&self.day)
