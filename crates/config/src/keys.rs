@@ -30,6 +30,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("bounds", "header_seconds_max"),
     ("bounds", "body_seconds_max"),
     ("bounds", "idle_seconds_max"),
+    ("bounds", "answers_kept_seconds"),
     ("front", "certificate_header"),
     ("front", "header"),
     ("front", "peers"),

@@ -184,6 +184,8 @@ pub struct Bounds {
     pub body_seconds_max: u32,
     /// Seconds that an idle connection is kept.
     pub idle_seconds_max: u32,
+    /// Seconds that the answer to a call with a client tag is kept.
+    pub answers_kept_seconds: u32,
 }
 
 /// `[policy]`

@@ -247,6 +247,12 @@ fn read_bounds(section: &mut Section<'_, '_>) -> Bounds {
         header_seconds_max: section.short("header_seconds_max", 1, HOUR_SECONDS, 10),
         body_seconds_max: section.short("body_seconds_max", 1, HOUR_SECONDS, 60),
         idle_seconds_max: section.short("idle_seconds_max", 1, 24 * HOUR_SECONDS, 75),
+        answers_kept_seconds: section.short(
+            "answers_kept_seconds",
+            60,
+            30 * 24 * HOUR_SECONDS,
+            24 * HOUR_SECONDS,
+        ),
     }
 }
 

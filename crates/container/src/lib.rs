@@ -33,7 +33,7 @@ use nesssi_config::Config;
 use nesssi_dn::SubjectDn;
 use nesssi_identity::{Peer, Presented, ProxyKind};
 use nesssi_rpc::soap::Signature;
-use nesssi_rpc::{Call, Dialect, Fault, FaultCode, MethodName, Reply, Value};
+use nesssi_rpc::{Call, ClientTag, Dialect, Fault, FaultCode, MethodName, Reply, Value};
 use tokio::sync::watch;
 
 pub use audit::Served;
@@ -60,6 +60,8 @@ pub struct Caller {
     pub account: Option<String>,
     /// User and password of this request, as the original's clients send them.
     pub basic: Option<Basic>,
+    /// The tag that he gives to his call, from the head of the request.
+    pub tag: Option<ClientTag>,
     /// Where the connection comes from.
     pub address: IpAddr,
     /// The request's id, in every log line about it.
@@ -88,7 +90,8 @@ impl Caller {
     /// A caller without a certificate and without wishes.
     #[must_use]
     pub fn plain(peer: Arc<Peer>, address: IpAddr, request_id: String, dialect: Dialect) -> Self {
-        Self { peer, presented: None, account: None, basic: None, address, request_id, dialect }
+        let (presented, account, basic, tag) = (None, None, None, None);
+        Self { peer, presented, account, basic, tag, address, request_id, dialect }
     }
 
     /// The caller's subject; `None` is anonymous, or refused.
@@ -155,13 +158,15 @@ pub struct Answer {
     /// The value is a part of a file: to be sent as it is, in place of `reply`, which says nothing
     /// then. Only a single call in XML-RPC is answered so.
     pub raw: Option<Arc<RawFile>>,
+    /// Whether it was kept from when a call with the same tag was answered first.
+    pub again: bool,
 }
 
 impl Answer {
     /// An answer that made no session.
     #[must_use]
     pub fn of(reply: Reply) -> Self {
-        Self { reply, session: None, raw: None }
+        Self { reply, session: None, raw: None, again: false }
     }
 
     /// A part of a file.

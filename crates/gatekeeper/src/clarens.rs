@@ -150,13 +150,17 @@ impl<H: House> Clarens<H> {
         tokio::spawn(read_away(body));
         let service = Place::of(parts.uri.path()).and_then(Place::service);
         let manner = match (unclear, &parts.method) {
-            (Unclear::Basic, &Method::POST) => Manner::of(&parts.headers, service).ok(),
-            (Unclear::Basic | Unclear::Account, _) => None,
+            (Unclear::Basic | Unclear::ClientTag, &Method::POST) => {
+                Manner::of(&parts.headers, service).ok()
+            }
+            (Unclear::Basic | Unclear::Account | Unclear::ClientTag, _) => None,
+        };
+        let code = match unclear {
+            Unclear::Basic => FaultCode::NoCredential,
+            Unclear::Account | Unclear::ClientTag => FaultCode::InvalidRequest,
         };
         let reply = match manner {
-            Some(manner) => {
-                manner.refuse(&Fault::new(FaultCode::NoCredential, unclear.to_string()))
-            }
+            Some(manner) => manner.refuse(&Fault::new(code, unclear.to_string())),
             None => plain(StatusCode::BAD_REQUEST, format!("{unclear}\n")),
         };
         reply.last()

@@ -451,11 +451,11 @@ struct Of<'a> {
 
 impl Of<'_> {
     fn caller(self, wishes: Wishes) -> Caller {
-        let Wishes { account, basic } = wishes;
+        let Wishes { account, basic, tag } = wishes;
         let (peer, presented) = (Arc::clone(self.peer), self.presented.cloned());
         let dialect = Dialect::XmlRpc;
         let Self { address, request_id, .. } = self;
-        Caller { peer, presented, account, basic, address, request_id, dialect }
+        Caller { peer, presented, account, basic, tag, address, request_id, dialect }
     }
 }
 

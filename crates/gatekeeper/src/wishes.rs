@@ -1,19 +1,24 @@
-//! What a request says of its caller besides his certificate: the account that he asks for, and the two halves of a login. Neither is
-//! ever logged.
+//! What a request says of its caller besides his certificate: the account that he asks for, the two halves of a login, and the tag
+//! that he gives to his call. None is ever logged.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use nesssi_container::Basic;
+use nesssi_rpc::ClientTag;
 
 /// The header that names the account a caller asks for.
 const ACCOUNT: HeaderName = HeaderName::from_static("nesssi-account");
+
+/// The header that holds a call's tag.
+const CLIENT_TAG: HeaderName = HeaderName::from_static("nesssi-client-tag");
 
 /// What a request asks for in its head.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wishes {
     pub(crate) account: Option<String>,
     pub(crate) basic: Option<Basic>,
+    pub(crate) tag: Option<ClientTag>,
 }
 
 /// A wish that is none.
@@ -21,6 +26,8 @@ pub(crate) struct Wishes {
 pub(crate) enum Unclear {
     #[error("NESSSI-Account names one account, once")]
     Account,
+    #[error("NESSSI-Client-Tag is one, of 1 to 128 printable characters of ASCII without blanks")]
+    ClientTag,
     #[error("Authorization: Basic is one, with user and password in base64 (RFC 7617)")]
     Basic,
 }
@@ -36,7 +43,11 @@ impl Wishes {
             true => basic(headers)?,
             false => None,
         };
-        Ok(Self { account, basic })
+        let tag = match headers.contains_key(CLIENT_TAG) {
+            true => Some(client_tag(headers)?),
+            false => None,
+        };
+        Ok(Self { account, basic, tag })
     }
 }
 
@@ -44,6 +55,11 @@ fn account(headers: &HeaderMap) -> Result<String, Unclear> {
     let value = the_one(headers, &ACCOUNT).ok_or(Unclear::Account)?;
     let text = value.to_str().map_err(|_| Unclear::Account)?.trim();
     if text.is_empty() { Err(Unclear::Account) } else { Ok(text.to_owned()) }
+}
+
+fn client_tag(headers: &HeaderMap) -> Result<ClientTag, Unclear> {
+    let text = the_one(headers, &CLIENT_TAG).and_then(|value| value.to_str().ok());
+    text.and_then(|text| ClientTag::parse(text).ok()).ok_or(Unclear::ClientTag)
 }
 
 /// Other schemes than Basic are no business of ours.

@@ -17,6 +17,7 @@ pub mod multicall;
 #[cfg(test)]
 mod samples;
 pub mod soap;
+mod tag;
 mod telling;
 pub mod typed;
 mod value;
@@ -29,4 +30,5 @@ pub use call::{Call, Dialect, METHOD_NAME_BYTES_MAX, MethodName, MethodNameError
 pub use choice::{Format, MediaType, Mismatch, choose};
 pub use encoding::Encoding;
 pub use fault::{Fault, FaultCode};
+pub use tag::{CLIENT_TAG_BYTES_MAX, CLIENT_TAG_MEMBER, ClientTag, ClientTagError};
 pub use value::{DateTime, DateTimeError, Value};

@@ -20,6 +20,9 @@ use crate::sandboxes::{Readers, content_type, guarded};
 
 /// The header that names the sandbox of the session that a call made.
 const SESSION_URL: HeaderName = HeaderName::from_static("nesssi-session-url");
+/// The header of an answer that was kept from when the call was sent before.
+const ANSWER: HeaderName = HeaderName::from_static("nesssi-answer");
+const AGAIN: HeaderValue = HeaderValue::from_static("again");
 const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
 pub(super) const XML: HeaderValue = HeaderValue::from_static("text/xml; charset=utf-8");
 const SOAP_12: HeaderValue = HeaderValue::from_static("application/soap+xml; charset=utf-8");
@@ -206,15 +209,21 @@ async fn answer_json<H: House>(
     jsonrpc::Request { shape, items }: jsonrpc::Request,
     kind: HeaderValue,
 ) -> Reply {
+    if shape == Shape::Batch && caller.tag.is_some() {
+        let text = "a batch has no client tag in its head: each call in it has its own, \
+                    as the member nesssi_client_tag of its last parameter";
+        let fault = Fault::new(FaultCode::InvalidRequest, text);
+        return answered(jsonrpc::encode_refusal(jsonrpc::Version::V2, &fault), kind);
+    }
     let mut budget = CallsBudget::begin();
-    let mut session = None;
+    let (mut session, mut again) = (None, false);
     let mut answers = Vec::with_capacity(items.len());
     for Item { version, receipt, call } in items {
         caller.dialect = version.dialect();
         let outcome: Outcome = match call.and_then(|call| budget.check().map(|()| call)) {
             Ok(call) => {
                 let answer = house.call(&caller, call).await;
-                session = answer.session;
+                (session, again) = (answer.session, answer.again);
                 answer.reply
             }
             Err(fault) => Err(fault),
@@ -229,10 +238,10 @@ async fn answer_json<H: House>(
         None => Reply::new(StatusCode::NO_CONTENT, Source::EMPTY),
         Some(bytes) => {
             let reply = answered(bytes, kind);
-            // In a batch nobody could tell whose it is.
-            match session.filter(|_| shape == Shape::One) {
-                Some(url) => reply.with_text(SESSION_URL, &url),
-                None => reply,
+            // In a batch nobody could tell whose they are.
+            match shape {
+                Shape::One => with_facts(reply, session.as_deref(), again),
+                Shape::Batch => reply,
             }
         }
     }
@@ -248,12 +257,18 @@ fn bare(raw: &RawFile, readers: &Readers) -> Reply {
     )
 }
 
-/// With the session that a call made.
+/// With what is told of an answer beside it.
 fn naming(reply: Reply, answer: &Answer) -> Reply {
-    match &answer.session {
+    with_facts(reply, answer.session.as_deref(), answer.again)
+}
+
+/// With the session that a call made, and whether its answer was kept.
+fn with_facts(reply: Reply, session: Option<&str>, again: bool) -> Reply {
+    let reply = match session {
         Some(url) => reply.with_text(SESSION_URL, url),
         None => reply,
-    }
+    };
+    if again { reply.with(ANSWER, AGAIN) } else { reply }
 }
 
 fn answered(bytes: Vec<u8>, kind: HeaderValue) -> Reply {

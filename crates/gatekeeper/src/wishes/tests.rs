@@ -2,7 +2,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
-use super::{ACCOUNT, Basic, Unclear, Wishes};
+use super::{ACCOUNT, Basic, CLIENT_TAG, Unclear, Wishes};
 
 fn take(headers: &[(HeaderName, &str)]) -> Result<Wishes, Unclear> {
     let mut map = HeaderMap::new();
@@ -26,6 +26,19 @@ fn one_account() {
     assert_eq!(take(&[(ACCOUNT, "grid01")]).unwrap().account.as_deref(), Some("grid01"));
     assert_eq!(take(&[(ACCOUNT, "")]), Err(Unclear::Account));
     assert_eq!(take(&[(ACCOUNT, "a"), (ACCOUNT, "a")]), Err(Unclear::Account));
+}
+
+#[test]
+fn one_tag() {
+    let longest = "x".repeat(128);
+    for good in ["t", "a/b:c", longest.as_str()] {
+        let tag = take(&[(CLIENT_TAG, good)]).unwrap().tag.unwrap();
+        assert_eq!(tag.as_str(), good);
+    }
+    for bad in ["", " ", "a b", "é", &"x".repeat(129)] {
+        assert_eq!(take(&[(CLIENT_TAG, bad)]), Err(Unclear::ClientTag), "{bad:?}");
+    }
+    assert_eq!(take(&[(CLIENT_TAG, "t"), (CLIENT_TAG, "t")]), Err(Unclear::ClientTag));
 }
 
 #[test]
