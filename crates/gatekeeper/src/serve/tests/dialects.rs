@@ -260,3 +260,38 @@ async fn a_wsdl_is_there_for_all_services_and_for_each() {
     assert_eq!(page.status, 403);
     assert!(page.text().contains("CN=Late"));
 }
+
+#[tokio::test]
+async fn a_tag_in_the_head_reaches_the_call_and_a_kept_answer_says_so() {
+    let world = World::new();
+    let mut stream = world.anonymous().await;
+    let xml = call("session.make", vec![]);
+    let envelope = envelope("session.make", &[], Version::Soap12, Style::Literal);
+    let json = r#"{"jsonrpc":"2.0","method":"session.make","id":4}"#;
+    let forms = [("text/xml", &*xml), (SOAP_12, &*envelope), ("application/json", json)];
+    for (kind, body) in forms {
+        for (tag, told) in [("", None), ("other", None), ("known", Some("again"))] {
+            let headers = if tag.is_empty() {
+                String::new()
+            } else {
+                format!("NESSSI-Client-Tag: {tag}\r\n")
+            };
+            let answer = ask(&mut stream, &post_to("/clarens/", kind, &headers, body)).await;
+            assert_eq!(answer.header("nesssi-answer"), told, "{kind} {tag}");
+            assert!(answer.header("nesssi-session-url").is_some());
+        }
+        for headers in
+            ["NESSSI-Client-Tag: a b\r\n", "NESSSI-Client-Tag: a\r\nNESSSI-Client-Tag: a\r\n"]
+        {
+            let mut stream = world.anonymous().await;
+            let answer = ask(&mut stream, &post_to("/clarens/", kind, headers, body)).await;
+            assert_eq!(code(&answer), -32600, "{kind}");
+        }
+    }
+    let batch = format!("[{json}]");
+    let tagged = "NESSSI-Client-Tag: known\r\n";
+    let answer = ask(&mut stream, &post_to("/clarens/", "application/json", tagged, &batch)).await;
+    assert!(answer.text().contains(r#""code":-32600"#), "{}", answer.text());
+    let answer = ask(&mut stream, &post_to("/clarens/", "application/json", "", &batch)).await;
+    assert!(answer.text().contains(r#""result":"0123"#), "{}", answer.text());
+}
