@@ -61,6 +61,8 @@ pub const KEYS: &[(&str, &str)] = &[
     ("level", "cpu_seconds_per_day"),
     ("sandboxes", "root"),
     ("sandboxes", "umask"),
+    ("tree", "name"),
+    ("tree", "path"),
     ("services", "directory"),
     ("services", "account"),
     ("services", "python"),
@@ -85,5 +87,8 @@ pub(crate) fn advice(key: &str) -> Option<String> {
 }
 
 fn heading(section: &str) -> String {
-    if section == "level" { "[[level]]".to_owned() } else { format!("[{section}]") }
+    match section {
+        "level" | "tree" => format!("[[{section}]]"),
+        _ => format!("[{section}]"),
+    }
 }

@@ -10,6 +10,7 @@ mod keys;
 mod levels;
 mod meant;
 mod sections;
+mod trees;
 
 use std::fmt;
 
@@ -20,6 +21,7 @@ pub use meant::{
     AccessLogTo, Batch, Bounds, Config, LocalBatch, Missing, PolicyKeys, Sandboxes, Server,
     Services,
 };
+pub use trees::{TREES_MAX, Tree};
 
 /// Where the configuration is looked for when nobody says.
 pub const DEFAULT_PATH: &str = "/etc/nesssi/nesssi.toml";

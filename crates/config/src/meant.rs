@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use nesssi_policy::{From, Level, SubjectDn};
 
-use crate::{Front, Mistake};
+use crate::{Front, Mistake, Tree};
 
 /// A whole configuration without a mistake. Only [`crate::parse`] makes one.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct Config {
     pub levels: Vec<Level>,
     /// Where sandboxes lie.
     pub sandboxes: Sandboxes,
+    /// Directories that may be read besides, each with its name.
+    pub trees: Vec<Tree>,
     /// Services and their workers.
     pub services: Services,
     /// Batch systems.

@@ -10,7 +10,7 @@ use crate::meant::{
     AccessLogTo, Batch, Bounds, Config, LocalBatch, Missing, Places, PolicyKeys, Sandboxes, Server,
     Services,
 };
-use crate::{Mistake, front, keys, levels};
+use crate::{Mistake, front, keys, levels, trees};
 
 const PORT_HTTPS: u16 = 8443;
 const PORT_HTTP: u16 = 8080;
@@ -38,11 +38,12 @@ fn read_root(mut root: Table<'_>, path: &str, base: &Path) -> Config {
     let policy = section(&mut root, "policy", base, read_policy);
     let levels = levels::read(&mut root, policy.shared_account);
     let sandboxes = section(&mut root, "sandboxes", base, read_sandboxes);
+    let trees = trees::read(&mut root);
     let (services, services_line) = section(&mut root, "services", base, read_services);
     let batch = section(&mut root, "batch", base, read_batch);
     root.finish(keys::advice);
     let places = Places { file: path.to_owned(), public_line, services_line };
-    Config { server, bounds, front, policy, levels, sandboxes, services, batch, places }
+    Config { server, bounds, front, policy, levels, sandboxes, trees, services, batch, places }
 }
 
 /// One section being read; absent, it has no keys and gives all defaults.

@@ -52,6 +52,7 @@ fn the_example_has_every_key_and_says_the_defaults() {
         }
     }
     assert!(example.front.is_some());
+    assert!(example.trees.len() == 1 && defaults.trees.is_empty());
     defaults.front.clone_from(&example.front);
     let told = |config: &Config| {
         let Config { server, bounds, policy, levels, sandboxes, services, batch, .. } = config;

@@ -1,0 +1,91 @@
+//! A tree is a directory of the site that callers may read through NESSSI, by a name of its own.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use nesssi_policy::written::{Lined, Table};
+
+use crate::keys;
+
+/// Most trees: each is on the command line of every jobmanager.
+pub const TREES_MAX: usize = 64;
+
+/// Longest name of a tree.
+const NAME_BYTES_MAX: usize = 64;
+
+/// Longest path of a tree, as Linux has it.
+const PATH_BYTES_MAX: usize = 4095;
+
+/// How many hexadecimal digits a session is: a name of that form would be taken for one.
+const SESSION_DIGITS: usize = 32;
+
+/// A `[[tree]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    /// What its paths begin with: lowercase letters, digits, `-` and `_`, and no session.
+    pub name: String,
+    /// The directory, absolute.
+    pub path: PathBuf,
+}
+
+/// The trees of the file, in its order.
+pub(crate) fn read(root: &mut Table<'_>) -> Vec<Tree> {
+    let tables = root.tables("tree");
+    if let Some(table) = tables.get(TREES_MAX) {
+        table.mistake(table.line(), format!("there are more than {TREES_MAX} of [[tree]]"));
+    }
+    let mut names = BTreeMap::new();
+    tables.into_iter().filter_map(|table| read_one(table, &mut names)).collect()
+}
+
+fn read_one(mut table: Table<'_>, names: &mut BTreeMap<String, usize>) -> Option<Tree> {
+    let name = read_name(&mut table, names);
+    let path = read_path(&mut table);
+    table.finish(keys::advice);
+    Some(Tree { name: name?, path: path? })
+}
+
+fn read_name(table: &mut Table<'_>, names: &mut BTreeMap<String, usize>) -> Option<String> {
+    let Some(Lined { line, value }) = table.text("name") else {
+        table.mistake(table.line(), "a [[tree]] needs a `name`");
+        return None;
+    };
+    if let Err(wrong) = check_name(&value) {
+        table.mistake(line, format!("`name` {value:?}: {wrong}"));
+        return None;
+    }
+    if let Some(first) = names.insert(value.clone(), line) {
+        table.mistake(line, format!("tree `{value}` stands on line {first} already"));
+    }
+    Some(value)
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let fit =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(fit) {
+        let form = "lowercase letters, digits, `-` and `_`";
+        return Err(format!("a tree's name is 1 to {NAME_BYTES_MAX} {form}"));
+    }
+    let is_digit = |byte: u8| byte.is_ascii_hexdigit();
+    if name.len() == SESSION_DIGITS && name.bytes().all(is_digit) {
+        return Err("it would be taken for a session".to_owned());
+    }
+    Ok(())
+}
+
+fn read_path(table: &mut Table<'_>) -> Option<PathBuf> {
+    let Some(Lined { line, value }) = table.text("path") else {
+        table.mistake(table.line(), "a [[tree]] needs a `path`");
+        return None;
+    };
+    let absolute = value.starts_with('/') && value.len() <= PATH_BYTES_MAX;
+    if !absolute || value.contains(char::is_control) {
+        table.mistake(line, format!("`path` is an absolute path, not {value:?}"));
+        return None;
+    }
+    Some(PathBuf::from(value))
+}
+
+#[cfg(test)]
+mod tests;

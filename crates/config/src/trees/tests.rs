@@ -1,0 +1,66 @@
+use std::path::Path;
+
+use super::{NAME_BYTES_MAX, TREES_MAX, Tree};
+use crate::parse;
+
+fn trees(text: &str) -> Result<Vec<Tree>, Vec<String>> {
+    match parse(text, "n.toml") {
+        Ok(config) => Ok(config.trees),
+        Err(mistakes) => Err(mistakes.iter().map(ToString::to_string).collect()),
+    }
+}
+
+fn tree(name: &str, path: &str) -> String {
+    format!("[[tree]]\nname = {name:?}\npath = {path:?}\n")
+}
+
+#[test]
+fn trees_have_a_name_and_a_path() {
+    assert_eq!(trees(""), Ok(Vec::new()));
+    let text = format!("{}{}", tree("data", "/srv/data"), tree("cal-2_b", "/srv/calibration/"));
+    let read = trees(&text).unwrap();
+    let names: Vec<_> = read.iter().map(|tree| tree.name.as_str()).collect();
+    assert_eq!(names, ["data", "cal-2_b"]);
+    assert_eq!(read[0].path, Path::new("/srv/data"));
+}
+
+#[test]
+fn what_is_no_tree_is_told_with_its_line() {
+    let told = |text: &str, expected: &str| {
+        assert_eq!(trees(text), Err(vec![format!("n.toml:{expected}")]), "{text}");
+    };
+    told("[[tree]]\npath = \"/x\"\n", "1: a [[tree]] needs a `name`");
+    told("[[tree]]\nname = \"x\"\n", "1: a [[tree]] needs a `path`");
+    let form = "a tree's name is 1 to 64 lowercase letters, digits, `-` and `_`";
+    for name in ["", "Data", "a/b", "..", ".data", "a b", "a=b", "ä"] {
+        told(&tree(name, "/x"), &format!("2: `name` {name:?}: {form}"));
+    }
+    let session = "0123456789abcdef0123456789abcdef";
+    let taken = format!("2: `name` {session:?}: it would be taken for a session");
+    told(&tree(session, "/x"), &taken);
+    assert!(trees(&tree(&session[1..], "/x")).is_ok());
+    assert!(trees(&tree(&format!("{}g", &session[1..]), "/x")).is_ok());
+    for path in ["", "data", "./data", "~/data", "/a\nb"] {
+        told(&tree("x", path), &format!("3: `path` is an absolute path, not {path:?}"));
+    }
+    let twice = format!("{}{}", tree("x", "/x"), tree("x", "/y"));
+    told(&twice, "5: tree `x` stands on line 2 already");
+    told(
+        "[[tree]]\nname = \"x\"\npath = \"/x\"\nroot = 1\n",
+        "4: unknown key `root` in [tree]: it belongs in [sandboxes]",
+    );
+}
+
+#[test]
+fn names_and_trees_are_bounded() {
+    let name = "n".repeat(NAME_BYTES_MAX);
+    assert!(trees(&tree(&name[1..], "/x")).is_ok());
+    assert!(trees(&tree(&name, "/x")).is_ok());
+    assert!(trees(&tree(&format!("{name}n"), "/x")).is_err());
+    let many = |count: usize| -> String {
+        (0..count).map(|number| tree(&format!("t{number}"), "/x")).collect()
+    };
+    assert_eq!(trees(&many(TREES_MAX - 1)).unwrap().len(), TREES_MAX - 1);
+    assert_eq!(trees(&many(TREES_MAX)).unwrap().len(), TREES_MAX);
+    assert!(trees(&many(TREES_MAX + 1)).unwrap_err()[0].contains("more than 64"));
+}
