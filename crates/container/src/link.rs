@@ -27,7 +27,8 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use channels::{Channels, JobmanagerEvent};
 pub use jobmanager::{
-    AccessFound, JobFound, JobStart, Jobmanager, Opened, ScanFound, Unasked, Watch, WorkerStart,
+    AccessFound, Found, JobFound, JobStart, Jobmanager, Opened, ScanFound, Stated, Unasked, Watch,
+    WorkerStart, Writing, Written,
 };
 pub use monitor::{Leaf, Monitor, MonitorEvent, Welcome};
 

@@ -17,11 +17,23 @@ pub fn permits(kind: &ChannelKind, request: &ToJobmanager) -> bool {
         Ask::Prepare { .. }
         | Ask::StartJob { .. }
         | Ask::StartWorker { .. }
-        | Ask::KillWorker { .. } => *kind == (ChannelKind::Start {}),
+        | Ask::KillWorker { .. }
+        | Ask::MakeDirectory { .. }
+        | Ask::BeginWrite { .. }
+        | Ask::CommitWrite { .. }
+        | Ask::DiscardWrite { .. }
+        | Ask::Rename { .. }
+        | Ask::TreeOpen { .. }
+        | Ask::TreeList { .. }
+        | Ask::TreeStat { .. }
+        | Ask::TreeFind { .. } => *kind == (ChannelKind::Start {}),
         Ask::Adopt { .. }
         | Ask::CancelJob { .. }
         | Ask::Open { .. }
         | Ask::List { .. }
+        | Ask::Stat { .. }
+        | Ask::Find { .. }
+        | Ask::RemovePath { .. }
         | Ask::Follow { .. }
         | Ask::Unfollow { .. }
         | Ask::Remove { .. }
@@ -32,11 +44,24 @@ pub fn permits(kind: &ChannelKind, request: &ToJobmanager) -> bool {
     }
 }
 
-/// Whether this begins something, for which it takes a grant of now.
+/// Whether this takes a grant of now: it begins something, or reads what is no session's. A write that was
+/// begun may end.
 #[must_use]
 pub fn starts(request: &ToJobmanager) -> bool {
     use ToJobmanager as Ask;
-    matches!(request, Ask::Prepare { .. } | Ask::StartJob { .. } | Ask::StartWorker { .. })
+    matches!(
+        request,
+        Ask::Prepare { .. }
+            | Ask::StartJob { .. }
+            | Ask::StartWorker { .. }
+            | Ask::MakeDirectory { .. }
+            | Ask::BeginWrite { .. }
+            | Ask::Rename { .. }
+            | Ask::TreeOpen { .. }
+            | Ask::TreeList { .. }
+            | Ask::TreeStat { .. }
+            | Ask::TreeFind { .. }
+    )
 }
 
 /// Why a request failed: error number (0 if it is not the system's) and words for the log.
@@ -139,6 +164,18 @@ impl Manager {
             Ask::KillWorker { worker } => self.kill_worker(peer, id, worker),
             Ask::Scan { .. } => self.enqueue(peer, id, Work::scan(request)),
             Ask::ScanAccess { root } => self.enqueue(peer, id, Work::ScanAccess(root)),
+            Ask::Stat { .. }
+            | Ask::Find { .. }
+            | Ask::MakeDirectory { .. }
+            | Ask::BeginWrite { .. }
+            | Ask::CommitWrite { .. }
+            | Ask::DiscardWrite { .. }
+            | Ask::Rename { .. }
+            | Ask::RemovePath { .. }
+            | Ask::TreeOpen { .. }
+            | Ask::TreeList { .. }
+            | Ask::TreeStat { .. }
+            | Ask::TreeFind { .. } => Err(Failure::new(Errno::NOSYS, "not done yet")),
         }
     }
 }

@@ -464,6 +464,115 @@ variants! {
             /// Root of the tree.
             root: String,
         },
+        /// What a file or directory of a sandbox is. Answered `Stated` or `Failed`.
+        17 => Stat {
+            /// The session.
+            session: String,
+            /// As in `Open`.
+            path: Blob,
+        },
+        /// Served names at any depth below a directory of a sandbox. Answered by `Found` for some at a time, then `FindDone`,
+        /// or `Failed`.
+        18 => Find {
+            /// The session.
+            session: String,
+            /// The directory, as in `Open`.
+            path: Blob,
+            /// What the last name is to match, `session::Glob`.
+            pattern: Blob,
+            /// How many at most.
+            entries_max: u32,
+        },
+        /// Make a directory in a sandbox. Start channels only. Answered `Made` or `Failed`.
+        19 => MakeDirectory {
+            /// The session.
+            session: String,
+            /// As in `Open`: what is not there yet, in a directory that is.
+            path: Blob,
+            /// As in `Prepare`.
+            umask_default: u32,
+        },
+        /// Begin to write a file of a sandbox, beside the place that it is to have. Start channels only. Answered
+        /// `WriteBegun` with a descriptor to write to, or `Failed`. What is not committed is discarded when the channel ends
+        /// or nothing is written for long.
+        20 => BeginWrite {
+            /// The session.
+            session: String,
+            /// As in `Open`: the place that the file is to have.
+            path: Blob,
+            /// Bytes that the file may have when it is committed.
+            bytes_max: u64,
+            /// Bytes that the whole sandbox may hold then; 0 is no limit.
+            sandbox_bytes_max: u64,
+            /// As in `Prepare`.
+            umask_default: u32,
+        },
+        /// The file is whole: make it durable and give it its place. Start channels only. Answered `Written` or `Failed`;
+        /// either ends the ticket.
+        21 => CommitWrite {
+            /// The ticket, of this channel.
+            ticket: u64,
+            /// Whether a file that stands there is replaced; else that is a failure.
+            replace: bool,
+        },
+        /// The file is not wanted any more. Start channels only. Answered `Discarded`, if the ticket has ended already too.
+        22 => DiscardWrite {
+            /// The ticket, of this channel.
+            ticket: u64,
+        },
+        /// Give a file or directory of a sandbox another name in it. Start channels only. Answered `Renamed` or `Failed`.
+        23 => Rename {
+            /// The session.
+            session: String,
+            /// What there is, as in `Open`.
+            from: Blob,
+            /// What it is to be, as in `Open`. Nothing that stands there is replaced.
+            to: Blob,
+        },
+        /// Remove a file or directory of a sandbox. Answered `Removed` or `Failed` with what could not be removed.
+        24 => RemovePath {
+            /// The session.
+            session: String,
+            /// As in `Open`, but not the sandbox itself: that is `Remove`.
+            path: Blob,
+            /// Whether a directory is removed with all in it; else only an empty one.
+            recursive: bool,
+        },
+        /// Open a file or directory of a tree for reading. Start channels only, as all that is asked of trees. Answered
+        /// `Opened` with a descriptor, or `Failed`.
+        25 => TreeOpen {
+            /// The tree's name in the configuration.
+            tree: String,
+            /// Relative path, `/` between names, empty for the tree itself. Bytes, as in `Entry`.
+            path: Blob,
+        },
+        /// Names in a directory of a tree. Answered `Listing` or `Failed`.
+        26 => TreeList {
+            /// The tree.
+            tree: String,
+            /// As in `TreeOpen`.
+            path: Blob,
+            /// How many names at most.
+            entries_max: u32,
+        },
+        /// What a file or directory of a tree is. Answered `Stated` or `Failed`.
+        27 => TreeStat {
+            /// The tree.
+            tree: String,
+            /// As in `TreeOpen`.
+            path: Blob,
+        },
+        /// Served names at any depth below a directory of a tree. Answered as `Find`.
+        28 => TreeFind {
+            /// The tree.
+            tree: String,
+            /// The directory, as in `TreeOpen`.
+            path: Blob,
+            /// As in `Find`.
+            pattern: Blob,
+            /// How many at most.
+            entries_max: u32,
+        },
     }
 }
 
@@ -480,9 +589,9 @@ fields! {
 }
 
 fields! {
-    /// One name in a sandbox.
+    /// One name in a sandbox or a tree.
     pub struct Entry {
-        /// The name, or the path from the sandbox in `Files`. Bytes, since a user may name a file anything.
+        /// The name, or in `Files` and `Found` the path from the sandbox or tree. Bytes, since a user may name a file anything.
         name: Blob,
         /// Whether it is a directory (else a regular file: others are not listed).
         directory: bool,
@@ -490,6 +599,18 @@ fields! {
         size: u64,
         /// Modification time, seconds since 1970 UTC.
         modified: i64,
+    }
+}
+
+variants! {
+    /// Why a find ended.
+    pub enum FindEnd {
+        /// Everything was looked at.
+        1 => Whole {},
+        /// There are more matches than were asked for.
+        2 => Entries {},
+        /// There is more than a find looks at: names, or time.
+        3 => Effort {},
     }
 }
 
@@ -555,7 +676,7 @@ variants! {
             /// The watch.
             watch: u64,
         },
-        /// To `Remove`.
+        /// To `Remove` and `RemovePath`.
         11 => Removed {},
         /// To `StartWorker`. Descriptor: the gatekeeper's end of the worker's socket.
         12 => WorkerStarted {
@@ -614,6 +735,49 @@ variants! {
             /// Why the folder or the file could not be read, if so: for the log.
             problem: Option<String>,
         },
+        /// To `Stat` and `TreeStat`.
+        20 => Stated {
+            /// Whether it is a directory.
+            directory: bool,
+            /// Bytes now.
+            size: u64,
+            /// Modification time, seconds since 1970 UTC.
+            modified: i64,
+            /// And its nanoseconds.
+            modified_nanos: u32,
+            /// Inode.
+            inode: u64,
+        },
+        /// Some of what `Find` and `TreeFind` have found.
+        21 => Found {
+            /// The paths, in no order.
+            entries: Vec<Entry>,
+        },
+        /// The end of `Find` and `TreeFind`.
+        22 => FindDone {
+            /// Why it ended.
+            end: FindEnd,
+        },
+        /// To `MakeDirectory`.
+        23 => Made {},
+        /// To `BeginWrite`. Descriptor: the file, to write to.
+        24 => WriteBegun {
+            /// What `CommitWrite` and `DiscardWrite` name.
+            ticket: u64,
+        },
+        /// To `CommitWrite`: the file has its place.
+        25 => Written {
+            /// Its bytes.
+            size: u64,
+            /// Modification time, seconds since 1970 UTC.
+            modified: i64,
+            /// Whether another file stood there.
+            replaced: bool,
+        },
+        /// To `DiscardWrite`.
+        26 => Discarded {},
+        /// To `Rename`.
+        27 => Renamed {},
     }
 }
 

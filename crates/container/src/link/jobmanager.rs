@@ -1,5 +1,7 @@
 //! The gatekeeper's side of a channel to a jobmanager.
 
+mod files;
+
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +16,8 @@ use nesssi_privsep::wire::Blob;
 use tokio::sync::{Notify, mpsc};
 
 use super::{AskError, EVENTS_MAX, Leaf, Link, LinkError, lock};
+
+pub use files::{Found, Stated, Writing, Written};
 
 /// How long the removal of a sandbox may take before it is tried again later.
 const REMOVE_SECONDS_MAX: u64 = 300;
@@ -299,14 +303,7 @@ impl Jobmanager {
     pub async fn open(&self, session: &str, path: &[u8]) -> Result<Opened, AskError> {
         let message =
             ToJobmanager::Open { session: session.to_owned(), path: Blob(path.to_owned()) };
-        let mut answer = unfailed(self.link.ask(&message, &[]).await?)?;
-        match answer.message {
-            FromJobmanager::Opened { directory, size, modified, modified_nanos, inode } => {
-                let file = answer.descriptors.pop().ok_or(AskError::Unfit)?;
-                Ok(Opened { file, directory, size, modified, modified_nanos, inode })
-            }
-            _ => Err(AskError::Unfit),
-        }
+        opened(self.link.ask(&message, &[]).await?)
     }
 
     /// Names in a directory, and whether there were more.
@@ -572,6 +569,17 @@ fn unfailed(answer: Received<FromJobmanager>) -> Result<Received<FromJobmanager>
 fn prepared(answer: Received<FromJobmanager>) -> Result<String, AskError> {
     match unfailed(answer)?.message {
         FromJobmanager::Prepared { path } => Ok(path),
+        _ => Err(AskError::Unfit),
+    }
+}
+
+fn opened(answer: Received<FromJobmanager>) -> Result<Opened, AskError> {
+    let mut answer = unfailed(answer)?;
+    match answer.message {
+        FromJobmanager::Opened { directory, size, modified, modified_nanos, inode } => {
+            let file = answer.descriptors.pop().ok_or(AskError::Unfit)?;
+            Ok(Opened { file, directory, size, modified, modified_nanos, inode })
+        }
         _ => Err(AskError::Unfit),
     }
 }
