@@ -24,6 +24,8 @@ pub const KEYS: &[(&str, &str)] = &[
     ("bounds", "body_bytes_max"),
     ("bounds", "xml_depth_max"),
     ("bounds", "xml_elements_max"),
+    ("bounds", "calls_max"),
+    ("bounds", "wait_seconds_max"),
     ("bounds", "connections_max"),
     ("bounds", "connections_per_address_max"),
     ("bounds", "handshake_seconds_max"),

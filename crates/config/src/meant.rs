@@ -174,6 +174,10 @@ pub struct Bounds {
     pub xml_depth_max: u32,
     /// Elements in a request.
     pub xml_elements_max: u32,
+    /// Calls in a request: of a multicall, or of a batch in JSON.
+    pub calls_max: u32,
+    /// Seconds that one `job.wait` waits.
+    pub wait_seconds_max: u32,
     /// Connections at one time.
     pub connections_max: u32,
     /// Connections of one address at one time.

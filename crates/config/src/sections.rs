@@ -237,6 +237,8 @@ fn read_bounds(section: &mut Section<'_, '_>) -> Bounds {
         body_bytes_max: section.long("body_bytes_max", 1024, 1 << 40, 16 * 1024 * 1024),
         xml_depth_max: section.short("xml_depth_max", 8, 1024, 64),
         xml_elements_max: section.short("xml_elements_max", 16, 100_000_000, 200_000),
+        calls_max: section.short("calls_max", 1, 100_000, 512),
+        wait_seconds_max: section.short("wait_seconds_max", 1, HOUR_SECONDS, 300),
         connections_max: section.short("connections_max", 1, 1_000_000, 4_096),
         connections_per_address_max: section.short(
             "connections_per_address_max",

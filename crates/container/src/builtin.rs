@@ -6,6 +6,7 @@
 pub(crate) mod echo;
 pub(crate) mod job;
 pub(crate) mod oneself;
+pub(crate) mod server;
 pub(crate) mod service;
 pub(crate) mod session;
 pub(crate) mod system;
@@ -98,10 +99,11 @@ impl<'a> Context<'a> {
 }
 
 /// The tables, in the order they are listed.
-const TABLES: [&[Builtin]; 7] = [
+const TABLES: [&[Builtin]; 8] = [
     echo::METHODS,
     job::METHODS,
     oneself::METHODS,
+    server::METHODS,
     service::METHODS,
     session::METHODS,
     system::METHODS,
@@ -166,6 +168,11 @@ pub(crate) fn exactly<const N: usize>(params: Vec<Value>) -> Result<[Value; N], 
     <[Value; N]>::try_from(params).map_err(|_| {
         Fault::invalid_params(format!("{N} parameters are expected, {count} were given"))
     })
+}
+
+/// A count as a value.
+pub(crate) fn whole(number: impl TryInto<i64>) -> Value {
+    Value::Int(number.try_into().unwrap_or(i64::MAX))
 }
 
 /// A parameter that must be text.

@@ -46,6 +46,16 @@ pub(crate) async fn dispatch(inner: &Arc<Inner>, caller: &Caller, call: Call) ->
     decided.answer
 }
 
+/// Counts what is no call, though it stands where one should.
+pub(crate) async fn miscalled(inner: &Arc<Inner>, caller: &Caller, fault: Fault) -> Fault {
+    let Ok(method) = MethodName::parse(MULTICALL) else { return fault };
+    let counted = match arrive(inner, caller, &method).await {
+        Ok(Arrived { caller, grant }) => count(inner, &caller, &grant),
+        Err(refused) => Err(refused),
+    };
+    counted.err().unwrap_or(fault)
+}
+
 /// Who calls, and what he is granted or the fault that says why nothing.
 struct Arrived<'a> {
     caller: Cow<'a, Caller>,

@@ -1,5 +1,7 @@
 //! The one clock of this room.
 
+use nesssi_rpc::DateTime;
+
 /// Milliseconds since 1970 UTC; 0 for a clock before that.
 #[allow(clippy::disallowed_methods, reason = "the one clock function of this room")]
 pub(crate) fn now_ms() -> u64 {
@@ -13,6 +15,21 @@ pub(crate) fn iso(ms: u64) -> String {
     let (year, month, day) = civil(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// The same moment as a value.
+pub(crate) fn date_time(ms: u64) -> DateTime {
+    let seconds = ms / 1000;
+    let (year, month, day) = civil(seconds / 86_400);
+    let part = |number: u64| u8::try_from(number).unwrap_or_default();
+    DateTime {
+        year: u16::try_from(year).unwrap_or(9999).min(9999),
+        month: part(month),
+        day: part(day),
+        hour: part(seconds / 3600 % 24),
+        minute: part(seconds / 60 % 60),
+        second: part(seconds % 60),
+    }
 }
 
 /// Year, month and day of a day counted from 1970-01-01 (Howard Hinnant's `civil_from_days`).
@@ -31,7 +48,18 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::iso;
+    use nesssi_rpc::DateTime;
+
+    use super::{date_time, iso};
+
+    #[test]
+    fn moments_and_dates_are_each_other() {
+        for ms in [0, 951_782_399_000, 951_782_400_000, 1_164_196_800_000, 253_402_300_799_000] {
+            let date = date_time(ms);
+            assert_eq!(DateTime::parse(&iso(ms)).unwrap(), date);
+        }
+        assert_eq!(date_time(253_402_300_800_000).year, 9999);
+    }
 
     #[test]
     fn dates_of_known_moments() {

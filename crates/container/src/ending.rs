@@ -34,6 +34,11 @@ impl EndingSignal {
         self.sender.send_replace(Some(ending));
     }
 
+    /// Whether an end has been asked for.
+    pub(crate) fn is_set(&self) -> bool {
+        self.sender.borrow().is_some()
+    }
+
     pub(crate) async fn wait(&self) -> Ending {
         let mut receiver = self.sender.subscribe();
         let known = receiver.wait_for(Option::is_some).await;
@@ -67,6 +72,11 @@ impl InFlight {
         // The guard comes first, so that a refused call is counted out again by its drop.
         let under_way = UnderWay { state: Arc::clone(&self.state) };
         (!self.state.closed.load(Ordering::SeqCst)).then_some(under_way)
+    }
+
+    /// Whether the door is closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.closed.load(Ordering::SeqCst)
     }
 
     /// Closes the door and waits for nobody, as a sudden death does.

@@ -302,16 +302,23 @@ impl Jobs {
         self.core.job_ended(number).await
     }
 
+    /// How many jobs there are in what state, and how many of the slots they take.
+    pub(crate) fn counts(&self) -> Counts {
+        let table = self.core.table();
+        Counts {
+            running: table.running.len(),
+            waiting: table.waiting,
+            slots: self.core.slots_max,
+            slots_used: table.slots_used,
+        }
+    }
+
     /// One line for those who run the server.
     #[must_use]
     pub fn health(&self) -> String {
-        let table = self.core.table();
+        let Counts { running, waiting, slots, slots_used } = self.counts();
         format!(
-            "jobs: {} running or starting, {} waiting, {} of {} slots used",
-            table.running.len(),
-            table.waiting,
-            table.slots_used,
-            self.core.slots_max
+            "jobs: {running} running or starting, {waiting} waiting, {slots_used} of {slots} slots used"
         )
     }
 
@@ -325,6 +332,17 @@ impl Jobs {
             tracing::error!(%error, "the journal's writer did not end well");
         }
     }
+}
+
+/// The jobs of a moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counts {
+    /// Starting or running.
+    pub(crate) running: usize,
+    /// Waiting for a slot.
+    pub(crate) waiting: u32,
+    pub(crate) slots: u32,
+    pub(crate) slots_used: u32,
 }
 
 /// A session whose files may be read.

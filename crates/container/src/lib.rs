@@ -214,9 +214,18 @@ pub(crate) struct Inner {
     pub(crate) audit: audit::Audit,
     pub(crate) logins: logins::Logins,
     pub(crate) reading: reading::Pool,
+    /// When it began, in milliseconds.
+    pub(crate) started_ms: u64,
     renewed: watch::Sender<Option<Arc<Renewed>>>,
     in_flight: InFlight,
     ending: ending::EndingSignal,
+}
+
+impl Inner {
+    /// Whether no new calls are taken, or soon will not be.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.ending.is_set() || self.in_flight.is_closed()
+    }
 }
 
 impl Container {
@@ -266,6 +275,7 @@ impl Container {
             audit,
             logins: logins::Logins::new(trusting),
             reading: reading::Pool::default(),
+            started_ms: clock::now_ms(),
             renewed: watch::Sender::new(None),
             in_flight: InFlight::default(),
             ending: ending::EndingSignal::default(),
@@ -315,6 +325,15 @@ impl Container {
         match self.inner.in_flight.enter() {
             Some(_under_way) => call::dispatch(&self.inner, caller, call).await,
             None => Answer::of(Err(restarting())),
+        }
+    }
+
+    /// Counts what was sent as one call of several and is none, as a call is counted. What answers it:
+    /// the `fault` that says what is wrong with it, or that there were too many.
+    pub async fn miscalled(&self, caller: &Caller, fault: Fault) -> Fault {
+        match self.inner.in_flight.enter() {
+            Some(_under_way) => call::miscalled(&self.inner, caller, fault).await,
+            None => restarting(),
         }
     }
 

@@ -114,6 +114,7 @@ impl<H: House> Clarens<H> {
             bounds: Bounds {
                 depth_max: count(u64::from(config.bounds.xml_depth_max)),
                 elements_max: count(u64::from(config.bounds.xml_elements_max)),
+                calls_max: count(u64::from(config.bounds.calls_max)),
                 ..Bounds::default()
             },
             origin: origin_of(&config.server.base_url),

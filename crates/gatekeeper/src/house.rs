@@ -21,6 +21,9 @@ pub(crate) trait House: Clone + Send + Sync + 'static {
     /// Answers a call.
     fn call(&self, caller: &Caller, call: Call) -> impl Future<Output = Answer> + Send;
 
+    /// Hears of what stood in the place of a call and is none; the fault that answers it.
+    fn miscalled(&self, caller: &Caller, fault: Fault) -> impl Future<Output = Fault> + Send;
+
     /// The signatures of a method that the caller may call; none of any other.
     fn signatures(
         &self,
@@ -68,6 +71,10 @@ impl House for Container {
 
     async fn call(&self, caller: &Caller, call: Call) -> Answer {
         Self::call(self, caller, call).await
+    }
+
+    async fn miscalled(&self, caller: &Caller, fault: Fault) -> Fault {
+        Self::miscalled(self, caller, fault).await
     }
 
     async fn signatures(&self, caller: &Caller, method: &MethodName) -> Vec<Signature> {

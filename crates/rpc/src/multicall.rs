@@ -131,6 +131,10 @@ pub fn capabilities() -> Value {
         ("nil", "http://www.ontosys.com/xml-rpc/extensions.php", 20_010_518),
         ("apache_extensions", "http://ws.apache.org/xmlrpc/types.html", 1),
         ("json-rpc", "https://www.jsonrpc.org/specification", 2),
+        ("json-rpc-1", "https://www.jsonrpc.org/specification_v1", 1),
+        ("soap11", "http://www.w3.org/TR/2000/NOTE-SOAP-20000508/", 1),
+        ("soap12", "http://www.w3.org/TR/soap12-part1/", 1),
+        ("wsdl", "http://www.w3.org/TR/wsdl", 1),
     ];
     let each = CAPABILITIES.iter().map(|(name, url, version)| {
         let about =

@@ -7,7 +7,7 @@ use nesssi_identity::{Peer, ProxyKind};
 use nesssi_policy::{Explanation, LevelName, Limits, Outcome, Step, next_midnight};
 use nesssi_rpc::{Fault, FaultCode, MethodName, Reply, Value};
 
-use super::{Builtin, Context, Run, exactly, text};
+use super::{Builtin, Context, Run, exactly, text, whole};
 use crate::Answer;
 use crate::call::{no_such_method, permission};
 use crate::clock::{iso, now_ms};
@@ -84,7 +84,7 @@ fn proxy(kind: Option<ProxyKind>) -> &'static str {
     }
 }
 
-fn limits_of(limits: &Limits) -> Value {
+pub(crate) fn limits_of(limits: &Limits) -> Value {
     let all = [
         ("cpu_seconds", limits.cpu_seconds),
         ("wall_seconds", limits.wall_seconds),
@@ -116,15 +116,11 @@ fn used(context: &Context<'_>) -> Value {
             Value::Double(Duration::from_micros(today.own.cpu_usec).as_secs_f64()),
         ),
         ("cpu_seconds_reserved", whole(today.own.reserved_seconds)),
-        ("jobs", whole(jobs.into())),
-        ("calls_this_minute", whole(calls.into())),
+        ("jobs", whole(jobs)),
+        ("calls_this_minute", whole(calls)),
         ("day_renews_at", next_midnight(today.now_unix).into()),
         ("minute_renews_at", iso(minute).into()),
     ])
-}
-
-fn whole(number: u64) -> Value {
-    Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 async fn explain(context: &Context<'_>, params: Vec<Value>) -> Reply {

@@ -6,8 +6,8 @@ use nesssi_rpc::{Reply, Value};
 use nesssi_service::ServiceState;
 
 use super::{Builtin, Context, Run, exactly};
-use crate::Answer;
 use crate::registry::{self, MONITOR};
+use crate::{Answer, Inner};
 
 pub(crate) const METHODS: &[Builtin] = &[Builtin {
     name: "service.list",
@@ -35,21 +35,49 @@ fn list(context: &Context<'_>, params: Vec<Value>) -> Reply {
     Ok(Value::Array(services.iter().map(described).collect()))
 }
 
+/// How many services are ok, unhealthy and broken.
+pub(crate) fn tally(inner: &Inner) -> [i64; 3] {
+    let services = inner.services.current();
+    let mut tally = [0; 3];
+    let [ok, unhealthy, broken] = &mut tally;
+    for service in services.iter() {
+        let closed = inner.services.lists.path(&service.name).err();
+        *match state_of(service, closed).0 {
+            OK => &mut *ok,
+            UNHEALTHY => &mut *unhealthy,
+            _ => &mut *broken,
+        } += 1;
+    }
+    tally
+}
+
+const OK: &str = "ok";
+const UNHEALTHY: &str = "unhealthy";
+const BROKEN: &str = "broken";
+
+/// Its state, and why that is not `ok`; `closed` is why its access lists let nobody through.
+fn state_of<'a>(
+    service: &'a registry::Service,
+    closed: Option<&'static str>,
+) -> (&'static str, &'a str) {
+    match (&service.state, closed) {
+        (ServiceState::Broken(why), _) => (BROKEN, why.kind.as_str()),
+        (ServiceState::Ok, Some(why)) => (BROKEN, why),
+        (ServiceState::Ok, None) => {
+            let throttled =
+                service.access.as_ref().is_some_and(|behind| behind.desks.is_throttled());
+            if throttled { (UNHEALTHY, "its worker ends too fast") } else { (OK, "") }
+        }
+    }
+}
+
 /// `closed` is why its access lists let nobody through, `remark` what else is to be said of them.
 fn described(
     service: &registry::Service,
     closed: Option<&'static str>,
     remark: Option<&'static str>,
 ) -> Value {
-    let (state, reason) = match (&service.state, closed) {
-        (ServiceState::Broken(why), _) => ("broken", why.kind.as_str()),
-        (ServiceState::Ok, Some(why)) => ("broken", why),
-        (ServiceState::Ok, None) => {
-            let throttled =
-                service.access.as_ref().is_some_and(|behind| behind.desks.is_throttled());
-            if throttled { ("unhealthy", "its worker ends too fast") } else { ("ok", "") }
-        }
-    };
+    let (state, reason) = state_of(service, closed);
     let mut methods: Vec<&str> = service.methods.keys().map(String::as_str).collect();
     if service.is_ok() && !methods.contains(&MONITOR) {
         methods.push(MONITOR);

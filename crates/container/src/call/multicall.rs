@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nesssi_rpc::{Bounds, Call, Fault, FaultCode, Reply, Value, multicall};
+use nesssi_rpc::{Call, Fault, FaultCode, Reply, Value, multicall};
 
 use super::{Decided, count, one, record};
 use crate::grants::Grant;
@@ -25,7 +25,7 @@ pub(super) async fn answer(
     grant: &Result<Arc<Grant>, Fault>,
     params: Vec<Value>,
 ) -> Decided {
-    let calls = match multicall::read(params, Bounds::default().calls_max) {
+    let calls = match multicall::read(params, calls_max(inner)) {
         Ok(calls) if !calls.is_empty() => calls,
         // It counts as one call.
         other => {
@@ -54,6 +54,10 @@ pub(super) async fn answer(
         replies.push(reply);
     }
     Decided::of(Answer::of(Ok(multicall::result(replies))))
+}
+
+fn calls_max(inner: &Inner) -> usize {
+    usize::try_from(inner.config.bounds.calls_max).unwrap_or(usize::MAX)
 }
 
 /// What several calls of one request may take together.

@@ -1,6 +1,7 @@
 mod finding;
 mod logging_in;
 mod permission;
+mod server;
 mod several;
 mod vo;
 mod world;

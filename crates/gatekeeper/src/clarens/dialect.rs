@@ -226,7 +226,7 @@ async fn answer_json<H: House>(
                 (session, again) = (answer.session, answer.again);
                 answer.reply
             }
-            Err(fault) => Err(fault),
+            Err(fault) => Err(house.miscalled(&caller, fault).await),
         };
         if let Some(receipt) = receipt {
             budget.charge(&outcome);

@@ -73,8 +73,9 @@ fn answers_come_back_as_they_were_given() {
 #[test]
 fn each_capability_says_where_it_is_described() {
     let Value::Struct(all) = capabilities() else { panic!("no struct") };
-    for name in ["xmlrpc", "faults_interop", "introspection", "system.multicall", "nil", "json-rpc"]
-    {
+    let dialects = ["xmlrpc", "json-rpc", "json-rpc-1", "soap11", "soap12", "wsdl"];
+    let extensions = ["faults_interop", "introspection", "system.multicall", "nil"];
+    for name in dialects.into_iter().chain(extensions) {
         let about = &all[name];
         assert!(about.member("specUrl").and_then(Value::as_str).unwrap().starts_with("http"));
         assert!(about.member("specVersion").and_then(Value::as_int).unwrap() > 0);

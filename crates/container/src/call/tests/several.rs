@@ -98,7 +98,7 @@ async fn so_many_calls_in_one_and_no_more() {
     let world = World::new(vec![]).await;
     *lock(&world.stage.calls_per_minute) = 10_000;
     let calls = |count| vec![inner("echo.echo", &[]); count];
-    let most = nesssi_rpc::Bounds::default().calls_max;
+    let most = usize::try_from(world.container.inner.config.bounds.calls_max).unwrap();
     for count in [most - 1, most] {
         assert_eq!(multicall(&world, &anonymous(), calls(count)).await.len(), count);
     }

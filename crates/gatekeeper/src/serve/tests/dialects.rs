@@ -33,7 +33,7 @@ async fn json_rpc_2_is_answered_with_batches_and_notifications() {
     let answer = json(&world, "application/json", batch).await;
     let expected = concat!(
         r#"[{"jsonrpc":"2.0","result":1,"id":"x"},"#,
-        r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"a call is an object"},"id":null},"#,
+        r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"counted: a call is an object"},"id":null},"#,
         r#"{"jsonrpc":"2.0","error":{"code":-32601,"message":"no such method"},"id":null},"#,
         r#"{"jsonrpc":"2.0","result":"0123456789abcdef0123456789abcdef","id":4}]"#
     );

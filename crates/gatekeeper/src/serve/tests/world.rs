@@ -103,6 +103,10 @@ impl House for StandIn {
         }
     }
 
+    async fn miscalled(&self, _: &Caller, fault: Fault) -> Fault {
+        Fault { text: format!("counted: {}", fault.text), ..fault }
+    }
+
     async fn signatures(&self, _: &Caller, method: &MethodName) -> Vec<Signature> {
         match method.as_str() {
             "typed.say" => vec![Signature::from_words(&["string", "string", "int"])],
