@@ -13,6 +13,7 @@ mod choice;
 mod encoding;
 mod fault;
 pub mod jsonrpc;
+pub mod kept;
 pub mod multicall;
 #[cfg(test)]
 mod samples;
