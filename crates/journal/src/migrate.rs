@@ -4,14 +4,14 @@ use nesssi_policy::LIMITS_BYTES;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use crate::store::SCHEMA_VERSION;
-use crate::{JournalError, used, vo};
+use crate::{JournalError, answers, used, vo};
 
 /// How long a session's limits were in version 1: without the CPU seconds of a day.
 const LIMITS_BYTES_1: i64 = 48;
 
 /// Whether the schema of this version can be brought up to date.
 pub(crate) fn is_known(version: i64) -> bool {
-    version == 1
+    (1..SCHEMA_VERSION).contains(&version)
 }
 
 /// Brings a file of a known version up to date, or leaves it as it is.
@@ -20,7 +20,12 @@ pub(crate) fn to_current(connection: &mut Connection, version: i64) -> Result<()
     // Another process may have done it since the version was read.
     let now: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if now == version {
-        from_1(&transaction)?;
+        if version < 2 {
+            from_1(&transaction)?;
+        }
+        if version < 3 {
+            from_2(&transaction)?;
+        }
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     }
     Ok(transaction.commit()?)
@@ -41,4 +46,9 @@ fn from_1(connection: &Connection) -> Result<(), JournalError> {
         update.execute(params![number, limits])?;
     }
     Ok(())
+}
+
+/// Version 3 has answers kept for calls that are sent again.
+fn from_2(connection: &Connection) -> Result<(), JournalError> {
+    Ok(connection.execute_batch(answers::SCHEMA)?)
 }

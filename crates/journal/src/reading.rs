@@ -17,11 +17,11 @@ pub fn read_vo(path: &Path) -> Result<Vec<VoChange>, JournalError> {
     let connection = open(path)?;
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS_MAX))?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if migrate::is_known(version) {
-        // Versions from before there were groups.
+    if version == 1 {
+        // From before there were groups.
         return Ok(Vec::new());
     }
-    if version != SCHEMA_VERSION {
+    if version != SCHEMA_VERSION && !migrate::is_known(version) {
         return Err(JournalError::Version { found: version });
     }
     vo::load(&connection)

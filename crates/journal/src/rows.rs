@@ -4,6 +4,8 @@ use nesssi_job::{Command, JobState, Tag};
 use nesssi_policy::{Limits, SubjectDn, VoChange};
 use nesssi_session::SessionId;
 
+use crate::{AnswerRow, KeptReply};
+
 /// Where a session stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SessionState {
@@ -193,5 +195,29 @@ pub enum Change {
     ForgetUsed {
         /// Days since 1970 (UTC).
         before_day: u32,
+    },
+    /// A call with a client tag is about to be carried out. An earlier one of the same owner, method
+    /// and tag is forgotten.
+    BeginAnswer(Box<AnswerRow>),
+    /// Such a call makes, or gives a job to, a session: in one write with the session or the job.
+    AnswerMade {
+        /// The answer's number.
+        answer: u64,
+        /// The session.
+        session: SessionId,
+    },
+    /// Such a call is answered.
+    KeepAnswer {
+        /// The answer's number.
+        answer: u64,
+        /// What it came to.
+        kept: KeptReply,
+        /// When it may be forgotten: milliseconds since 1970 UTC.
+        expires_ms: u64,
+    },
+    /// Forgets such a call. One that is not there is forgotten already.
+    ForgetAnswer {
+        /// The answer's number.
+        answer: u64,
     },
 }

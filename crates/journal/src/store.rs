@@ -8,17 +8,18 @@ use nesssi_session::SessionId;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, Row, TransactionBehavior, named_params, params};
 
-use crate::{Change, JobEnd, JobRow, JournalError, SessionRow, SessionState, Shepherd};
-use crate::{migrate, used, vo};
+use crate::{AnswerRow, Change, JobEnd, JobRow, JournalError, SessionRow, SessionState, Shepherd};
+use crate::{answers, migrate, used, vo};
 
 /// The version of the schema, in the file's `user_version`. Raised with every change of it.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
 
 /// How long a statement waits for another process's transaction, in milliseconds: an old
 /// gatekeeper's last commit, or a backup.
 pub(crate) const BUSY_MS_MAX: u64 = 5_000;
 
-/// The tables of sessions and jobs. Those of [`vo`] and [`used`] stand there.
+/// The tables of sessions and jobs. Those of [`vo`], [`used`] and [`answers`] stand
+/// there.
 const SCHEMA: &str = "
 CREATE TABLE lease (one INTEGER PRIMARY KEY CHECK (one = 1), holder INTEGER NOT NULL) STRICT;
 INSERT INTO lease VALUES (1, 0);
@@ -53,6 +54,8 @@ pub struct Loaded {
     pub vo: Vec<VoChange>,
     /// What was used: owner, day (since 1970, UTC) and CPU microseconds.
     pub used: Vec<(String, u32, u64)>,
+    /// Calls with a client tag, in the order they were begun.
+    pub answers: Vec<AnswerRow>,
     /// The number for the next session.
     pub next_number: u64,
     /// The number of this process's lease.
@@ -97,6 +100,7 @@ impl Store {
         transaction.execute_batch(SCHEMA)?;
         transaction.execute_batch(vo::SCHEMA)?;
         transaction.execute_batch(used::SCHEMA)?;
+        transaction.execute_batch(answers::SCHEMA)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         Ok(transaction.commit()?)
     }
@@ -144,7 +148,8 @@ impl Store {
         }
         let (next_number, lease) = (unsigned(next), unsigned(self.lease));
         let (vo, used) = (vo::load(&self.connection)?, used::load(&self.connection)?);
-        Ok(Loaded { sessions, vo, used, next_number, lease })
+        let answers = answers::load(&self.connection)?;
+        Ok(Loaded { sessions, vo, used, answers, next_number, lease })
     }
 
     /// Applies writes in one transaction. The outer error is that of the whole transaction; the
@@ -231,6 +236,12 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), JournalError> {
             used::add(connection, owner, *day, signed(*cpu_usec))
         }
         Change::ForgetUsed { before_day } => used::forget(connection, *before_day),
+        Change::BeginAnswer(row) => answers::begin(connection, row),
+        Change::AnswerMade { answer, session } => answers::made(connection, *answer, session),
+        Change::KeepAnswer { answer, kept, expires_ms } => {
+            answers::keep(connection, *answer, kept, *expires_ms)
+        }
+        Change::ForgetAnswer { answer } => answers::forget(connection, *answer),
     }
 }
 

@@ -467,6 +467,35 @@ mod migration {
         journal.write_and_wait([add(4), vec![change]].concat()).unwrap();
         let (_again, loaded) = open(&path);
         assert_eq!((loaded.sessions.len(), loaded.used.len()), (3, 1));
+        assert_eq!(count(&path, "answers"), 0);
+    }
+
+    /// The schema of version 2, as it was.
+    const SCHEMA_2: &str = include_str!("../testdata/schema_2.sql");
+
+    #[test]
+    fn a_file_of_version_2_is_brought_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        let file = rusqlite::Connection::open(&path).unwrap();
+        file.execute_batch(SCHEMA_2).unwrap();
+        file.execute(
+            "INSERT INTO sessions VALUES (1, ?1, NULL, NULL, '127.0.0.1', 'nobody', 'anonymous', ?2,
+                'sleepy', 'sleepyAdd', 1000, 2000, x'0707', 'prepared', NULL)",
+            rusqlite::params![format!("{:032x}", 1), limits().to_bytes()],
+        )
+        .unwrap();
+        file.execute_batch(
+            "INSERT INTO vo_groups VALUES ('atlas', x'00', 1); INSERT INTO used VALUES (1, 'a', 7);",
+        )
+        .unwrap();
+        file.pragma_update(None, "user_version", 2).unwrap();
+        assert_eq!(crate::read_vo(&path).unwrap().len(), 1, "it is read where it stands");
+        let (_journal, loaded) = open(&path);
+        assert_eq!((loaded.sessions.len(), loaded.vo.len(), loaded.used.len()), (1, 1, 1));
+        assert_eq!(loaded.sessions[0].0.limits, limits());
+        assert!(loaded.answers.is_empty());
+        assert_eq!(count(&path, "answers"), 0);
     }
 
     #[test]
