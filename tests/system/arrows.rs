@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("jobmanager", &["service", "job", "session", "privsep"]),
     ("admin", &["policy", "config", "journal", "service", "identity", "client", "dn"]),
     ("service", &["rpc"]),
+    ("sdk", &["rpc", "service", "privsep"]),
     ("client", &["rpc"]),
     ("journal", &["job", "session", "policy", "rpc"]),
     ("config", &["policy"]),
