@@ -16,6 +16,7 @@ mod method;
 mod name;
 pub mod protocol;
 mod registry;
+mod template;
 mod token;
 
 pub use digest::CodeDigest;
@@ -29,4 +30,5 @@ pub use method::{
 };
 pub use name::{RESERVED_NAMES, SERVICE_NAME_BYTES_MAX, ServiceName, ServiceNameError};
 pub use registry::{BrokenReason, Registry, Service, ServiceState};
+pub use template::{JobAsked, JobTemplate, TEMPLATE_WORDS_MAX};
 pub use token::{Token, TokenError};

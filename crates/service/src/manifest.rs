@@ -1,5 +1,6 @@
 //! `service.toml`: what a developer says of a service beside its code.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -10,6 +11,10 @@ use crate::method::{
     HELP_BYTES_MAX, METHODS_MAX, NOTE_BYTES_MAX, SIGNATURES_MAX, Signature, check_parameters,
     is_method_part, is_type_word,
 };
+use crate::template::{self, JobTemplate, Seconds};
+
+/// Longest word of a job's command, in bytes: Linux's own limit of an argument.
+const WORD_BYTES_MAX: usize = 128 * 1024;
 
 /// Longest `service.toml`, in bytes.
 pub const MANIFEST_BYTES_MAX: usize = 256 * 1024;
@@ -23,7 +28,7 @@ pub const CONCURRENCY_MAX: u32 = 256;
 /// What `service.toml` says, with defaults for what it leaves out.
 ///
 /// Every field has been checked: a manifest of this type can be used as it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
     /// Program and arguments of a worker that is not the Python one; `serve` or `describe`, the
     /// service's name and its folder are appended.
@@ -46,6 +51,8 @@ pub struct Manifest {
     pub approved: Option<String>,
     /// Methods described here rather than by the worker.
     pub methods: Vec<Method>,
+    /// Those of them, by name, that are jobs and need no code of the service's own.
+    pub jobs: BTreeMap<String, JobTemplate>,
 }
 
 impl Default for Manifest {
@@ -61,6 +68,7 @@ impl Default for Manifest {
             policy: None,
             approved: None,
             methods: Vec::new(),
+            jobs: BTreeMap::new(),
         }
     }
 }
@@ -96,6 +104,14 @@ impl Manifest {
     }
 }
 
+impl Manifest {
+    /// Whether all is said here: no worker is ever asked or started, unless there is code beside it.
+    #[must_use]
+    pub fn is_all_jobs(&self) -> bool {
+        self.command.is_none() && !self.methods.is_empty() && self.jobs.len() == self.methods.len()
+    }
+}
+
 /// The text, to count lines in, and the mistakes met so far.
 struct Reading<'a> {
     text: &'a str,
@@ -124,7 +140,7 @@ impl Reading<'_> {
                 "size_parameter" => meant.size_parameter = self.note(key, item),
                 "policy" => meant.policy = self.note(key, item),
                 "approved" => meant.approved = self.digest(item),
-                "method" => meant.methods = self.methods(item),
+                "method" => (meant.methods, meant.jobs) = self.methods(item),
                 unknown => self.mistake(key.span(), format!("unknown key '{unknown}'")),
             }
         }
@@ -210,38 +226,45 @@ impl Reading<'_> {
         None
     }
 
-    fn methods(&mut self, item: &Item<'_>) -> Vec<Method> {
+    fn methods(&mut self, item: &Item<'_>) -> (Vec<Method>, BTreeMap<String, JobTemplate>) {
         let Some(items) = item.get_ref().as_array() else {
             self.mistake(item.span(), "methods are written as [[method]] tables");
-            return Vec::new();
+            return Default::default();
         };
         if items.len() > METHODS_MAX {
             self.mistake(item.span(), format!("more than {METHODS_MAX} methods"));
         }
         let mut methods: Vec<Method> = Vec::new();
+        let mut jobs = BTreeMap::new();
         for item in items {
-            let Some(method) = self.method(item) else { continue };
+            let Some((method, job)) = self.method(item) else { continue };
+            if let Some(job) = job {
+                jobs.insert(method.name.clone(), job);
+            }
             if methods.iter().any(|known| known.name == method.name) {
                 self.mistake(item.span(), format!("method '{}' stands twice", method.name));
             }
             methods.push(method);
         }
-        methods
+        (methods, jobs)
     }
 
-    fn method(&mut self, item: &Item<'_>) -> Option<Method> {
+    fn method(&mut self, item: &Item<'_>) -> Option<(Method, Option<JobTemplate>)> {
         let Some(table) = item.get_ref().as_table() else {
             self.mistake(item.span(), "methods are written as [[method]] tables");
             return None;
         };
         let (mut name, mut help) = (None, String::new());
         let (mut signatures, mut parameters) = (Vec::new(), Vec::new());
+        let (mut job, mut seconds) = (None, None);
         for (key, item) in table {
             match key.get_ref().as_ref() {
                 "name" => name = Some(self.method_name(item)),
                 "help" => help = self.text("help", item, HELP_BYTES_MAX).unwrap_or_default(),
                 "signature" => signatures = self.signatures(item),
                 "parameters" => parameters = self.texts("parameters", item),
+                "job" => job = Some(item),
+                "cpu_seconds" => seconds = Some(item),
                 unknown => {
                     self.mistake(key.span(), format!("unknown key '{unknown}' in [[method]]"));
                 }
@@ -253,7 +276,67 @@ impl Reading<'_> {
         if let Err(wrong) = check_parameters(&parameters, &signatures) {
             self.mistake(item.span(), format!("the 'parameters' {wrong}"));
         }
-        Some(Method { name: name??, help, signatures, parameters })
+        let job = self.job(item, (job, seconds), &signatures, &parameters);
+        Some((Method { name: name??, help, signatures, parameters }, job))
+    }
+
+    /// What the keys `job` and `cpu_seconds` of a method mean together.
+    fn job(
+        &mut self,
+        method: &Item<'_>,
+        keys: (Option<&Item<'_>>, Option<&Item<'_>>),
+        signatures: &[Signature],
+        parameters: &[String],
+    ) -> Option<JobTemplate> {
+        let (job, seconds) = match keys {
+            (None, None) => return None,
+            (Some(job), Some(seconds)) => (job, seconds),
+            (Some(_), None) | (None, Some(_)) => {
+                self.mistake(method.span(), "'job' and 'cpu_seconds' go together");
+                return None;
+            }
+        };
+        let [signature] = signatures else {
+            self.mistake(method.span(), "a method with a 'job' has one 'signature'");
+            return None;
+        };
+        let types = match signature.split_first() {
+            Some((result, types)) if result == "string" && types.len() == parameters.len() => types,
+            _ => {
+                let text = "the 'signature' of a 'job' begins with \"string\", its session, and has a \
+                            type for each of the 'parameters'";
+                self.mistake(method.span(), text);
+                return None;
+            }
+        };
+        let seconds = self.seconds(seconds, parameters)?;
+        let Some(words) = job.get_ref().as_array() else {
+            self.mistake(job.span(), "'job' must be a list of strings");
+            return None;
+        };
+        let words: Vec<String> =
+            words.iter().filter_map(|word| self.text("job", word, WORD_BYTES_MAX)).collect();
+        let read = JobTemplate::new(&words, seconds, parameters, types);
+        read.inspect_err(|wrong| self.mistake(job.span(), format!("the 'job' {wrong}"))).ok()
+    }
+
+    /// A number of CPU seconds, or the parameter that holds it.
+    fn seconds(&mut self, item: &Item<'_>, parameters: &[String]) -> Option<Seconds> {
+        let written = item.get_ref();
+        let number = match (written.as_integer(), written.as_float()) {
+            (Some(number), _) => number.as_str().parse::<f64>().ok(),
+            (None, Some(number)) => number.as_str().parse::<f64>().ok(),
+            (None, None) => None,
+        };
+        if let Some(number) = number.filter(|number| number.is_finite() && *number > 0.0) {
+            return Some(Seconds::Fixed(number));
+        }
+        let named = written.as_str().and_then(|text| template::the_parameter(text, parameters));
+        if named.is_none() {
+            let text = "'cpu_seconds' must be a number above 0, or \"{name}\" of a parameter";
+            self.mistake(item.span(), text);
+        }
+        named.map(Seconds::Parameter)
     }
 
     fn method_name(&mut self, item: &Item<'_>) -> Option<String> {

@@ -124,3 +124,41 @@ fn concurrency_at_and_above_its_bound() {
     assert_eq!(with(CONCURRENCY_MAX).unwrap().concurrency, CONCURRENCY_MAX);
     assert!(with(CONCURRENCY_MAX + 1).is_err());
 }
+
+#[test]
+fn a_method_may_be_a_job_without_code() {
+    let text = "[[method]]\nname = \"count\"\nparameters = [\"text\", \"t\"]\n\
+        signature = [\"string\", \"string\", \"double\"]\njob = [\"./count\", \"--\", \"{text}\"]\n";
+    let manifest = Manifest::parse(&format!("{text}cpu_seconds = \"{{t}}\"")).unwrap();
+    assert!(manifest.is_all_jobs());
+    let asked = manifest.jobs["count"].fill("/srv", &["-x".into(), 2.5.into()]).unwrap();
+    assert_eq!(asked.argv, [b"/srv/count".to_vec(), b"--".to_vec(), b"-x".to_vec()]);
+    assert_eq!(asked.seconds, 2.5);
+
+    let manifest =
+        Manifest::parse(&format!("{text}cpu_seconds = \"{{t}}\"\n[[method]]\nname = \"b\""));
+    assert!(!manifest.unwrap().is_all_jobs());
+}
+
+#[test]
+fn what_is_wrong_with_a_job_is_told_with_its_line() {
+    let check = |lines: &str, expected: &str| {
+        let head = "[[method]]\nname = \"f\"\nparameters = [\"a\"]\n";
+        let mistakes = Manifest::parse(&format!("{head}{lines}")).unwrap_err();
+        let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        assert!(told.iter().any(|mistake| mistake.contains(expected)), "{told:?}");
+    };
+    let types = "signature = [\"string\", \"int\"]\n";
+    let job = "job = [\"/bin/f\", \"{a}\"]\n";
+    check(&format!("{types}{job}"), "'job' and 'cpu_seconds' go together");
+    check(&format!("{types}cpu_seconds = 1"), "'job' and 'cpu_seconds' go together");
+    check(&format!("{job}cpu_seconds = 1"), "has one 'signature'");
+    let other = "signature = [\"int\", \"int\"]\n";
+    check(&format!("{other}{job}cpu_seconds = 1"), "begins with \"string\"");
+    for seconds in ["0", "-1", "nan", "\"{b}\"", "\"a\"", "true"] {
+        check(&format!("{types}{job}cpu_seconds = {seconds}"), "line 6: 'cpu_seconds' must be");
+    }
+    let none = "job = [\"f\", \"{a}\"]\n";
+    check(&format!("{types}{none}cpu_seconds = 1"), "line 5: the 'job' begins with 'f'");
+    check(&format!("{types}job = \"f\"\ncpu_seconds = 1"), "'job' must be a list of strings");
+}
