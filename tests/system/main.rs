@@ -13,6 +13,7 @@
     reason = "a test that cannot go on must stop, and say where; and tests play users, who have an environment"
 )]
 
+mod any_language;
 mod arrows;
 mod audit;
 mod bad_input;

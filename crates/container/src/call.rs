@@ -4,6 +4,7 @@
 //! is found, the access lists asked, and only then a grant is needed. Every decision is audited.
 
 mod callers;
+mod job_method;
 mod multicall;
 mod offers;
 pub(crate) mod permission;
@@ -301,6 +302,10 @@ async fn into_worker(
         Err(fault) => return Decided::fault(fault),
     };
     let who = CallerGrant::new(claim, caller.address, Arc::clone(grant), caller.request_id.clone());
+    let (_, name) = method.split();
+    if let Some(template) = service.manifest.jobs.get(name) {
+        return job_method::start(inner, service, &who, template, method, &params).await;
+    }
     let call = ServiceCall { method, params: &params, dialect: caller.dialect };
     let Called { reply, session, cpu_usec } = workers::call(inner, service, who, call).await;
     let url = session.as_ref().map(|session| inner.jobs.url_of(session));

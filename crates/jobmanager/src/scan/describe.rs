@@ -1,6 +1,7 @@
 //! The throwaway workers that say what a service offers.
 
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nesssi_privsep::Child;
@@ -41,7 +42,10 @@ pub(super) struct Describing {
 
 /// Starts the throwaway worker of a service.
 pub(super) fn ask(question: &Question<'_>, mut found: Found) -> Looked {
-    if question.manifest.command.is_some() && !question.manifest.methods.is_empty() {
+    let Question { manifest, .. } = question;
+    let has_code = || Path::new(&found.folder).join("__init__.py").exists();
+    let has_program = manifest.command.is_some() && !manifest.methods.is_empty();
+    if has_program || (manifest.is_all_jobs() && !has_code()) {
         // Its manifest describes it.
         return Looked::Done(Box::new(found));
     }
