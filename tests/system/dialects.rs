@@ -201,6 +201,61 @@ fn a_wsdl_describes_what_its_reader_may_call() {
     assert_eq!(faults[0].replace("add", "none"), faults[1]);
 }
 
+/// Tells its log when it is imported and when it is called.
+const TYPED: &str = "print('imported')\n\
+    def put(req, method_name, args: tuple[str, int, float]) -> float:\n    \
+    'put(name, count, size): adds.'\n    print('called')\n    return args[1] + args[2]\n\
+    methods_list = {'put': put}\n";
+
+#[test]
+fn parameters_of_another_type_than_the_declared_are_refused_before_a_worker_runs() {
+    let mut world = World::builder().build();
+    world.service("typed", TYPED, None);
+    world.start_server();
+    let log =
+        || std::fs::read_to_string(world.path().join("log/services/typed.log")).unwrap_or_default();
+    let get = send(&world, None, ("GET", "/clarens/typed?wsdl"), "", "");
+    for name in ["name=\"name\" type=\"xsd:string\"", "name=\"size\" type=\"xsd:double\""] {
+        assert!(get.text.contains(name), "{name}: {}", get.text);
+    }
+    let param = |value: &str| format!("<param><value>{value}</value></param>");
+    let xml = |values: &[&str]| {
+        let params: String = values.iter().map(|value| param(value)).collect();
+        format!(
+            "<methodCall><methodName>typed.put</methodName><params>{params}</params></methodCall>"
+        )
+    };
+    let soap = "<t:put xmlns:t=\"urn:nesssi:typed\"><t:name>a</t:name><t:count>7</t:count></t:put>";
+    let json = |params: &str| {
+        format!(r#"{{"jsonrpc":"2.0","method":"typed.put","params":{params},"id":1}}"#)
+    };
+    let inner = r#"{"methodName":"typed.put","params":["a",1.5,1]}"#;
+    let many = json(&format!("[[{inner}]]"))
+        .replace("typed.put\",\"params\":[[", "system.multicall\",\"params\":[[");
+    let second =
+        |given: &str| format!("parameter 2 (count) of typed.put must be int; {given} was given");
+    let three = "typed.put takes 3 parameters (name, count, size), 2 were given".to_owned();
+    for (kind, body, expected) in [
+        ("text/xml", xml(&["a", "<int>7</int>"]), three.clone()),
+        ("text/xml", xml(&["a", "7", "<double>1</double>"]), second("string")),
+        ("text/xml", xml(&["a", "<boolean>1</boolean>", "<int>1</int>"]), second("boolean")),
+        ("text/xml", xml(&["a", "<nil/>", "<int>1</int>"]), second("nil")),
+        ("text/xml", soap_11(soap), three.clone()),
+        (SOAP_12, soap_12(soap), three),
+        (JSON, json(r#"["a",[7],1]"#), second("array")),
+        (JSON, json(r#"["a",{"a":7},1]"#), second("struct")),
+        (JSON, many, second("double")),
+    ] {
+        let answer = post(&world, None, kind, &body);
+        assert!(answer.text.contains("-32602"), "{body}: {}", answer.text);
+        assert!(answer.text.contains(&expected), "{body}: {}", answer.text);
+    }
+    assert_eq!(log(), "", "no worker was started");
+    let answer = post(&world, None, JSON, &json(r#"["a",7,1]"#));
+    assert!(answer.text.contains("\"result\":8"), "{}", answer.text);
+    assert_eq!(log(), "imported\ncalled\n");
+}
+
 #[test]
 fn calls_in_one_request_are_counted_one_by_one() {
     let world = World::builder().level("anonymous", "calls_per_minute = 5").start();

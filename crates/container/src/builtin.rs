@@ -21,7 +21,7 @@ use nesssi_identity::ProxyKind;
 use nesssi_policy::READS_ONLY;
 use nesssi_rpc::soap::Signature;
 use nesssi_rpc::wsdl::Operation;
-use nesssi_rpc::{Fault, Reply, Value};
+use nesssi_rpc::{Fault, Reply, Value, check_params};
 
 use crate::grants::Grant;
 use crate::{Answer, Caller, Inner};
@@ -42,6 +42,19 @@ pub(crate) struct Builtin {
 }
 
 impl Builtin {
+    /// Holds the parameters of a call against its signatures.
+    ///
+    /// # Errors
+    /// Fault -32602. Of a multicall it tells by itself what is wrong.
+    pub(crate) fn check(&self, params: &[Value]) -> Result<(), Fault> {
+        match self.run {
+            Run::Many => Ok(()),
+            Run::Now(_) | Run::Later(_) => {
+                check_params(self.name, self.parameters, self.signatures, params)
+            }
+        }
+    }
+
     /// Its description, under its own `name` in its service.
     pub(crate) fn operation(&self, name: &str) -> Operation {
         let signed = |words: &&[&str]| Signature::named(words, self.parameters);

@@ -15,10 +15,11 @@ use std::sync::Arc;
 use nesssi_identity::Peer;
 use nesssi_policy::LevelName;
 use nesssi_rpc::multicall::METHOD as MULTICALL;
-use nesssi_rpc::{Call, Fault, FaultCode, MethodName, Reply, Value};
+use nesssi_rpc::{Call, Fault, FaultCode, MethodName, Reply, Value, check_params};
 use nesssi_service::Method;
 use nesssi_session::SessionId;
 
+use crate::builtin::system::{MONITOR_PARAMETERS, MONITOR_SIGNATURE};
 use crate::builtin::{self, Builtin, Context, Run};
 use crate::grants::{CallerGrant, Grant, fault_of};
 use crate::registry::{MONITOR, Service};
@@ -204,6 +205,9 @@ async fn run(
     builtin: &Builtin,
     params: Vec<Value>,
 ) -> Answer {
+    if let Err(fault) = builtin.check(&params) {
+        return Answer::of(Err(fault));
+    }
     let context = Context { inner, caller, grant };
     match builtin.run {
         Run::Now(run) => Answer::of(run(&context, params)),
@@ -231,7 +235,7 @@ async fn call_service(
         Ok(permission) => permission,
         Err(NotPermitted { fault, rule }) => return Decided { rule, ..Decided::fault(fault) },
     };
-    let decided = match callee(&service, full_name, params.len()) {
+    let decided = match callee(&service, full_name, &params) {
         Ok(Callee::Own) => {
             into_worker(inner, caller, &service, &permission, full_name, params).await
         }
@@ -249,35 +253,22 @@ enum Callee {
     Monitor,
 }
 
-/// Holds a permitted call against what there is.
-fn callee(service: &Service, full_name: &MethodName, count: usize) -> Result<Callee, Fault> {
+/// Holds a permitted call against what there is, and against what that declares that it takes.
+fn callee(service: &Service, full_name: &MethodName, params: &[Value]) -> Result<Callee, Fault> {
     let (_, name) = full_name.split();
     match service.methods.get(name) {
         Some(method) => {
-            check_count(method, count)?;
+            let Method { parameters, signatures, .. } = method;
+            check_params(full_name.as_str(), parameters, signatures, params)?;
             Ok(Callee::Own)
         }
-        None if name == MONITOR => Ok(Callee::Monitor),
+        None if name == MONITOR => {
+            let signatures = [MONITOR_SIGNATURE];
+            check_params(full_name.as_str(), &MONITOR_PARAMETERS, &signatures, params)?;
+            Ok(Callee::Monitor)
+        }
         None => Err(no_such_method(full_name)),
     }
-}
-
-/// The number of parameters, where the method says which it takes.
-fn check_count(method: &Method, count: usize) -> Result<(), Fault> {
-    let fits = |signature: &nesssi_service::Signature| signature.len() == count + 1;
-    if method.signatures.is_empty() || method.signatures.iter().any(fits) {
-        return Ok(());
-    }
-    let mut counts: Vec<usize> =
-        method.signatures.iter().map(|signature| signature.len().saturating_sub(1)).collect();
-    counts.sort_unstable();
-    counts.dedup();
-    let counts: Vec<String> = counts.iter().map(ToString::to_string).collect();
-    Err(Fault::invalid_params(format!(
-        "{} takes {} parameters, {count} were given",
-        method.name,
-        counts.join(" or ")
-    )))
 }
 
 pub(crate) fn no_such_method(method: &MethodName) -> Fault {

@@ -13,7 +13,8 @@ pub(crate) const METHODS: &[Builtin] = &[
     Builtin {
         name: "system.auth",
         help: "Not offered: it answers a fault that says why.",
-        signatures: &[&["array"]],
+        // Whatever it is called with.
+        signatures: &[],
         parameters: &[],
         run: Run::Now(|_, _| Err(Fault::refused(AUTH_REFUSED))),
     },
@@ -152,8 +153,8 @@ pub(crate) enum Found {
 }
 
 const MONITOR_HELP: &str = "The state of a job and its files, as text: monitor(session_id).";
-const MONITOR_SIGNATURE: [&str; 2] = ["string", "string"];
-const MONITOR_PARAMETERS: [&str; 1] = ["session"];
+pub(crate) const MONITOR_SIGNATURE: [&str; 2] = ["string", "string"];
+pub(crate) const MONITOR_PARAMETERS: [&str; 1] = ["session"];
 
 impl Found {
     /// The description of what was found as `name`.

@@ -3,6 +3,7 @@ mod logging_in;
 mod permission;
 mod server;
 mod several;
+mod typing;
 mod vo;
 mod world;
 
@@ -42,7 +43,7 @@ async fn built_ins_answer_everybody_whose_credential_was_not_refused() {
     assert!(text.starts_with("403: ") && text.contains("it has expired"), "{text}");
     assert_eq!(
         world.refused(&anonymous(), "system.methodHelp", &[]).await,
-        "-32602: 1 parameters are expected, 0 were given"
+        "-32602: system.methodHelp takes 1 parameter (name), none was given"
     );
     let help = world.call(&anonymous(), "system.method_help", &["echo.echo".into()]).await;
     assert!(help.unwrap().as_str().unwrap().contains("parameters"));
@@ -65,7 +66,7 @@ async fn a_service_is_called_as_its_access_list_says() {
     check(certified(ALICE), "none.add", "-32601: no such method").await;
     check(certified(NOBODY), "sums.add", "403: no level takes this certificate").await;
     let one = world.refused(&certified(ALICE), "sums.add", &params[..1]).await;
-    assert_eq!(one, "-32602: add takes 2 parameters, 1 were given");
+    assert_eq!(one, "-32602: sums.add takes 2 parameters, 1 was given");
 }
 
 #[tokio::test]

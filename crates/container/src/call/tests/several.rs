@@ -37,7 +37,7 @@ async fn what_is_wrong_with_one_call_of_several_is_its_own() {
     let answers = multicall(&world, &certified(ALICE), calls.clone()).await;
     let expected = [
         Value::Int(8),
-        "-32602: add takes 2 parameters, 0 were given".into(),
+        "-32602: sums.add takes 2 parameters, none was given".into(),
         "-32602: a call in a multicall is a struct".into(),
         "-32600: a multicall may not stand inside of another".into(),
         "-32601: no such method: no.such".into(),
