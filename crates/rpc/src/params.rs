@@ -89,7 +89,11 @@ fn wrong_count(method: &str, names: &[impl AsRef<str>], counts: &[usize], given:
     counts.dedup();
     let most = counts.last().copied().unwrap_or_default();
     let only_one = counts == [1];
-    let counts: Vec<String> = counts.iter().map(ToString::to_string).collect();
+    let counts: Vec<String> = if most == 0 {
+        vec!["no".to_owned()]
+    } else {
+        counts.iter().map(ToString::to_string).collect()
+    };
     let mut text = format!("{method} takes {} parameter", counts.join(" or "));
     text.push_str(if only_one { "" } else { "s" });
     if most > 0 && names.len() == most {

@@ -58,7 +58,10 @@ fn what_is_wrong_is_named_with_what_is_asked_and_what_was_given() {
     );
     assert_eq!(checked(add, &[int.clone()]), "s.add takes 2 parameters (n1, n2), 1 was given");
     assert_eq!(checked(&[&["int", "int"]], &[]), "s.add takes 1 parameter, none was given");
-    assert_eq!(checked(&[&["int"]], &[int.clone(), int]), "s.add takes 0 parameters, 2 were given");
+    assert_eq!(
+        checked(&[&["int"]], &[int.clone(), int]),
+        "s.add takes no parameters, 2 were given"
+    );
 }
 
 #[test]
