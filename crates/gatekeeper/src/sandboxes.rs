@@ -150,7 +150,7 @@ impl<H: House> Sandboxes<H> {
                 Ok(growth) => growth,
                 Err(fault) => return failed(fault),
             };
-            match self.readers.follow(&account, file, growth) {
+            match self.readers.follow(&account, file, follow_from(parts.uri.query()), growth) {
                 Some(body) => body,
                 None => return failed(FileFault::Unavailable),
             }
@@ -246,6 +246,12 @@ fn plain(status: StatusCode, text: &'static str) -> Reply {
 fn wants_follow(query: Option<&str>) -> bool {
     let named = |item: &str| item.split('=').next() == Some("follow");
     query.is_some_and(|query| query.split('&').any(named))
+}
+
+/// The first byte that a follower wants: one who was cut off goes on where he was.
+fn follow_from(query: Option<&str>) -> u64 {
+    let from = |item: &str| item.strip_prefix("from=").and_then(|from| from.parse().ok());
+    query.and_then(|query| query.split('&').find_map(from)).unwrap_or_default()
 }
 
 /// The type that a name stands for. What a job prints is text, and so is what has no ending.

@@ -1,4 +1,4 @@
-use super::{content_type, wants_follow};
+use super::{content_type, follow_from, wants_follow};
 
 #[track_caller]
 fn check(name: &str, kind: &str) {
@@ -29,4 +29,19 @@ fn following_is_asked_by_name() {
         assert!(!wants_follow(Some(query)), "{query}");
     }
     assert!(!wants_follow(None));
+}
+
+#[test]
+fn a_follower_says_where_to_go_on() {
+    for (query, from) in [
+        ("follow", 0),
+        ("follow&from=10", 10),
+        ("from=18446744073709551615&follow", u64::MAX),
+        ("follow&from=18446744073709551616", 0),
+        ("follow&from=-1", 0),
+        ("follow&from=", 0),
+    ] {
+        assert_eq!(follow_from(Some(query)), from, "{query}");
+    }
+    assert_eq!(follow_from(None), 0);
 }

@@ -64,17 +64,18 @@ impl Readers {
         Source::Stream { chunks, left: Some(length) }
     }
 
-    /// Feeds an answer with a growing file, from its beginning until its job has ended and its end
-    /// is reached. `None` if too many follow this account's files already.
+    /// Feeds an answer with a growing file, from `offset` until its job has ended and its end is
+    /// reached. `None` if too many follow this account's files already.
     pub(crate) fn follow<G: Growth>(
         &self,
         account: &str,
         file: OwnedFd,
+        offset: u64,
         growth: G,
     ) -> Option<Source> {
         let share = self.share(account);
         let place = share.followers.try_acquire_owned().ok()?;
-        let reading = Reading::new(Arc::new(file), share.reads, 0);
+        let reading = Reading::new(Arc::new(file), share.reads, offset);
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
         tokio::spawn(reading.follow(growth, sender, place));
         Some(Source::Stream { chunks, left: None })

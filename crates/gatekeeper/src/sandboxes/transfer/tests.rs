@@ -75,7 +75,7 @@ async fn a_file_cut_short_ends_in_an_error() {
 async fn following_ends_with_the_job_and_its_last_bytes() {
     let (mut file, _) = file(5);
     let (tell, told) = mpsc::channel(4);
-    let mut source = Readers::default().follow("ann", descriptor(&file), Told(told)).unwrap();
+    let mut source = Readers::default().follow("ann", descriptor(&file), 0, Told(told)).unwrap();
     assert_eq!(next(&mut source).await.unwrap().unwrap(), &[0, 1, 2, 3, 4][..]);
     file.write_all(b"more").unwrap();
     tell.send(Change::Grew).await.unwrap();
@@ -87,11 +87,24 @@ async fn following_ends_with_the_job_and_its_last_bytes() {
 }
 
 #[tokio::test]
+async fn following_goes_on_where_it_was_cut_off() {
+    let (file, _) = file(5);
+    let (tell, told) = mpsc::channel(4);
+    let mut source = Readers::default().follow("ann", descriptor(&file), 3, Told(told)).unwrap();
+    assert_eq!(next(&mut source).await.unwrap().unwrap(), &[3, 4][..]);
+    tell.send(Change::JobEnded).await.unwrap();
+    assert!(next(&mut source).await.is_none());
+    let (_tell, told) = mpsc::channel(4);
+    let mut beyond = Readers::default().follow("ann", descriptor(&file), 6, Told(told)).unwrap();
+    assert!(next(&mut beyond).await.unwrap().is_err(), "the file has become shorter");
+}
+
+#[tokio::test]
 async fn following_ends_in_an_error_when_cut_short_or_abandoned() {
     for change in [Change::Grew, Change::Closed] {
         let (file, _) = file(100);
         let (tell, told) = mpsc::channel(4);
-        let mut source = Readers::default().follow("ann", descriptor(&file), Told(told)).unwrap();
+        let mut source = Readers::default().follow("ann", descriptor(&file), 0, Told(told)).unwrap();
         next(&mut source).await.unwrap().unwrap();
         if matches!(change, Change::Grew) {
             file.set_len(10).unwrap();
@@ -109,7 +122,7 @@ async fn followers_of_an_account_are_bounded() {
     let mut held = Vec::new();
     let mut follow = |account: &str| {
         let (tell, told) = mpsc::channel(1);
-        let source = readers.follow(account, descriptor(&file), Told(told));
+        let source = readers.follow(account, descriptor(&file), 0, Told(told));
         held.push(tell);
         source
     };
