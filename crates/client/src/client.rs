@@ -6,16 +6,20 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use http::header::{CONTENT_TYPE, HOST, HeaderName, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
 use nesssi_rpc::xmlrpc::{self, Bounds};
-use nesssi_rpc::{Call, MethodName, Value};
+use nesssi_rpc::{Call, MethodName, Value, typed};
 use rustls::RootCertStore;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use crate::connection::Pool;
+use crate::connection::{Pauses, Pool, whole};
 use crate::credential::CredentialSearch;
 use crate::error::{Error, SetupError, TransportError};
+use crate::tag::{Tag, only_reads, takes_tag};
 use crate::tls::Tls;
 use crate::trust;
 use crate::url::Url;
@@ -26,6 +30,12 @@ const CALL_SECONDS_MAX: u64 = 120;
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Elements of the largest answer: an answer is as long as the server's own bound lets it be.
 const ANSWER_ELEMENTS_MAX: usize = 8_000_000;
+/// How often one call is sent at most.
+const SENT_MAX: u32 = 5;
+/// The header that makes a call safe to send again.
+const TAG: HeaderName = HeaderName::from_static("nesssi-client-tag");
+/// The header that says of an answer that it was kept.
+const ANSWER: HeaderName = HeaderName::from_static("nesssi-answer");
 /// The header by which a call says which session it made.
 const SESSION_URL: HeaderName = HeaderName::from_static("nesssi-session-url");
 /// The header by which a caller asks for one of his accounts.
@@ -44,7 +54,19 @@ struct Shared {
     path: String,
     tls: Tls,
     account: Option<HeaderValue>,
+    tags: bool,
     call_seconds_max: u64,
+}
+
+/// A call as it goes over the wire, once or more often.
+#[derive(Debug)]
+struct Prepared {
+    body: Bytes,
+    tag: Option<HeaderValue>,
+    /// Whether the answer may be a file's bytes.
+    raw: bool,
+    /// Whether it may be sent again when it is not known what became of it.
+    again: bool,
 }
 
 /// What a call came back with.
@@ -54,6 +76,19 @@ pub struct Answer {
     pub value: Value,
     /// The address of the sandbox, if the call made a session.
     pub session_url: Option<String>,
+    /// Whether this is the answer to an earlier call with the same tag.
+    pub again: bool,
+    /// The tag that the call carried, for `system.last_call`; what only reads carries none.
+    pub tag: Option<Tag>,
+}
+
+/// What is special about one call.
+#[derive(Debug, Clone, Default)]
+pub struct CallOptions {
+    /// The tag to carry, instead of a random one where one is needed.
+    pub tag: Option<Tag>,
+    /// The longest that the call may take, instead of the client's.
+    pub seconds_max: Option<u64>,
 }
 
 /// Says how to reach a server, and as whom. Begin with [`Client::builder`].
@@ -64,6 +99,7 @@ pub struct Builder {
     guest: bool,
     search: CredentialSearch,
     account: Option<String>,
+    tags: bool,
     call_seconds_max: u64,
 }
 
@@ -111,7 +147,15 @@ impl Builder {
         self
     }
 
-    /// The longest that one call may take; 120 s by default.
+    /// Whether calls that may change something carry a tag, and are sent again where the connection
+    /// was lost or the server was busy; they do by default. Without tags a call is sent once.
+    #[must_use]
+    pub fn tags(mut self, tags: bool) -> Self {
+        self.tags = tags;
+        self
+    }
+
+    /// The longest that one call may take, with all its sendings; 120 s by default.
     #[must_use]
     pub fn call_seconds_max(mut self, seconds: u64) -> Self {
         self.call_seconds_max = seconds;
@@ -147,6 +191,7 @@ impl Builder {
             path: url.path,
             tls,
             account,
+            tags: self.tags,
             call_seconds_max: self.call_seconds_max,
         };
         Ok(Client { shared: Arc::new(shared) })
@@ -168,6 +213,7 @@ impl Client {
             guest: false,
             search: CredentialSearch::of_process(),
             account: None,
+            tags: true,
             call_seconds_max: CALL_SECONDS_MAX,
         }
     }
@@ -180,50 +226,165 @@ impl Client {
         self.ask(method, params).await.map(|answer| answer.value)
     }
 
+    /// Calls `method` with parameters and a result of the caller's own types; [`typed`] says which
+    /// type is which value. A tuple gives the parameters in order, `&()` none.
+    ///
+    /// # Errors
+    /// As [`Self::call`]; [`TransportError::Answer`] where the result is of another type.
+    pub async fn call_as<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: &(impl Serialize + ?Sized),
+    ) -> Result<T, Error> {
+        let params = typed::to_params(params)
+            .map_err(|error| SetupError::Parameters(format!("parameters: {error}")))?;
+        let value = self.call(method, params).await?;
+        self.typed(method, value)
+    }
+
+    /// What `method` has answered, as a type of the caller's own.
+    pub(crate) fn typed<T: DeserializeOwned>(&self, what: &str, value: Value) -> Result<T, Error> {
+        let wrong = |error| unreadable(self.address(), &format!("{what}: {error}"));
+        Ok(typed::from_value(value).map_err(wrong)?)
+    }
+
     /// As [`Self::call`], with what else the answer says.
     ///
     /// # Errors
     /// As [`Self::call`].
     pub async fn ask(&self, method: &str, params: Vec<Value>) -> Result<Answer, Error> {
+        self.ask_with(method, params, CallOptions::default()).await
+    }
+
+    /// As [`Self::ask`], with a tag or a deadline of this call's own.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn ask_with(
+        &self,
+        method: &str,
+        params: Vec<Value>,
+        options: CallOptions,
+    ) -> Result<Answer, Error> {
         let name = MethodName::parse(method)
             .map_err(|source| SetupError::Method { name: method.to_owned(), source })?;
         let body = xmlrpc::encode_call(&Call { method: name, params })
             .map_err(|fault| SetupError::Parameters(fault.text))?;
-        let seconds = self.shared.call_seconds_max;
-        let exchange = Box::pin(self.exchange(Bytes::from(body)));
-        timeout(Duration::from_secs(seconds), exchange).await.unwrap_or_else(|_| {
-            let address = self.shared.pool.origin().authority();
+        let tag = match options.tag {
+            Some(tag) => Some(tag),
+            None if self.shared.tags && takes_tag(method) => Some(Tag::random()?),
+            None => None,
+        };
+        let prepared = Prepared {
+            body: Bytes::from(body),
+            tag: tag.as_ref().map(Tag::header).transpose()?,
+            raw: method == "file.read",
+            again: tag.is_some() || only_reads(method),
+        };
+        let seconds = options.seconds_max.unwrap_or(self.shared.call_seconds_max);
+        let carried = Box::pin(self.carry(&prepared));
+        let answer = timeout(Duration::from_secs(seconds), carried).await.unwrap_or_else(|_| {
+            let address = self.address();
             Err(TransportError::Deadline { address, what: "answer", seconds }.into())
-        })
+        });
+        Ok(Answer { tag, ..answer? })
     }
 
-    async fn exchange(&self, body: Bytes) -> Result<Answer, Error> {
+    /// Sends a call until it is answered, as often as is allowed and safe.
+    async fn carry(&self, call: &Prepared) -> Result<Answer, Error> {
+        let mut pauses = Pauses::new();
+        let mut sent = 1;
+        loop {
+            let error = match Box::pin(self.exchange(call)).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if !call.again || sent >= SENT_MAX || !error.is_passing(sent > 1) {
+                return Err(error);
+            }
+            sent += 1;
+            pauses.next().await;
+        }
+    }
+
+    async fn exchange(&self, call: &Prepared) -> Result<Answer, Error> {
         let pool = &self.shared.pool;
-        let address = || pool.origin().authority();
-        let mut request = Request::new(Full::new(body));
+        let mut request = Request::new(whole(call.body.clone()));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.shared.path.parse().map_err(|_| unreadable(address(), "path"))?;
+        *request.uri_mut() =
+            self.shared.path.parse().map_err(|_| unreadable(self.address(), "path"))?;
         let headers = request.headers_mut();
-        headers.insert(HOST, host_header(&address())?);
+        headers.insert(HOST, host_header(&self.address())?);
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml; charset=utf-8"));
-        if let Some(account) = &self.shared.account {
-            headers.insert(ACCOUNT, account.clone());
+        self.put_account(headers);
+        if let Some(tag) = &call.tag {
+            headers.insert(TAG, tag.clone());
         }
         let (response, sender) = pool.send(request).await?;
         let (head, body) = response.into_parts();
-        if !is_xml(&head.headers) {
-            return Err(TransportError::Status { address: address(), status: head.status }.into());
+        let raw = call.raw && head.status == StatusCode::OK;
+        if !is_xml(&head.headers) && !raw {
+            return Err(
+                TransportError::Status { address: self.address(), status: head.status }.into()
+            );
         }
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-        let mut body = body.map_err(|error| unreadable(address(), &error.to_string()))?.aggregate();
-        let body = body.copy_to_bytes(body.remaining());
+        let body = self.read_answer(body).await?;
         pool.keep(sender);
+        let value =
+            if is_xml(&head.headers) { self.decode(&body)? } else { Value::Binary(body.into()) };
+        let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+        Ok(Answer {
+            value,
+            session_url: text(SESSION_URL).map(str::to_owned),
+            again: text(ANSWER) == Some("again"),
+            tag: None,
+        })
+    }
+
+    /// The result in the body of an answer.
+    pub(crate) fn decode(&self, body: &[u8]) -> Result<Value, Error> {
         let bounds = Bounds { elements_max: ANSWER_ELEMENTS_MAX, ..Bounds::default() };
-        let reply = xmlrpc::decode_reply(&body, &bounds)
-            .map_err(|fault| unreadable(address(), &fault.text))?;
-        let session_url = head.headers.get(SESSION_URL).and_then(|value| value.to_str().ok());
-        Ok(Answer { value: reply?, session_url: session_url.map(str::to_owned) })
+        let reply = xmlrpc::decode_reply(body, &bounds);
+        let reply = reply.map_err(|fault| unreadable(self.address(), &fault.text))?;
+        Ok(reply?)
+    }
+
+    /// A body of bounded length. One that breaks off is a connection that did.
+    pub(crate) async fn read_answer(&self, body: Incoming) -> Result<Bytes, Error> {
+        let pool = &self.shared.pool;
+        let collected = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        let mut body = collected
+            .map_err(|error| match error.downcast::<hyper::Error>() {
+                Ok(broken) => pool.http_error(*broken),
+                Err(other) => unreadable(self.address(), &other.to_string()),
+            })?
+            .aggregate();
+        Ok(body.copy_to_bytes(body.remaining()))
+    }
+
+    /// Host and port, for messages.
+    pub(crate) fn address(&self) -> String {
+        self.shared.pool.origin().authority()
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.shared.pool
+    }
+
+    /// The path that calls go to.
+    pub(crate) fn base(&self) -> Url {
+        Url { origin: self.shared.pool.origin().clone(), path: self.shared.path.clone() }
+    }
+
+    pub(crate) fn call_seconds_max(&self) -> u64 {
+        self.shared.call_seconds_max
+    }
+
+    pub(crate) fn put_account(&self, headers: &mut HeaderMap) {
+        if let Some(account) = &self.shared.account {
+            headers.insert(ACCOUNT, account.clone());
+        }
     }
 
     /// The pool for the files at `url`; the certificate is not shown to that host.
@@ -240,7 +401,7 @@ pub(crate) fn unreadable(address: String, why: &str) -> TransportError {
     TransportError::Answer { address, why: why.to_owned() }
 }
 
-fn is_xml(headers: &HeaderMap) -> bool {
+pub(crate) fn is_xml(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     kind.eq_ignore_ascii_case("text/xml") || kind.eq_ignore_ascii_case("application/xml")

@@ -1,11 +1,12 @@
-//! Connections: opening, keeping alive, and sending one request exactly once.
+//! Connections: opening, keeping alive, sending one request once, and the pauses between two attempts.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::error::TransportError;
+use crate::tag::random;
 use crate::url::Origin;
 
 /// Name look-up, TCP and TLS together.
@@ -25,7 +27,41 @@ const IDLE_SECONDS_MAX: u64 = 15;
 /// Kept connections; more than that are closed when their call is done.
 const IDLE_CONNECTIONS_MAX: usize = 8;
 
-pub(crate) type Sender = SendRequest<Full<Bytes>>;
+/// The first pause before a second attempt; each that follows is twice as long.
+const PAUSE_MILLISECONDS_FIRST: u64 = 200;
+/// The longest pause.
+const PAUSE_MILLISECONDS_MAX: u64 = 5_000;
+
+/// The body of a request.
+pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
+pub(crate) type Sender = SendRequest<Body>;
+
+/// A body that is there as a whole.
+pub(crate) fn whole(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Growing pauses. Half of each is by chance, so that many clients of a server that comes back do not
+/// come at once.
+#[derive(Debug)]
+pub(crate) struct Pauses {
+    milliseconds: u64,
+}
+
+impl Pauses {
+    pub(crate) fn new() -> Self {
+        Self { milliseconds: PAUSE_MILLISECONDS_FIRST }
+    }
+
+    pub(crate) async fn next(&mut self) {
+        let half = self.milliseconds / 2;
+        let by_chance = random::<2>().map(u16::from_le_bytes).unwrap_or_default();
+        let pause = half + half * u64::from(by_chance) / u64::from(u16::MAX);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        self.milliseconds = self.milliseconds.saturating_mul(2).min(PAUSE_MILLISECONDS_MAX);
+    }
+}
 
 /// The connections to one origin.
 #[derive(Debug)]
@@ -49,7 +85,7 @@ impl Pool {
     /// A request goes to a second connection only if nothing of it was written to the first.
     pub(crate) async fn send(
         &self,
-        mut request: Request<Full<Bytes>>,
+        mut request: Request<Body>,
     ) -> Result<(Response<Incoming>, Sender), TransportError> {
         while let Some(mut sender) = self.take() {
             // If the server has closed it meanwhile, its driver gets to see that first.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use nesssi_rpc::Fault;
+use nesssi_rpc::{Fault, FaultCode};
 
 /// Why there is no value.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,33 @@ pub enum Error {
     /// The server was not reached, or what came back is no answer.
     #[error(transparent)]
     Transport(#[from] TransportError),
+}
+
+impl Error {
+    /// Whether the same may go well in a moment: the connection was lost, or the server was busy.
+    /// That nobody is there counts once somebody was (`came_through`): a server that is replaced.
+    #[must_use]
+    pub fn is_passing(&self, came_through: bool) -> bool {
+        match self {
+            Self::Fault(fault) => fault.code == FaultCode::Unavailable,
+            Self::Setup(_) => false,
+            Self::Transport(error) => match error {
+                TransportError::Http { .. } => true,
+                TransportError::Status { status, .. } => {
+                    *status == http::StatusCode::SERVICE_UNAVAILABLE
+                }
+                TransportError::Connect { source, .. } => came_through || is_cut(source),
+                TransportError::Handshake { source, .. } => is_cut(source),
+                TransportError::Deadline { .. } | TransportError::Answer { .. } => false,
+            },
+        }
+    }
+}
+
+/// Whether the other side was there and is not any more.
+fn is_cut(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 /// What cannot be used, of that which the caller gave.

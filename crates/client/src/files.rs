@@ -3,21 +3,26 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http::header::{
+    ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, HeaderName, HeaderValue,
+    IF_RANGE, RANGE, USER_AGENT,
+};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use nesssi_rpc::{Fault, FaultCode, Value};
+use nesssi_rpc::{Fault, FaultCode};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use crate::client::{AGENT, Client, host_header, unreadable};
-use crate::connection::Sender;
+use crate::connection::{Pool, Sender, whole};
 use crate::error::{Error, TransportError};
 use crate::url::Url;
 
 /// The longest wait for the head of an answer.
 const HEAD_SECONDS_MAX: u64 = 60;
+/// The longest wait for the next bytes of a file.
+pub(crate) const IDLE_SECONDS_MAX: u64 = 60;
 /// The largest directory page that is read.
 const LISTING_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -49,10 +54,14 @@ pub struct Entry {
 /// A file that is being received.
 #[derive(Debug)]
 pub struct File {
-    /// Its length in bytes, if the server says so; a file that is followed has none.
+    /// Bytes to come, if the server says so; a file that is followed has no length.
     pub length: Option<u64>,
     /// Its media type, if the server says so.
     pub content_type: Option<String>,
+    /// Where in the file this begins.
+    pub offset: u64,
+    /// The entity tag of this version, if it has one by which a download can be resumed.
+    pub(crate) version: Option<String>,
     address: String,
     body: Incoming,
     _connection: Sender,
@@ -62,70 +71,106 @@ impl File {
     /// The next piece, or `None` at the end.
     ///
     /// # Errors
-    /// [`TransportError::Answer`] where the file breaks off.
+    /// [`TransportError::Http`] where the file breaks off, [`TransportError::Deadline`] where nothing
+    /// comes for a minute.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
-            match self.body.frame().await {
+            let frame = timeout(Duration::from_secs(IDLE_SECONDS_MAX), self.body.frame()).await;
+            let frame = frame.map_err(|_| {
+                let (address, seconds) = (self.address.clone(), IDLE_SECONDS_MAX);
+                TransportError::Deadline { address, what: "more of the file", seconds }
+            })?;
+            match frame {
                 None => return Ok(None),
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         return Ok(Some(data));
                     }
                 }
-                Some(Err(_)) => {
-                    return Err(unreadable(self.address.clone(), "the file breaks off").into());
+                Some(Err(source)) => {
+                    let address = self.address.clone();
+                    return Err(TransportError::Http { address, source }.into());
                 }
             }
         }
     }
 }
 
-impl Client {
-    /// The address of a session's sandbox, ending in `/`.
-    ///
-    /// # Errors
-    /// As [`Client::call`].
-    pub async fn session_url(&self, session: &str) -> Result<String, Error> {
-        match self.call("session.url", vec![Value::from(session)]).await? {
-            Value::String(url) => Ok(url),
-            other => {
-                let text = format!("session.url answered a {}", other.type_name());
-                Err(unreadable("the server".to_owned(), &text).into())
-            }
-        }
+/// What is wanted of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All that is there.
+    Whole,
+    /// What is there and what comes, from a byte on.
+    Follow(u64),
+    /// From a byte on, if the file is still of the version that is given; else all of it.
+    Rest(u64, String),
+    /// So many bytes of its end.
+    Last(u64),
+}
+
+/// What the server has of that.
+#[derive(Debug)]
+pub(crate) enum Got {
+    File(File),
+    /// The file ends before what is wanted; it has so many bytes.
+    Beyond(u64),
+}
+
+/// The sandbox of one session on the host of files.
+#[derive(Debug)]
+pub(crate) struct Place {
+    url: Url,
+    pool: Pool,
+}
+
+impl Place {
+    /// The certificate is not shown to that host.
+    pub(crate) fn new(client: &Client, url: &str) -> Result<Self, Error> {
+        let url = Url::parse(url)?;
+        let pool = client.files_pool(&url);
+        Ok(Self { url, pool })
     }
 
-    /// What the directory `path` of a session's sandbox holds; the empty path is the sandbox.
-    ///
-    /// # Errors
-    /// A fault 404 where there is no such directory, otherwise as [`Client::call`].
-    pub async fn list(&self, session: &str, path: &str) -> Result<Listing, Error> {
-        let url = Url::parse(&self.session_url(session).await?)?.below(path, true)?;
-        let file = self.get(&url, "application/json", "").await?;
+    pub(crate) async fn list(&self, path: &str) -> Result<Listing, Error> {
+        let url = self.url.below(path, true)?;
+        let file = match self.get(&url, "application/json", &Part::Whole).await? {
+            Got::File(file) => file,
+            Got::Beyond(_) => {
+                return Err(refusal(self.address(), StatusCode::RANGE_NOT_SATISFIABLE));
+            }
+        };
         let kind = file.content_type.as_deref().unwrap_or_default();
         if !kind.starts_with("application/json") {
             return Err(unreadable(file.address, "not a directory page in JSON").into());
         }
-        let body = Limited::new(file.body, LISTING_BYTES_MAX).collect().await;
-        let body = body.map_err(|_| unreadable(file.address.clone(), "the list breaks off"))?;
+        let collected = Limited::new(file.body, LISTING_BYTES_MAX).collect();
+        let collected = timeout(Duration::from_secs(HEAD_SECONDS_MAX), collected).await;
+        let body = collected
+            .map_err(|_| unreadable(self.address(), "the list does not come to its end"))?
+            .map_err(|_| unreadable(self.address(), "the list breaks off"))?;
         let listing = serde_json::from_slice(&body.to_bytes())
-            .map_err(|error| unreadable(file.address, &error.to_string()))?;
+            .map_err(|error| unreadable(self.address(), &error.to_string()))?;
         Ok(listing)
     }
 
-    /// Opens the file `path` of a session's sandbox; `follow` goes on until the job has ended.
-    ///
-    /// # Errors
-    /// A fault 404 where there is no such file, otherwise as [`Client::call`].
-    pub async fn open(&self, session: &str, path: &str, follow: bool) -> Result<File, Error> {
-        let url = Url::parse(&self.session_url(session).await?)?.below(path, false)?;
-        self.get(&url, "*/*", if follow { "?follow" } else { "" }).await
+    pub(crate) async fn open(&self, path: &str, part: &Part) -> Result<Got, Error> {
+        let url = self.url.below(path, false)?;
+        self.get(&url, "*/*", part).await
     }
 
-    async fn get(&self, url: &Url, accept: &'static str, query: &str) -> Result<File, Error> {
-        let pool = self.files_pool(url);
-        let address = url.origin.authority();
-        let mut request = Request::new(Full::new(Bytes::new()));
+    fn address(&self) -> String {
+        self.url.origin.authority()
+    }
+
+    async fn get(&self, url: &Url, accept: &'static str, part: &Part) -> Result<Got, Error> {
+        let address = self.address();
+        let mut request = Request::new(whole(Bytes::new()));
+        let query = match part {
+            Part::Follow(0) => "?follow".to_owned(),
+            Part::Follow(from) => format!("?follow&from={from}"),
+            Part::Whole | Part::Rest(..) | Part::Last(_) => String::new(),
+        };
         *request.uri_mut() = format!("{}{query}", url.path)
             .parse()
             .map_err(|_| unreadable(address.clone(), "the address of the sandbox"))?;
@@ -133,24 +178,54 @@ impl Client {
         headers.insert(HOST, host_header(&address)?);
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
-        let sent = Box::pin(pool.send(request));
+        put_part(headers, part);
+        let sent = Box::pin(self.pool.send(request));
         let sent = timeout(Duration::from_secs(HEAD_SECONDS_MAX), sent).await;
         let (response, sender) = sent.unwrap_or_else(|_| {
             let (what, seconds) = ("answer", HEAD_SECONDS_MAX);
             Err(TransportError::Deadline { address: address.clone(), what, seconds })
         })?;
-        let status = response.status();
-        if status != StatusCode::OK {
-            return Err(refusal(address, status));
-        }
-        let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        Ok(File {
+        let text = |name: HeaderName| response.headers().get(name).and_then(|v| v.to_str().ok());
+        let range = text(CONTENT_RANGE).and_then(|text| text.strip_prefix("bytes "));
+        let offset = match (response.status(), part) {
+            (StatusCode::OK, Part::Follow(from)) => *from,
+            (StatusCode::OK, _) => 0,
+            (StatusCode::PARTIAL_CONTENT, Part::Rest(..) | Part::Last(_)) => range
+                .and_then(|range| range.split_once('-')?.0.parse().ok())
+                .ok_or_else(|| unreadable(address.clone(), "a part without its place"))?,
+            (StatusCode::RANGE_NOT_SATISFIABLE, Part::Rest(..) | Part::Last(_)) => {
+                let size = range.and_then(|range| range.strip_prefix("*/")?.parse().ok());
+                let size = size.ok_or_else(|| unreadable(address, "a part without its place"))?;
+                return Ok(Got::Beyond(size));
+            }
+            (status, _) => return Err(refusal(address, status)),
+        };
+        let strong = |tag: &&str| tag.starts_with('"');
+        Ok(Got::File(File {
             length: text(CONTENT_LENGTH).and_then(|length| length.parse().ok()),
             content_type: text(CONTENT_TYPE).map(str::to_owned),
+            offset,
+            version: text(ETAG).filter(strong).map(str::to_owned),
             address,
             body: response.into_body(),
             _connection: sender,
-        })
+        }))
+    }
+}
+
+fn put_part(headers: &mut HeaderMap, part: &Part) {
+    let range = match part {
+        Part::Whole | Part::Follow(_) => return,
+        Part::Rest(from, _) => format!("bytes={from}-"),
+        Part::Last(count) => format!("bytes=-{count}"),
+    };
+    if let (Part::Rest(_, version), Ok(range)) = (part, HeaderValue::try_from(&range))
+        && let Ok(version) = HeaderValue::try_from(version)
+    {
+        headers.insert(RANGE, range);
+        headers.insert(IF_RANGE, version);
+    } else if let (Part::Last(_), Ok(range)) = (part, HeaderValue::try_from(&range)) {
+        headers.insert(RANGE, range);
     }
 }
 

@@ -15,8 +15,9 @@
 //! # }
 //! ```
 //!
-//! A call is sent once. It is sent again only where the connection ended before a byte of it was
-//! written, so a call that starts a job does not start two.
+//! A call that may change something carries a [`Tag`], by which the server carries it out once however
+//! often it comes. So where a connection is lost, or the server is busy or being replaced, the call is
+//! sent again, a few times and at growing intervals: a job is started once, and its session comes back.
 
 #![forbid(unsafe_code)]
 
@@ -25,12 +26,20 @@ mod connection;
 mod credential;
 mod error;
 mod files;
+mod session;
+mod tag;
+mod tail;
 mod tls;
+mod transfer;
 mod trust;
 mod url;
 
-pub use client::{Answer, Builder, Client};
+pub use client::{Answer, Builder, CallOptions, Client};
 pub use credential::{Credential, CredentialSearch};
 pub use error::{Error, SetupError, TransportError};
 pub use files::{Entry, File, Listing};
-pub use nesssi_rpc::{DateTime, Fault, FaultCode, Value};
+pub use nesssi_rpc::{DateTime, Fault, FaultCode, Value, typed};
+pub use session::{JobFilter, Session, State, Status, session_id};
+pub use tag::Tag;
+pub use tail::Tail;
+pub use transfer::{Downloaded, Fetched, OnProgress, Progress};

@@ -89,7 +89,7 @@ fn sessions_are_looked_after() {
         &["status", SESSION, "--json"],
         "{\n  \"cpu_seconds\": 1.5,\n  \"state\": \"running\"\n}\n",
     );
-    check(&server, &["cancel", SESSION], "true\n");
+    check(&server, &["cancel", SESSION], "cancelled\n");
     check(&server, &["cat", SESSION, "stdout"], "3 + 5 = 8\n");
     check(&server, &["cat", "--follow", SESSION, "stdout"], "3 + 5 = 8\nend\n");
     check(&server, &["ls", SESSION, "sub"], "");

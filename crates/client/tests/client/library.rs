@@ -1,10 +1,11 @@
 //! The library `nesssi_client`.
 
 use nesssi_client::{
-    Builder, Client, CredentialSearch, Error, Fault, FaultCode, SetupError, TransportError, Value,
+    Builder, CallOptions, Client, CredentialSearch, Downloaded, Error, Fault, FaultCode, JobFilter,
+    Progress, SetupError, State, Tag, TransportError, Value,
 };
 
-use crate::server::{BIG, SESSION, Server};
+use crate::server::{BIG, FAILING, RESUMED, RUNNING, SESSION, Server};
 
 /// A client that finds nothing but what it is told.
 fn builder(server: &Server) -> Builder {
@@ -96,14 +97,186 @@ async fn connections_are_kept_and_replaced() {
 }
 
 #[tokio::test]
-async fn a_call_that_may_have_run_is_not_sent_again() {
+async fn without_tags_a_call_that_may_have_run_is_not_sent_again() {
     let server = Server::start();
-    let client = guest(&server);
+    let client = builder(&server).guest(true).tags(false).build().unwrap();
     client.call("echo.echo", vec![]).await.unwrap();
     let error = client.call("test.break", vec![]).await.unwrap_err();
     assert!(matches!(error, Error::Transport(TransportError::Http { .. })), "{error}");
     assert_eq!(server.calls(), ["echo.echo", "test.break"]);
+    assert_eq!(server.tags(), [None, None]);
     client.call("echo.echo", vec![]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_whose_answer_was_lost_is_sent_again_with_its_tag() {
+    let server = Server::start();
+    let client = guest(&server);
+    let answer = client.ask("test.break_twice", vec![]).await.unwrap();
+    assert_eq!((answer.value, answer.again), (Value::Int(7), true));
+    let tag = answer.tag.unwrap();
+    assert_eq!(server.tags(), vec![Some(tag.as_str().to_owned()); 3]);
+    // A call of its own has a tag of its own; what only reads has none.
+    let other = client.ask("test.session", vec![]).await.unwrap();
+    assert!(!other.again && other.tag != Some(tag));
+    assert_eq!(client.ask("echo.echo", vec![]).await.unwrap().tag, None);
+    let named = CallOptions { tag: Some(Tag::parse("run-7").unwrap()), ..CallOptions::default() };
+    client.ask_with("test.session", vec![], named).await.unwrap();
+    assert_eq!(server.tags().last().unwrap().as_deref(), Some("run-7"));
+}
+
+#[tokio::test]
+async fn a_busy_server_is_asked_again_and_not_for_ever() {
+    let server = Server::start();
+    let client = guest(&server);
+    assert_eq!(client.call("test.busy_once", vec![]).await.unwrap(), Value::Bool(true));
+    client.call("test.break", vec![]).await.unwrap_err();
+    assert_eq!(server.calls().iter().filter(|method| *method == "test.break").count(), 5);
+}
+
+#[tokio::test]
+async fn parameters_and_results_are_types_of_the_callers() {
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Star {
+        name: String,
+        magnitude: Option<f64>,
+    }
+    let server = Server::start();
+    let client = guest(&server);
+    let star = Star { name: "M31".to_owned(), magnitude: Some(3.4) };
+    let (back, number): (Star, i64) = client.call_as("echo.echo", &(&star, 5)).await.unwrap();
+    assert_eq!((back, number), (star, 5));
+    let wrong = client.call_as::<Vec<Star>>("echo.echo", &(1,)).await.unwrap_err();
+    assert!(wrong.to_string().contains("echo.echo: [0]: invalid type"), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_job_is_waited_for_while_its_server_is_replaced() {
+    let server = Server::start();
+    let session = guest(&server).session(SESSION);
+    let mut seen = Vec::new();
+    let status = session.wait(None, |status| seen.push(status.state)).await.unwrap();
+    assert_eq!(status.state, State::Done);
+    assert_eq!(status.cpu_seconds, Some(1.5));
+    assert_eq!(seen, [State::Running, State::Running, State::Done]);
+    let running = guest(&server).session(RUNNING);
+    let status = running.wait(Some(0), |_| ()).await.unwrap();
+    assert!(!status.state.has_ended());
+    let unknown = guest(&server).session("ffffffffffffffffffffffffffffffff");
+    assert!(matches!(unknown.wait(None, |_| ()).await, Err(Error::Fault(_))));
+}
+
+#[tokio::test]
+async fn sessions_are_made_listed_kept_and_removed() {
+    let server = Server::start();
+    let client = guest(&server);
+    let session = client.submit(&["/bin/false".to_owned()], 2.0).await.unwrap();
+    assert_eq!(session.id(), FAILING);
+    assert_eq!(session.wait(None, |_| ()).await.unwrap().exit_code, Some(7));
+    let session = client.prepare(None).await.unwrap();
+    session.submit(&["/bin/true".to_owned()], 1.0).await.unwrap();
+    assert_eq!(session.cancel().await.unwrap(), "cancelled");
+    assert_eq!(session.extend(60).await.unwrap().year, 2030);
+    session.destroy().await.unwrap();
+    assert_eq!(client.start("test.session", vec![]).await.unwrap().id(), SESSION);
+    let none = client.start("echo.echo", vec![]).await.unwrap_err();
+    assert!(none.to_string().contains("no session"), "{none}");
+    let filter = JobFilter { state: vec![State::Done], limit: Some(3), ..JobFilter::default() };
+    let jobs = client.jobs(&filter).await.unwrap();
+    assert_eq!(jobs[0].session.as_deref(), Some(SESSION));
+    let asked = Value::record([
+        ("state", Value::Array(vec![Value::from("done")])),
+        ("limit", Value::Int(3)),
+    ]);
+    assert_eq!(jobs[0].other["filter"], Value::Array(vec![asked]));
+    let all = client.jobs(&JobFilter::default()).await.unwrap();
+    assert_eq!(all[0].other["filter"], Value::Array(vec![]));
+}
+
+#[tokio::test]
+async fn a_download_goes_on_where_it_broke_off() {
+    let server = Server::start();
+    let session = guest(&server).session(SESSION);
+    let to = server.folder().join("fetched");
+    let mut seen = Vec::new();
+    let mut progress = |progress: &Progress| seen.push((progress.bytes, progress.of));
+    let done = session.download("resumed", &to, &mut progress).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&to).unwrap(), RESUMED);
+    assert_eq!(done, Downloaded { bytes: 10, resumed_from: 0 });
+    assert!(seen.is_sorted() && seen.contains(&(5, Some(10))), "{seen:?}");
+    // An attempt of another day.
+    std::fs::write(server.folder().join("later.nesssi-part"), "012").unwrap();
+    std::fs::write(server.folder().join("later.nesssi-part-version"), "\"v1\"").unwrap();
+    let later = server.folder().join("later");
+    let done = session.download("resumed", &later, &mut |_| ()).await.unwrap();
+    assert_eq!(done, Downloaded { bytes: 10, resumed_from: 3 });
+    assert_eq!(std::fs::read_to_string(&later).unwrap(), RESUMED);
+    // Of another version: all of it anew.
+    std::fs::write(server.folder().join("stale.nesssi-part"), "abcdefghijkl").unwrap();
+    std::fs::write(server.folder().join("stale.nesssi-part-version"), "\"v0\"").unwrap();
+    let stale = server.folder().join("stale");
+    let done = session.download("resumed", &stale, &mut |_| ()).await.unwrap();
+    assert_eq!(done.resumed_from, 0);
+    assert_eq!(std::fs::read_to_string(&stale).unwrap(), RESUMED);
+    let absent = session.download("absent", &server.folder().join("x"), &mut |_| ()).await;
+    assert!(matches!(absent, Err(Error::Fault(_))));
+}
+
+#[tokio::test]
+async fn of_a_whole_sandbox_no_name_leads_out_of_the_directory() {
+    let server = Server::start();
+    let session = guest(&server).session(SESSION);
+    let to = server.folder().join("inner/to");
+    std::fs::create_dir(server.folder().join("inner")).unwrap();
+    let fetched = session.download_all("evil", &to, &mut |_| ()).await.unwrap();
+    assert_eq!((fetched.files, fetched.refused.len()), (2, 5), "{fetched:?}");
+    let names = |folder: &std::path::Path| {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&to), ["deep", "good"]);
+    assert_eq!(names(&to.join("deep")), ["x"]);
+    assert_eq!(names(&server.folder().join("inner")), ["to"]);
+    // What is there with its size and time is not fetched again.
+    assert_eq!(session.download_all("evil", &to, &mut |_| ()).await.unwrap().kept, 1);
+    // A link where a directory should be leads elsewhere.
+    std::fs::remove_dir_all(to.join("deep")).unwrap();
+    std::os::unix::fs::symlink(server.folder(), to.join("deep")).unwrap();
+    assert!(session.download_all("evil", &to, &mut |_| ()).await.is_err());
+    assert!(!server.folder().join("x").exists());
+}
+
+#[tokio::test]
+async fn files_are_put() {
+    let server = Server::start();
+    let session = guest(&server).session(SESSION);
+    let from = server.folder().join("data");
+    let bytes: Vec<u8> = (0..200_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+    std::fs::write(&from, &bytes).unwrap();
+    let mut last = None;
+    let mut progress = |progress: &Progress| last = Some(progress.clone());
+    assert_eq!(session.upload(&from, "in/a b", &mut progress).await.unwrap(), 200_000);
+    assert_eq!(server.put(), [(format!("{SESSION}/in/a%20b"), bytes)]);
+    assert_eq!(last.unwrap().bytes, 200_000);
+    for wrong in ["", "/", "../x"] {
+        let error = session.upload(&from, wrong, &mut |_| ()).await.unwrap_err();
+        assert!(matches!(error, Error::Setup(SetupError::SandboxPath(_))), "{error}");
+    }
+    let other = guest(&server).session(RUNNING).upload(&from, "x", &mut |_| ()).await;
+    assert!(matches!(other, Err(Error::Fault(fault)) if fault.code == FaultCode::NotFound));
+}
+
+#[tokio::test]
+async fn a_followed_file_goes_on_over_a_lost_connection() {
+    let server = Server::start();
+    let mut tail = guest(&server).session(SESSION).tail("growing", None, true).await.unwrap();
+    let mut text = Vec::new();
+    while text.len() < 8 {
+        text.extend_from_slice(&tail.chunk().await.unwrap().unwrap());
+    }
+    assert_eq!((text.as_slice(), tail.offset()), (&b"one\ntwo\n"[..], 8));
 }
 
 #[tokio::test]

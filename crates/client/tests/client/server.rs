@@ -4,13 +4,16 @@ use std::convert::Infallible;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -30,6 +33,10 @@ use tokio_rustls::TlsAcceptor;
 
 /// The session that the server knows.
 pub(crate) const SESSION: &str = "0123456789abcdef0123456789abcdef";
+/// A session whose job ends badly.
+pub(crate) const FAILING: &str = "fedcba9876543210fedcba9876543210";
+/// A session whose job does not end.
+pub(crate) const RUNNING: &str = "00000000000000000000000000000001";
 /// Bytes of the file `big`.
 pub(crate) const BIG: usize = 8 * 1024 * 1024;
 
@@ -46,6 +53,10 @@ struct State {
     files_url: String,
     /// The methods called, in order.
     calls: Mutex<Vec<String>>,
+    /// Their tags, in order.
+    tags: Mutex<Vec<Option<String>>>,
+    /// What was put, by path.
+    put: Mutex<Vec<(String, Vec<u8>)>>,
     connections: AtomicUsize,
     open: Mutex<JoinSet<()>>,
 }
@@ -72,6 +83,8 @@ impl Server {
         let state = Arc::new(State {
             files_url: files_url.clone(),
             calls: Mutex::default(),
+            tags: Mutex::default(),
+            put: Mutex::default(),
             connections: AtomicUsize::new(0),
             open: Mutex::default(),
         });
@@ -91,6 +104,14 @@ impl Server {
 
     pub(crate) fn calls(&self) -> Vec<String> {
         self.state.calls.lock().unwrap().clone()
+    }
+
+    pub(crate) fn tags(&self) -> Vec<Option<String>> {
+        self.state.tags.lock().unwrap().clone()
+    }
+
+    pub(crate) fn put(&self) -> Vec<(String, Vec<u8>)> {
+        self.state.put.lock().unwrap().clone()
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -191,15 +212,36 @@ async fn answer_call(
     connection: usize,
     certified: bool,
 ) -> Result<Answer, Break> {
+    if request.method() == "PUT" {
+        return answer_put(request, state).await;
+    }
     assert_eq!(request.method(), "POST");
     assert_eq!(request.uri().path(), "/clarens/");
+    let tag =
+        request.headers().get("nesssi-client-tag").map(|tag| tag.to_str().unwrap().to_owned());
     assert_eq!(request.headers()["content-type"], "text/xml; charset=utf-8");
     let body = request.into_body().collect().await.map_err(|_| Break)?.to_bytes();
     let call = decode_call(&body, &Bounds::default()).unwrap();
-    state.calls.lock().unwrap().push(call.method.to_string());
+    let times = {
+        let mut calls = state.calls.lock().unwrap();
+        calls.push(call.method.to_string());
+        state.tags.lock().unwrap().push(tag.clone());
+        calls.iter().filter(|method| **method == call.method.as_str()).count()
+    };
     let xml = |reply| Ok(answer(200, "text/xml; charset=utf-8", encode_reply(&reply)));
     match call.method.as_str() {
         "test.break" => Err(Break),
+        "test.break_twice" if times <= 2 => Err(Break),
+        "test.break_twice" => {
+            let mut reply = answer(200, "text/xml", encode_reply(&Ok(Value::Int(7))));
+            reply.headers_mut().insert("NESSSI-Answer", "again".parse().unwrap());
+            Ok(reply)
+        }
+        "test.busy_once" if times == 1 => {
+            xml(Err(Fault::new(FaultCode::Unavailable, "the server is being replaced")))
+        }
+        "test.busy_once" => xml(Ok(Value::Bool(true))),
+        "job.wait" => xml(waited(&call, times)),
         "test.never" => std::future::pending().await,
         "test.html" => Ok(answer(502, "text/html", "<h1>Bad Gateway</h1>")),
         "test.garbage" => Ok(answer(200, "text/xml", "<methodResponse>")),
@@ -221,6 +263,41 @@ async fn answer_call(
     }
 }
 
+async fn answer_put(request: Request<Incoming>, state: &State) -> Result<Answer, Break> {
+    let path = request.uri().path().strip_prefix("/clarens/").unwrap().to_owned();
+    let body = request.into_body().collect().await.map_err(|_| Break)?.to_bytes().to_vec();
+    let reply = if path.starts_with(SESSION) {
+        Ok(Value::Int(i64::try_from(body.len()).unwrap()))
+    } else {
+        Err(Fault::no_such_session())
+    };
+    let status = if reply.is_ok() { 201 } else { 404 };
+    state.put.lock().unwrap().push((path, body));
+    Ok(answer(status, "text/xml", encode_reply(&reply)))
+}
+
+/// A job that runs for two polls, in which the server is replaced; `failing` ends badly.
+fn waited(call: &Call, times: usize) -> nesssi_rpc::Reply {
+    let [Value::String(session), Value::Double(_)] = call.params.as_slice() else {
+        return Err(Fault::invalid_params("job.wait(session, seconds)"));
+    };
+    let ended = times > 2;
+    let state = match (ended, session.as_str()) {
+        (_, "ffffffffffffffffffffffffffffffff") => return Err(Fault::no_such_session()),
+        (false, _) | (_, RUNNING) => "running",
+        (true, SESSION) => "done",
+        (true, _) => "failed",
+    };
+    Ok(Value::record([
+        ("state", Value::from(state)),
+        ("session", Value::from(session.as_str())),
+        ("cpu_seconds", Value::Double(1.5)),
+        ("exit_code", Value::Int(i64::from(state == "failed") * 7)),
+        ("ended", Value::Bool(ended)),
+        ("retry", Value::Bool(times == 1)),
+    ]))
+}
+
 fn reply(state: &State, call: &Call) -> nesssi_rpc::Reply {
     match (call.method.as_str(), call.params.as_slice()) {
         ("echo.echo", params) => Ok(Value::Array(params.to_vec())),
@@ -234,7 +311,25 @@ fn reply(state: &State, call: &Call) -> nesssi_rpc::Reply {
             ("state", Value::from("running")),
             ("cpu_seconds", Value::Double(1.5)),
         ])),
-        ("job.cancel", [Value::String(session)]) if session == SESSION => Ok(Value::Bool(true)),
+        ("job.cancel", [Value::String(session)]) if session == SESSION => {
+            Ok(Value::from("cancelled"))
+        }
+        ("job.submit", [Value::Array(_), Value::Double(_), ..]) => Ok(Value::from(FAILING)),
+        ("session.new", _) => Ok(Value::from(SESSION)),
+        ("session.extend", [Value::String(session), Value::Int(_)]) if session == SESSION => {
+            Ok(Value::DateTime(nesssi_client::DateTime::parse("20300101T00:00:00").unwrap()))
+        }
+        ("session.destroy", [Value::String(session)]) if session == SESSION => {
+            Ok(Value::Bool(true))
+        }
+        ("session.extend" | "session.destroy", _) => Err(Fault::no_such_session()),
+        ("job.list", filter) => Ok(Value::Array(vec![Value::record([
+            ("session", Value::from(SESSION)),
+            ("state", Value::from("done")),
+            ("service", Value::from("sleepy")),
+            ("created", Value::from("2006-11-22T12:00:00Z")),
+            ("filter", Value::Array(filter.to_vec())),
+        ])])),
         ("job.status" | "job.cancel", _) => Err(Fault::no_such_session()),
         ("test.limit", _) => {
             let text = "asked for 999999 CPU seconds, the limit of level weak is 3600";
@@ -257,14 +352,71 @@ async fn accept_files(listener: TcpListener) {
     }
 }
 
-fn answer_file(request: &Request<Incoming>) -> Answer {
+/// Names as no job of good will writes them.
+const EVIL: &str = r#"{"entries":[{"name":"../../escaped","directory":false},{"name":"..","directory":true},
+    {"name":"/etc/passwd","directory":false},{"name":".bashrc","directory":false},
+    {"name":"\u001b[2J","directory":false},{"name":"deep","directory":true},
+    {"name":"good","directory":false,"size":4,"modified":1164196800}]}"#;
+/// What the file `resumed` holds.
+pub(crate) const RESUMED: &str = "0123456789";
+
+type File = Response<BoxBody<Bytes, Break>>;
+
+/// A file whose connection breaks after `bytes`, out of as many as are promised.
+fn broken(bytes: &'static [u8], promised: Option<usize>) -> File {
+    let frames = StreamBody::new(Broken { bytes: Some(bytes), pause: None });
+    let mut response = Response::builder().header("content-type", "text/plain");
+    if let Some(length) = promised {
+        response = response.header("content-length", length).header("etag", "\"v1\"");
+    }
+    response.body(BodyExt::boxed(frames)).unwrap()
+}
+
+struct Broken {
+    bytes: Option<&'static [u8]>,
+    /// In it the bytes go out: with the break they would be lost.
+    pause: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl futures_core::Stream for Broken {
+    type Item = Result<Frame<Bytes>, Break>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(bytes) = self.bytes.take() {
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(bytes)))));
+        }
+        let pause = std::time::Duration::from_millis(100);
+        let sleep = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
+        sleep.as_mut().poll(context).map(|()| Some(Err(Break)))
+    }
+}
+
+/// The whole of it breaks off in the middle; the rest comes to who has the version.
+fn resumed(request: &Request<Incoming>) -> File {
+    let text = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap());
+    let Some(range) = text("range").filter(|_| text("if-range") == Some("\"v1\"")) else {
+        return broken(b"01234", Some(RESUMED.len()));
+    };
+    let from: usize =
+        range.strip_prefix("bytes=").unwrap().strip_suffix('-').unwrap().parse().unwrap();
+    let body = Full::new(Bytes::from_static(RESUMED.as_bytes()).slice(from..));
+    Response::builder()
+        .status(206)
+        .header("etag", "\"v1\"")
+        .header("content-range", format!("bytes {from}-9/10"))
+        .body(body.map_err(|never| match never {}).boxed())
+        .unwrap()
+}
+
+fn answer_file(request: &Request<Incoming>) -> File {
+    let whole = |answer: Answer| answer.map(|body| body.map_err(|never| match never {}).boxed());
     let accepts_json = request.headers()["accept"] == "application/json";
     let path = request.uri().path();
     if path.starts_with("/moved/") {
-        return answer(302, "text/plain", "");
+        return whole(answer(302, "text/plain", ""));
     }
     let within = path.strip_prefix(&format!("/sandboxes/{SESSION}/"));
-    match (within, request.uri().query()) {
+    whole(match (within, request.uri().query()) {
         (Some(""), None) if accepts_json => answer(
             200,
             "application/json",
@@ -278,7 +430,16 @@ fn answer_file(request: &Request<Incoming>) -> Answer {
         (Some("stdout"), None) => answer(200, "text/plain", "3 + 5 = 8\n"),
         (Some("stdout"), Some("follow")) => answer(200, "text/plain", "3 + 5 = 8\nend\n"),
         (Some("a%20b"), None) => answer(200, "application/octet-stream", &b"\xff\x00\x1b[2J"[..]),
+        (Some("resumed"), None) => return resumed(request),
+        (Some("growing"), Some("follow")) => return broken(b"one\n", None),
+        (Some("growing"), Some("follow&from=4")) => answer(200, "text/plain", "two\n"),
+        (Some("evil/"), None) if accepts_json => answer(200, "application/json", EVIL),
+        (Some("evil/good"), None) => answer(200, "text/plain", "good"),
+        (Some("evil/deep/"), None) if accepts_json => {
+            answer(200, "application/json", r#"{"entries":[{"name":"x","directory":false}]}"#)
+        }
+        (Some("evil/deep/x"), None) => answer(200, "text/plain", "x"),
         (Some("big"), None) => answer(200, "text/plain", vec![b'x'; BIG]),
         _ => answer(404, "text/html", "<h1>Not found</h1>"),
-    }
+    })
 }

@@ -104,7 +104,8 @@ async fn following_ends_in_an_error_when_cut_short_or_abandoned() {
     for change in [Change::Grew, Change::Closed] {
         let (file, _) = file(100);
         let (tell, told) = mpsc::channel(4);
-        let mut source = Readers::default().follow("ann", descriptor(&file), 0, Told(told)).unwrap();
+        let mut source =
+            Readers::default().follow("ann", descriptor(&file), 0, Told(told)).unwrap();
         next(&mut source).await.unwrap().unwrap();
         if matches!(change, Change::Grew) {
             file.set_len(10).unwrap();
