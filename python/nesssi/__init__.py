@@ -35,17 +35,61 @@ from nesssi.api import (
     runCmd,
     runJob,
 )
-from nesssi.fault import Fault, ReplyLost
+from nesssi.fault import (
+    BatchRefused,
+    CallLost,
+    Conflict,
+    CredentialNeeded,
+    Fault,
+    InternalFault,
+    InvalidParams,
+    InvalidRequest,
+    NoSuchMethod,
+    NotFound,
+    OverLimit,
+    Refused,
+    TooMany,
+    Unavailable,
+)
 
 if TYPE_CHECKING:
-    from nesssi.connection import Client
+    from nesssi import aio as aio
+    from nesssi.acts import WaitTimeout as WaitTimeout
+    from nesssi.connection import Client as Client
+    from nesssi.connection import Session as Session
+    from nesssi.errors import BadReply as BadReply
+    from nesssi.errors import CannotConnect as CannotConnect
+    from nesssi.errors import CertificateRejected as CertificateRejected
+    from nesssi.errors import CredentialError as CredentialError
+    from nesssi.errors import CredentialWarning as CredentialWarning
+    from nesssi.errors import NoCredential as NoCredential
+    from nesssi.errors import ReplyLost as ReplyLost
+    from nesssi.errors import ServerNotTrusted as ServerNotTrusted
+    from nesssi.errors import TimedOut as TimedOut
+    from nesssi.errors import TransportError as TransportError
+    from nesssi.errors import WrongPassphrase as WrongPassphrase
+    from nesssi.session_values import File as File
+    from nesssi.session_values import Status as Status
 
 __version__ = "0.1.0"
 
+# What `from nesssi import *` takes into a service.
 __all__ = [
+    "BatchRefused",
+    "CallLost",
+    "Conflict",
+    "CredentialNeeded",
     "Fault",
-    "ReplyLost",
+    "InternalFault",
+    "InvalidParams",
+    "InvalidRequest",
+    "NoSuchMethod",
+    "NotFound",
+    "OverLimit",
+    "Refused",
     "Request",
+    "TooMany",
+    "Unavailable",
     "client",
     "getSandbox",
     "getSessionInfo",
@@ -77,3 +121,36 @@ def client(url: str, *files: str | None, **options: Any) -> Client:
     from nesssi.connection import Client
 
     return Client(url, *files, **options)
+
+
+# What a client needs is imported when it is first asked for: a service worker never pays for it.
+_LATER = {
+    "BadReply": "errors",
+    "CannotConnect": "errors",
+    "CertificateRejected": "errors",
+    "Client": "connection",
+    "CredentialError": "errors",
+    "CredentialWarning": "errors",
+    "File": "session_values",
+    "NoCredential": "errors",
+    "ReplyLost": "errors",
+    "ServerNotTrusted": "errors",
+    "Session": "connection",
+    "Status": "session_values",
+    "TimedOut": "errors",
+    "TransportError": "errors",
+    "WaitTimeout": "acts",
+    "WrongPassphrase": "errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name == "aio":
+        return importlib.import_module("nesssi.aio")
+    if name not in _LATER:
+        raise AttributeError(f"module 'nesssi' has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"nesssi.{_LATER[name]}"), name)
+    globals()[name] = found
+    return found
