@@ -16,19 +16,19 @@ import ClarensDpe, http.client, ssl, sys
 url, cafile, certificate, key = sys.argv[1:]
 def anonymous(method):
     alone = ClarensDpe.client(url, cafile=cafile, guest=1)
-    alone._login = login
+    alone._core.login = login
     try:
         return alone[method]()
     except ClarensDpe.Fault as fault:
         return fault.code
 with ClarensDpe.client(url, certificate, key, cafile=cafile, do_login=1) as svr:
-    login = svr._login
+    login = svr._core.login
     assert len(login[1]) == 64, "a secret of our own"
     print(svr.system.whoami()["dn"])
     print(anonymous("system.whoami")["dn"])
     login = (login[0], "BROWSER")
     print(anonymous("system.whoami"), anonymous("system.auth2"), anonymous("system.auth"))
-    login = svr._login
+    login = svr._core.login
 print(anonymous("system.whoami"))
 print(login[0], login[1])
 "#;
