@@ -41,6 +41,16 @@ pub(super) fn read(text: &str) -> Result<Access, Vec<AccessError>> {
     Err(mistakes.into_iter().map(|m| AccessError { line: m.line, text: m.text }).collect())
 }
 
+impl Access {
+    /// The keys of an access list that stand in a table of another file, among keys of its own: who is
+    /// let in, and nobody is lowered. What is wrong is a mistake of that file; whoever has asked for his
+    /// own keys too finishes the table.
+    pub fn within(table: &mut Table<'_>) -> Self {
+        let service = read_doors_and_lists(table);
+        Self { folder: None, form: Form::Toml, service, methods: BTreeMap::new() }
+    }
+}
+
 /// A method's keys that can be of no method would deny nobody: better no list at all.
 pub(super) fn check_method_name(name: &str) -> Result<(), String> {
     if name.is_empty() || name.contains('.') {
@@ -65,6 +75,11 @@ pub(super) fn check_times(
 }
 
 fn read_scope(table: &mut Table<'_>) -> Scope {
+    let scope = read_doors_and_lists(table);
+    Scope { lower: read_lowers(table), ..scope }
+}
+
+fn read_doors_and_lists(table: &mut Table<'_>) -> Scope {
     let (start, end) = (table.moment("start"), table.moment("end"));
     if let Err((line, wrong)) = check_times(start.as_ref(), end.as_ref()) {
         table.mistake(line, wrong);
@@ -85,7 +100,7 @@ fn read_scope(table: &mut Table<'_>) -> Scope {
         }),
         start,
         end,
-        lower: read_lowers(table),
+        lower: Vec::new(),
     }
 }
 

@@ -722,3 +722,30 @@ proptest! {
         drop(Access::parse(&text));
     }
 }
+
+#[test]
+fn keys_within_a_table_of_another_file() {
+    use crate::written::Document;
+    let read = |text: &str| {
+        let document = Document::new(text);
+        let mut table = document.root().table("tree").unwrap();
+        assert!(table.text("name").is_some());
+        let access = Access::within(&mut table);
+        table.finish(|_| None);
+        let mistakes = document.mistakes();
+        (access, mistakes.into_iter().map(|mistake| mistake.text).collect::<Vec<_>>())
+    };
+    let alice = SubjectDn::parse_oneline(ALICE).unwrap();
+    let (nobody, mistakes) = read("[tree]\nname = \"data\"\n");
+    assert!(mistakes.is_empty() && permits(&nobody, "read", Some(&alice)).is_err());
+    let (grid, mistakes) = read("[tree]\nname = \"data\"\nallow = [\"/O=Grid\"]\n");
+    assert!(mistakes.is_empty());
+    let permitted = permits(&grid, "read", Some(&alice)).unwrap();
+    assert_eq!(permitted.rule(), "service: allow /O=Grid (line 3)");
+    assert!(permits(&grid, "read", Some(&SubjectDn::parse_oneline(EVE).unwrap())).is_err());
+    // Nobody is lowered by it, and there are no methods.
+    let (_, mistakes) = read(
+        "[tree]\nname = \"data\"\nalow = []\n[[tree.lower]]\nlevel = \"weak\"\n[tree.method.m]\n",
+    );
+    assert_eq!(mistakes.len(), 3, "{mistakes:?}");
+}
