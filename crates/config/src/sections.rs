@@ -38,7 +38,7 @@ fn read_root(mut root: Table<'_>, path: &str, base: &Path) -> Config {
     let policy = section(&mut root, "policy", base, read_policy);
     let levels = levels::read(&mut root, policy.shared_account);
     let sandboxes = section(&mut root, "sandboxes", base, read_sandboxes);
-    let trees = trees::read(&mut root);
+    let trees = trees::read(&mut root, &levels);
     let (services, services_line) = section(&mut root, "services", base, read_services);
     let batch = section(&mut root, "batch", base, read_batch);
     root.finish(keys::advice);

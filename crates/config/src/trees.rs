@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use nesssi_policy::written::{Lined, Table};
+use nesssi_policy::{Access, Level};
 
 use crate::keys;
 
@@ -20,29 +21,41 @@ const PATH_BYTES_MAX: usize = 4095;
 const SESSION_DIGITS: usize = 32;
 
 /// A `[[tree]]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Tree {
     /// What its paths begin with: lowercase letters, digits, `-` and `_`, and no session.
     pub name: String,
     /// The directory, absolute.
     pub path: PathBuf,
+    /// Who may read it; nobody where it does not say. Its rules call it the service.
+    pub access: Access,
 }
 
 /// The trees of the file, in its order.
-pub(crate) fn read(root: &mut Table<'_>) -> Vec<Tree> {
+pub(crate) fn read(root: &mut Table<'_>, levels: &[Level]) -> Vec<Tree> {
     let tables = root.tables("tree");
     if let Some(table) = tables.get(TREES_MAX) {
         table.mistake(table.line(), format!("there are more than {TREES_MAX} of [[tree]]"));
     }
     let mut names = BTreeMap::new();
-    tables.into_iter().filter_map(|table| read_one(table, &mut names)).collect()
+    tables.into_iter().filter_map(|table| read_one(table, &mut names, levels)).collect()
 }
 
-fn read_one(mut table: Table<'_>, names: &mut BTreeMap<String, usize>) -> Option<Tree> {
+fn read_one(
+    mut table: Table<'_>,
+    names: &mut BTreeMap<String, usize>,
+    levels: &[Level],
+) -> Option<Tree> {
     let name = read_name(&mut table, names);
     let path = read_path(&mut table);
+    let access = Access::within(&mut table);
+    for (level, line) in access.levels() {
+        if !levels.iter().any(|known| known.name == *level) {
+            table.mistake(line, format!("there is no level `{level}`"));
+        }
+    }
     table.finish(keys::advice);
-    Some(Tree { name: name?, path: path? })
+    Some(Tree { name: name?, path: path?, access })
 }
 
 fn read_name(table: &mut Table<'_>, names: &mut BTreeMap<String, usize>) -> Option<String> {

@@ -4,6 +4,7 @@
 //! them; [`find`] and [`all`] are the only readers of the tables.
 
 pub(crate) mod echo;
+pub(crate) mod file;
 pub(crate) mod job;
 pub(crate) mod oneself;
 pub(crate) mod server;
@@ -23,7 +24,7 @@ use nesssi_rpc::soap::Signature;
 use nesssi_rpc::wsdl::Operation;
 use nesssi_rpc::{Fault, Reply, Value, check_params};
 
-use crate::grants::Grant;
+use crate::grants::{CallerGrant, Grant};
 use crate::{Answer, Caller, Inner};
 
 /// A built-in method.
@@ -81,7 +82,7 @@ pub(crate) enum Run {
 pub(crate) type Later<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 
 /// By whom and in what container a built-in is called.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Context<'a> {
     /// The container.
     pub(crate) inner: &'a Arc<Inner>,
@@ -98,6 +99,17 @@ impl<'a> Context<'a> {
         self.caller.subject()
     }
 
+    /// The caller as he was judged.
+    ///
+    /// # Errors
+    /// The fault that says why nothing is granted to him.
+    pub(crate) fn who(&self) -> Result<CallerGrant, Fault> {
+        let grant = self.grant.clone()?;
+        let claim = self.inner.grants.claim_of(self.caller)?;
+        let (address, request) = (self.caller.address, self.caller.request_id.clone());
+        Ok(CallerGrant::new(claim, address, grant, request))
+    }
+
     /// Whether the caller may change anything: not with a limited proxy.
     ///
     /// # Errors
@@ -112,8 +124,9 @@ impl<'a> Context<'a> {
 }
 
 /// The tables, in the order they are listed.
-const TABLES: [&[Builtin]; 8] = [
+const TABLES: [&[Builtin]; 9] = [
     echo::METHODS,
+    file::METHODS,
     job::METHODS,
     oneself::METHODS,
     server::METHODS,

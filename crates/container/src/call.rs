@@ -8,6 +8,7 @@ mod job_method;
 mod multicall;
 mod offers;
 pub(crate) mod permission;
+mod uploads;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use multicall::CallsBudget;
 pub use offers::Offered;
 pub(crate) use offers::{offers, signatures};
 use permission::{NotPermitted, Permission, permission};
+pub(crate) use uploads::begin_upload;
 
 /// Calls a minute of a caller whom no level takes: he may still see and cancel what he has.
 const UNJUDGED_CALLS_PER_MINUTE: u32 = 60;

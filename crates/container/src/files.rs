@@ -1,17 +1,32 @@
-//! Files of sandboxes: the jobmanager opens and watches them as the account, this room finds whose
-//! they are. Whoever holds the id may read.
+//! Files of sandboxes and trees: the jobmanager opens, watches and changes them as the account, this room
+//! finds whose they are.
+//!
+//! A sandbox is read by whoever holds the session's id, and changed by its owner; a tree is read by
+//! whom its access list lets in, as his account, and never changed.
+
+pub(crate) mod change;
+pub(crate) mod digest;
+mod faults;
+pub(crate) mod path;
+pub(crate) mod source;
+mod upload;
 
 use std::os::fd::OwnedFd;
 
-use nesssi_rpc::FaultCode;
+use nesssi_rpc::{Fault, FaultCode};
 use nesssi_session::SandboxPath;
 
 use crate::Jobs;
 use crate::jobs::Tended;
 use crate::link::{AskError, Watch};
 
+pub use upload::{Put, PutFault, Upload, Uploaded};
+
 /// How many names a directory page shows.
-const ENTRIES_MAX: u32 = 2000;
+const PAGE_ENTRIES_MAX: u32 = 2000;
+
+/// How many names a call answers.
+pub(crate) const ENTRIES_MAX: u32 = 10_000;
 
 /// What is found at a path.
 #[derive(Debug)]
@@ -106,7 +121,7 @@ pub(crate) async fn open(jobs: &Jobs, session: &str, path: &[u8]) -> Result<Foun
     let opened = jobmanager.open(id.reveal(), path.as_bytes()).await.map_err(fault)?;
     if opened.directory {
         let (entries, cut) =
-            jobmanager.list(id.reveal(), path.as_bytes(), ENTRIES_MAX).await.map_err(fault)?;
+            jobmanager.list(id.reveal(), path.as_bytes(), PAGE_ENTRIES_MAX).await.map_err(fault)?;
         let entries = entries.into_iter().map(|entry| DirectoryEntry {
             name: entry.name.0,
             directory: entry.directory,
@@ -134,6 +149,11 @@ pub(crate) async fn follow(
     let Tended { jobmanager, id, number, .. } = tend(jobs, session).await?;
     let watch = jobmanager.follow(id.reveal(), path.as_bytes()).await.map_err(fault)?;
     Ok(Following { jobs: jobs.clone(), watch, number, job_ended: false })
+}
+
+/// One answer for what is absent, malformed, hidden, another's or forbidden.
+pub(crate) fn no_such_file() -> Fault {
+    Fault::new(FaultCode::NotFound, "no such session or file")
 }
 
 fn parse(path: &[u8]) -> Result<SandboxPath, FileFault> {

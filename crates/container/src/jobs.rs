@@ -14,6 +14,7 @@ mod cancel;
 mod expiry;
 mod finish;
 mod groups;
+mod owned;
 mod queue;
 mod settle;
 mod show;
@@ -49,6 +50,7 @@ use crate::link::{AskError, Channels, Jobmanager, Monitor, lock};
 use table::{Number, Owner, Table};
 
 pub(crate) use groups::{Asker, fault as group_fault};
+pub(crate) use owned::Owned;
 pub use submit::Submission;
 
 /// How long a `prepared` session waits for its job, in seconds.

@@ -39,7 +39,9 @@ use tokio::sync::watch;
 pub use audit::Served;
 pub use call::{CallsBudget, Offered};
 pub use ending::Ending;
-pub use files::{Change, DirectoryEntry, FileFault, Following, Found};
+pub use files::{
+    Change, DirectoryEntry, FileFault, Following, Found, Put, PutFault, Upload, Uploaded,
+};
 pub use grants::{CallerGrant, Grant};
 pub use jobs::{Jobs, Submission};
 pub use raw::RawFile;
@@ -372,6 +374,18 @@ impl Container {
     /// As [`Container::open`].
     pub async fn follow(&self, session: &str, path: &[u8]) -> Result<Following, FileFault> {
         files::follow(&self.inner.jobs, session, path).await
+    }
+
+    /// Begins to write a file of a session. Counted and audited as a call of `file.put`, which there is
+    /// not otherwise.
+    ///
+    /// # Errors
+    /// [`PutFault`]; the faults are those of a call.
+    pub async fn begin_upload(&self, caller: &Caller, put: &Put<'_>) -> Result<Upload, PutFault> {
+        match self.inner.in_flight.enter() {
+            Some(_under_way) => call::begin_upload(&self.inner, caller, put).await,
+            None => Err(restarting().into()),
+        }
     }
 
     /// Waits until the monitor asks for an end, or is gone.

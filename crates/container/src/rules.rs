@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
-use nesssi_config::Config;
+use nesssi_config::{Config, Tree};
 use nesssi_policy::{From as LevelFrom, IpNet, Level, LevelName, SubjectDn};
 
 use crate::grants::address_prefix;
@@ -23,6 +23,8 @@ pub(crate) struct Known {
     levels: Vec<Level>,
     /// Some level tells addresses of one prefix apart.
     tells_addresses_apart: bool,
+    /// The trees that callers may read.
+    pub(crate) trees: Vec<Tree>,
     /// The root administrators of VO groups.
     pub(crate) vo_administrators: Vec<SubjectDn>,
 }
@@ -53,7 +55,8 @@ impl Known {
         };
         let tells_addresses_apart = levels.iter().flat_map(|level| &level.addresses).any(narrow);
         let vo_administrators = config.policy.vo_administrators.clone();
-        Self { levels, tells_addresses_apart, vo_administrators }
+        let trees = config.trees.clone();
+        Self { levels, tells_addresses_apart, trees, vo_administrators }
     }
 
     /// What of an address a judgement depends on.

@@ -16,7 +16,7 @@ fn tree(name: &str, path: &str) -> String {
 
 #[test]
 fn trees_have_a_name_and_a_path() {
-    assert_eq!(trees(""), Ok(Vec::new()));
+    assert!(trees("").unwrap().is_empty());
     let text = format!("{}{}", tree("data", "/srv/data"), tree("cal-2_b", "/srv/calibration/"));
     let read = trees(&text).unwrap();
     let names: Vec<_> = read.iter().map(|tree| tree.name.as_str()).collect();
@@ -27,7 +27,7 @@ fn trees_have_a_name_and_a_path() {
 #[test]
 fn what_is_no_tree_is_told_with_its_line() {
     let told = |text: &str, expected: &str| {
-        assert_eq!(trees(text), Err(vec![format!("n.toml:{expected}")]), "{text}");
+        assert_eq!(trees(text).unwrap_err(), [format!("n.toml:{expected}")], "{text}");
     };
     told("[[tree]]\npath = \"/x\"\n", "1: a [[tree]] needs a `name`");
     told("[[tree]]\nname = \"x\"\n", "1: a [[tree]] needs a `path`");
@@ -63,4 +63,25 @@ fn names_and_trees_are_bounded() {
     assert_eq!(trees(&many(TREES_MAX - 1)).unwrap().len(), TREES_MAX - 1);
     assert_eq!(trees(&many(TREES_MAX)).unwrap().len(), TREES_MAX);
     assert!(trees(&many(TREES_MAX + 1)).unwrap_err()[0].contains("more than 64"));
+}
+
+#[test]
+fn who_may_read_a_tree_is_said_as_in_an_access_list() {
+    let with = |keys: &str| trees(&format!("{}{keys}\n", tree("data", "/srv/data")));
+    let read = with("allow = [\"/O=Grid\"]\nlevels = [\"strong\"]\nstart = 2026-03-01T00:00:00Z");
+    assert_eq!(read.unwrap()[0].access.levels().count(), 1);
+    for keys in [
+        "order = \"deny,allow\"\ndeny = [\"/O=Grid\"]",
+        "anonymous = true",
+        "allow_groups = [\"a.b\"]",
+    ] {
+        assert!(with(keys).is_ok(), "{keys}");
+    }
+    let told = |keys: &str, expected: &str| {
+        assert_eq!(with(keys).unwrap_err(), [format!("n.toml:{expected}")], "{keys}");
+    };
+    told("levels = [\"best\"]", "4: there is no level `best`");
+    told("order = \"allow\"", "4: `order` is \"allow,deny\" or \"deny,allow\", not \"allow\"");
+    assert!(with("allow = [\"Alice\"]").is_err());
+    assert!(with("[[tree.lower]]\nsubjects = [\"/*\"]\nlevel = \"weak\"").is_err());
 }

@@ -25,6 +25,7 @@ const ANSWER: HeaderName = HeaderName::from_static("nesssi-answer");
 const AGAIN: HeaderValue = HeaderValue::from_static("again");
 const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
 pub(super) const XML: HeaderValue = HeaderValue::from_static("text/xml; charset=utf-8");
+const APPLICATION_XML: HeaderValue = HeaderValue::from_static("application/xml");
 const SOAP_12: HeaderValue = HeaderValue::from_static("application/soap+xml; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// What the clients of Clarens send and read.
@@ -250,9 +251,12 @@ async fn answer_json<H: House>(
 /// A part of a file, as it is. No page may show it as its own, and no cache keep it.
 fn bare(raw: &RawFile, readers: &Readers) -> Reply {
     let body = readers.send(&raw.account, Arc::clone(&raw.file), raw.offset, raw.length);
+    let kind = content_type(&String::from_utf8_lossy(&raw.name));
+    // An answer of type `text/xml` is always a fault.
+    let kind = if kind.as_bytes().starts_with(b"text/xml") { APPLICATION_XML } else { kind };
     guarded(
         Reply::new(StatusCode::OK, body)
-            .with(CONTENT_TYPE, content_type(&String::from_utf8_lossy(&raw.name)))
+            .with(CONTENT_TYPE, kind)
             .with(CACHE_CONTROL, HeaderValue::from_static("no-store")),
     )
 }

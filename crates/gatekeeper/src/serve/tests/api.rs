@@ -320,6 +320,10 @@ async fn a_file_is_answered_as_it_is() {
     let page = ask(&mut stream, &read("page.html", 0, 8)).await;
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
     assert!(page.header("content-security-policy").unwrap().starts_with("sandbox"));
+    // Only a fault is text/xml.
+    std::fs::write(world.sandbox("answer.xml"), "<a/>").unwrap();
+    let xml = ask(&mut stream, &read("answer.xml", 0, 4)).await;
+    assert_eq!((xml.header("content-type"), xml.text()), (Some("application/xml"), "<a/>"));
     let absent = ask(&mut stream, &read("absent", 0, 1)).await;
     assert_eq!((absent.status, absent.fault().0), (200, 404));
     assert_eq!(absent.header("content-type"), Some("text/xml; charset=utf-8"));
