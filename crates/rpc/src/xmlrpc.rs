@@ -5,7 +5,7 @@
 //! thing wrong in a body is what is reported, with its line and column (both from 1, columns in
 //! characters).
 //!
-//! What is read beyond the specification: `<i8>`, `<nil/>`; Apache's `<ex:nil/>`, `<ex:i1>`, `<ex:i2>`,
+//! What is read beyond the specification: `<i8>`, `<int>` and `<i4>` of 64 bits, `<nil/>`; Apache's `<ex:nil/>`, `<ex:i1>`, `<ex:i2>`,
 //! `<ex:i8>`, `<ex:biginteger>` of 64 bits, `<ex:float>`, `<ex:bigdecimal>` as the nearest double, and
 //! `<ex:dateTime>` (<http://ws.apache.org/xmlrpc/types.html>; its serialized objects are refused); white
 //! space around a number; doubles with an exponent; the dates of [`DateTime::parse`]; the encodings

@@ -551,9 +551,8 @@ impl<'b> Decoder<'b> {
         let wrong = |what: &str| no_call(format!("<{}>: {} {what}", scalar.name(), quoted(text)));
         match scalar {
             Scalar::String => Ok(Value::String(self.take_text())),
-            Scalar::I4 | Scalar::Int => integer(text, i32::MIN.into(), i32::MAX.into())
-                .ok_or_else(|| wrong("is no 32-bit integer")),
-            Scalar::I8 | Scalar::ExI8 => {
+            // The specification says 32 bits; Node's and Ruby's clients write all whole numbers so.
+            Scalar::I4 | Scalar::Int | Scalar::I8 | Scalar::ExI8 => {
                 integer(text, i64::MIN, i64::MAX).ok_or_else(|| wrong("is no 64-bit integer"))
             }
             Scalar::ExI1 => integer(text, i8::MIN.into(), i8::MAX.into())

@@ -71,6 +71,18 @@ fn every_type_is_read() {
 }
 
 #[test]
+fn large_numbers_that_clients_call_int_are_read() {
+    let node = include_bytes!("../../testdata/node-xmlrpc-large-int.xml");
+    let ruby = include_bytes!("../../testdata/ruby-xmlrpc-large-i4.xml");
+    let params = |body: &[u8]| decode_call(body, &Bounds::default()).unwrap().params;
+    assert_eq!(
+        params(node),
+        [2_147_483_648, -2_147_483_649, 9_007_199_254_740_991].map(Value::Int)
+    );
+    assert_eq!(params(ruby), [2_147_483_648, i64::MIN].map(Value::Int));
+}
+
+#[test]
 fn a_call_of_pythons_own_client_is_read() {
     let body = include_bytes!("../../testdata/python-xmlrpc-client-call.xml");
     let call = decode_call(body, &Bounds::default()).unwrap();
@@ -283,8 +295,8 @@ const MALFORMED_VALUES: &[&str] = &[
     "<value><int>0x10</int></value>",
     "<value><int>1 000</int></value>",
     "<value><int>\u{663}</int></value>",
-    "<value><int>2147483648</int></value>",
-    "<value><i4>-2147483649</i4></value>",
+    "<value><int>9223372036854775808</int></value>",
+    "<value><i4>-9223372036854775809</i4></value>",
     "<value><i8>9223372036854775808</i8></value>",
     "<value><i8>99999999999999999999999999999999999999999999999999999999</i8></value>",
     "<value><boolean>true</boolean></value>",
