@@ -4,8 +4,8 @@ use std::process::Command;
 
 use nesssi_testkit::{Credential, World};
 
-const JSON: &str = "application/json";
-const SOAP_12: &str = "application/soap+xml";
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const SOAP_12: &str = "application/soap+xml";
 
 /// Sends one request with Python's own HTTP client; prints status, content type and body.
 const SEND: &str = r#"
@@ -22,10 +22,10 @@ print(answer.status, answer.getheader("content-type"))
 sys.stdout.write(answer.read().decode())
 "#;
 
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     kind: String,
-    text: String,
+    pub(crate) text: String,
 }
 
 fn python(code: &str, words: &[&str]) -> String {
@@ -53,7 +53,7 @@ fn send(
     Answer { status: status.parse().unwrap(), kind: kind.to_owned(), text: text.to_owned() }
 }
 
-fn post(world: &World, who: Option<&Credential>, kind: &str, body: &str) -> Answer {
+pub(crate) fn post(world: &World, who: Option<&Credential>, kind: &str, body: &str) -> Answer {
     send(world, who, ("POST", "/clarens/"), &format!("Content-Type: {kind}"), body)
 }
 
@@ -61,11 +61,11 @@ fn envelope(namespace: &str, call: &str) -> String {
     format!("<s:Envelope xmlns:s=\"{namespace}\"><s:Body>{call}</s:Body></s:Envelope>")
 }
 
-fn soap_11(call: &str) -> String {
+pub(crate) fn soap_11(call: &str) -> String {
     envelope("http://schemas.xmlsoap.org/soap/envelope/", call)
 }
 
-fn soap_12(call: &str) -> String {
+pub(crate) fn soap_12(call: &str) -> String {
     envelope("http://www.w3.org/2003/05/soap-envelope", call)
 }
 

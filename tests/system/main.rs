@@ -17,6 +17,7 @@ mod any_language;
 mod arrows;
 mod audit;
 mod bad_input;
+mod builtins;
 mod clients;
 mod credentials;
 mod dependencies;

@@ -18,8 +18,8 @@ pub use front::{CertificateForm, Front, FrontHeader, FrontWay};
 pub use keys::KEYS;
 pub use levels::default_limits;
 pub use meant::{
-    AccessLogTo, Batch, Bounds, Config, LocalBatch, Missing, PolicyKeys, Sandboxes, Server,
-    Services,
+    AccessLogTo, Batch, Bounds, Config, JobKeys, LocalBatch, Missing, PolicyKeys, Sandboxes,
+    Server, Services,
 };
 pub use trees::{TREES_MAX, Tree};
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use nesssi_policy::{From, Level, SubjectDn};
+use nesssi_policy::{From, Level, LevelName, SubjectDn};
 
 use crate::{Front, Mistake, Tree};
 
@@ -26,6 +26,8 @@ pub struct Config {
     pub trees: Vec<Tree>,
     /// Services and their workers.
     pub services: Services,
+    /// The server's own methods for jobs.
+    pub job: JobKeys,
     /// Batch systems.
     pub batch: Batch,
     pub(crate) places: Places,
@@ -178,6 +180,10 @@ pub struct Bounds {
     pub calls_max: u32,
     /// Seconds that one `job.wait` waits.
     pub wait_seconds_max: u32,
+    /// Calls of `job.wait` that wait at one time.
+    pub waiters_max: u32,
+    /// Those of one caller.
+    pub waiters_per_caller_max: u32,
     /// Connections at one time.
     pub connections_max: u32,
     /// Connections of one address at one time.
@@ -247,6 +253,13 @@ impl Services {
         let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
         vec![text(&self.python), "-I".to_owned(), text(&main)]
     }
+}
+
+/// `[job]`
+#[derive(Debug, Clone, Default)]
+pub struct JobKeys {
+    /// The levels whose callers may submit jobs of their own words, by `job.submit`.
+    pub submit_levels: Vec<LevelName>,
 }
 
 /// `[batch]`

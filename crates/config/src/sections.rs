@@ -4,11 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use nesssi_policy::written::{Document, Lined, Table};
-use nesssi_policy::{AccountName, SubjectDn};
+use nesssi_policy::{AccountName, Level, LevelName, SubjectDn};
 
 use crate::meant::{
-    AccessLogTo, Batch, Bounds, Config, LocalBatch, Missing, Places, PolicyKeys, Sandboxes, Server,
-    Services,
+    AccessLogTo, Batch, Bounds, Config, JobKeys, LocalBatch, Missing, Places, PolicyKeys,
+    Sandboxes, Server, Services,
 };
 use crate::{Mistake, front, keys, levels, trees};
 
@@ -40,10 +40,13 @@ fn read_root(mut root: Table<'_>, path: &str, base: &Path) -> Config {
     let sandboxes = section(&mut root, "sandboxes", base, read_sandboxes);
     let trees = trees::read(&mut root, &levels);
     let (services, services_line) = section(&mut root, "services", base, read_services);
+    let job = section(&mut root, "job", base, |section| JobKeys {
+        submit_levels: read_level_names(section, "submit_levels", &levels),
+    });
     let batch = section(&mut root, "batch", base, read_batch);
     root.finish(keys::advice);
     let places = Places { file: path.to_owned(), public_line, services_line };
-    Config { server, bounds, front, policy, levels, sandboxes, trees, services, batch, places }
+    Config { server, bounds, front, policy, levels, sandboxes, trees, services, job, batch, places }
 }
 
 /// One section being read; absent, it has no keys and gives all defaults.
@@ -239,6 +242,8 @@ fn read_bounds(section: &mut Section<'_, '_>) -> Bounds {
         xml_elements_max: section.short("xml_elements_max", 16, 100_000_000, 200_000),
         calls_max: section.short("calls_max", 1, 100_000, 512),
         wait_seconds_max: section.short("wait_seconds_max", 1, HOUR_SECONDS, 300),
+        waiters_max: section.short("waiters_max", 1, 1_000_000, 20_000),
+        waiters_per_caller_max: section.short("waiters_per_caller_max", 1, 1_000_000, 256),
         connections_max: section.short("connections_max", 1, 1_000_000, 4_096),
         connections_per_address_max: section.short(
             "connections_per_address_max",
@@ -279,6 +284,23 @@ fn read_names(section: &mut Section<'_, '_>, key: &str) -> Vec<SubjectDn> {
         match SubjectDn::parse_any(&item.value) {
             Ok(name) => names.push(name),
             Err(error) => section.mistake(item.line, format!("`{key}` {:?}: {error}", item.value)),
+        }
+    }
+    names
+}
+
+/// A list of levels that there are.
+fn read_level_names(section: &mut Section<'_, '_>, key: &str, levels: &[Level]) -> Vec<LevelName> {
+    let Some(list) = section.table.as_mut().and_then(|table| table.texts(key)) else {
+        return Vec::new();
+    };
+    let mut names = Vec::new();
+    for item in &list.value {
+        match levels.iter().find(|level| level.name.as_str() == item.value) {
+            Some(level) => names.push(level.name.clone()),
+            None => {
+                section.mistake(item.line, format!("`{key}`: there is no level {:?}", item.value));
+            }
         }
     }
     names

@@ -55,7 +55,8 @@ fn the_example_has_every_key_and_says_the_defaults() {
     assert!(example.trees.len() == 1 && defaults.trees.is_empty());
     defaults.front.clone_from(&example.front);
     let told = |config: &Config| {
-        let Config { server, bounds, policy, levels, sandboxes, services, batch, .. } = config;
+        let Config { server, bounds, policy, levels, sandboxes, services, job, batch, .. } = config;
+        let batch = (batch, job);
         format!("{server:#?}{bounds:#?}{policy:#?}{levels:#?}{sandboxes:#?}{services:#?}{batch:#?}")
     };
     assert_eq!(told(&example), told(&defaults));
@@ -98,6 +99,18 @@ fn defaults() {
     assert!(config.levels.iter().all(|level| level.account.is_none()));
     assert!(config.levels.iter().all(|level| level.limits.call_wall_seconds == 60));
     assert!(config.levels.iter().all(|level| level.limits.call_cpu_seconds == 10));
+}
+
+#[test]
+fn who_may_submit_are_levels_that_there_are() {
+    let config = good("[job]\nsubmit_levels = [\"strong\", \"weak\"]\n");
+    let names: Vec<_> = config.job.submit_levels.iter().map(|name| name.as_str()).collect();
+    assert_eq!(names, ["strong", "weak"]);
+    assert!(good("").job.submit_levels.is_empty());
+    check_mistakes(
+        "[job]\nsubmit_levels = [\"strong\",\n  \"stronger\"]\n",
+        &["n.toml:3: `submit_levels`: there is no level \"stronger\""],
+    );
 }
 
 #[test]

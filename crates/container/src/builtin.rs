@@ -196,6 +196,43 @@ pub(crate) fn exactly<const N: usize>(params: Vec<Value>) -> Result<[Value; N], 
     })
 }
 
+/// The parameters that a method takes, the later ones of which may be left out; one that is nil is.
+///
+/// # Errors
+/// Fault -32602 for too few or too many.
+pub(crate) fn between<const N: usize>(
+    least: usize,
+    params: Vec<Value>,
+) -> Result<[Option<Value>; N], Fault> {
+    let count = params.len();
+    if count < least || count > N {
+        let text = format!("{least} to {N} parameters are expected, {count} were given");
+        return Err(Fault::invalid_params(text));
+    }
+    let mut params = params.into_iter().map(|value| (value != Value::Nil).then_some(value));
+    let taken = std::array::from_fn(|_| params.next().flatten());
+    match taken.iter().take(least).all(Option::is_some) {
+        true => Ok(taken),
+        false => Err(Fault::invalid_params("a parameter that is needed is nil")),
+    }
+}
+
+/// A parameter that must be a number of seconds.
+///
+/// # Errors
+/// Fault -32602 for another type, and for what is less than nothing.
+pub(crate) fn seconds(value: &Value, what: &str) -> Result<f64, Fault> {
+    let Some(seconds) = value.as_number() else {
+        let text = format!("{what} must be a number of seconds, not {}", value.type_name());
+        return Err(Fault::invalid_params(text));
+    };
+    if seconds.is_finite() && seconds >= 0.0 {
+        Ok(seconds)
+    } else {
+        Err(Fault::invalid_params(format!("{what} must be 0 seconds or more")))
+    }
+}
+
 /// A count as a value.
 pub(crate) fn whole(number: impl TryInto<i64>) -> Value {
     Value::Int(number.try_into().unwrap_or(i64::MAX))

@@ -32,6 +32,22 @@ pub(crate) fn date_time(ms: u64) -> DateTime {
     }
 }
 
+/// The moment of a date in UTC: what [`date_time`] reverses. 0 for one before 1970.
+pub(crate) fn ms_of(at: DateTime) -> u64 {
+    let days = days_to(i64::from(at.year), i64::from(at.month), i64::from(at.day));
+    let clock = (i64::from(at.hour) * 60 + i64::from(at.minute)) * 60 + i64::from(at.second);
+    u64::try_from((days * 86_400 + clock) * 1000).unwrap_or(0)
+}
+
+/// Days from 1970-01-01 to a date (Howard Hinnant's `days_from_civil`).
+fn days_to(year: i64, month: i64, day: i64) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let from_march = (month + 9) % 12;
+    let of_year = (153 * from_march + 2) / 5 + day - 1;
+    year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + of_year
+        - 719_468
+}
+
 /// Year, month and day of a day counted from 1970-01-01 (Howard Hinnant's `civil_from_days`).
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
@@ -50,15 +66,17 @@ fn civil(days: u64) -> (u64, u64, u64) {
 mod tests {
     use nesssi_rpc::DateTime;
 
-    use super::{date_time, iso};
+    use super::{date_time, iso, ms_of};
 
     #[test]
     fn moments_and_dates_are_each_other() {
         for ms in [0, 951_782_399_000, 951_782_400_000, 1_164_196_800_000, 253_402_300_799_000] {
             let date = date_time(ms);
+            assert_eq!(ms_of(date), ms, "{date}");
             assert_eq!(DateTime::parse(&iso(ms)).unwrap(), date);
         }
         assert_eq!(date_time(253_402_300_800_000).year, 9999);
+        assert_eq!(ms_of(DateTime::parse("19691231T23:59:59").unwrap()), 0);
     }
 
     #[test]

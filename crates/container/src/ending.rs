@@ -74,6 +74,14 @@ impl InFlight {
         (!self.state.closed.load(Ordering::SeqCst)).then_some(under_way)
     }
 
+    /// Takes a call under way out of the count for as long as it waits for what may be long in coming;
+    /// it is in again when this is dropped. For those alone who are counted.
+    pub(crate) fn away(&self) -> Away {
+        let state = Arc::clone(&self.state);
+        state.leave();
+        Away { state }
+    }
+
     /// Whether the door is closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.state.closed.load(Ordering::SeqCst)
@@ -98,11 +106,29 @@ impl InFlight {
     }
 }
 
+/// One call that waits, and holds nobody up; dropping it is the end of its waiting.
+#[derive(Debug)]
+pub(crate) struct Away {
+    state: Arc<InFlightState>,
+}
+
+impl InFlightState {
+    fn leave(&self) {
+        if self.count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.empty.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        self.state.count.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        if self.state.count.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.state.empty.notify_waiters();
-        }
+        self.state.leave();
     }
 }
 
@@ -124,6 +150,17 @@ mod tests {
         assert!(in_flight.enter().is_none());
         drop(call);
         closing.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn closing_does_not_wait_for_a_call_that_is_away() {
+        let in_flight = InFlight::default();
+        let call = in_flight.enter().unwrap();
+        let away = in_flight.away();
+        in_flight.close().await;
+        drop(away);
+        drop(call);
+        in_flight.close().await;
     }
 
     #[tokio::test]

@@ -47,10 +47,12 @@ use crate::ending::InFlight;
 use crate::grants::{CallerGrant, Grants};
 use crate::groups::Groups;
 use crate::link::{AskError, Channels, Jobmanager, Monitor, lock};
-use table::{Number, Owner, Table};
+pub(crate) use table::Owner;
+use table::{Number, Table};
 
 pub(crate) use groups::{Asker, fault as group_fault};
 pub(crate) use owned::Owned;
+pub(crate) use show::{PREPARED, SESSIONS_MAX, Wanted};
 pub use submit::Submission;
 
 /// How long a `prepared` session waits for its job, in seconds.
@@ -263,12 +265,17 @@ impl Jobs {
         self.core.step(async move { cancel::cancel(&core, subject.as_ref(), &session).await }).await
     }
 
-    /// The caller's own sessions, the newest first; an anonymous caller has no list.
+    /// The caller's own sessions that `wanted` takes, the newest first; an anonymous caller has no
+    /// list.
     ///
     /// # Errors
     /// 401 for an anonymous caller.
-    pub fn list(&self, subject: Option<&SubjectDn>) -> Result<Value, Fault> {
-        show::list(&self.core, subject)
+    pub(crate) fn list(
+        &self,
+        subject: Option<&SubjectDn>,
+        wanted: &Wanted,
+    ) -> Result<Value, Fault> {
+        show::list(&self.core, subject, wanted)
     }
 
     /// A jobmanager says that a job has ended.
@@ -296,6 +303,20 @@ impl Jobs {
                 Err(Fault::new(FaultCode::Unavailable, "the session's files cannot be had now"))
             }
         }
+    }
+
+    /// The number of the session of this text.
+    ///
+    /// # Errors
+    /// 404.
+    pub(crate) fn number_of(&self, session: &str) -> Result<Number, Fault> {
+        Ok(self.core.known(session)?.1)
+    }
+
+    /// Whether the session's job has ended, or the session is gone.
+    pub(crate) fn has_ended(&self, number: Number) -> bool {
+        let table = self.core.table();
+        table.get(number).is_none_or(|entry| entry.expired || entry.has_ended())
     }
 
     /// Waits until the session's job has ended; at once if it has, and never while there is none.
@@ -448,18 +469,15 @@ impl Core {
                 match table.get(number) {
                     None => return false,
                     Some(entry) if entry.expired => return false,
-                    Some(entry) if entry.job.as_ref().is_some_and(|job| job.end.is_some()) => {
-                        return true;
-                    }
+                    Some(entry) if entry.has_ended() => return true,
                     Some(_) => table.end_of(number),
                 }
             };
             let mut woken = std::pin::pin!(ended.notified());
             // Registered first, then looked again: an end between the two is not missed.
             woken.as_mut().enable();
-            let is_over = self.table().get(number).is_none_or(|entry| {
-                entry.expired || entry.job.as_ref().is_some_and(|job| job.end.is_some())
-            });
+            let is_over =
+                self.table().get(number).is_none_or(|entry| entry.expired || entry.has_ended());
             if !is_over {
                 woken.await;
             }

@@ -23,6 +23,7 @@ mod raw;
 mod reading;
 mod registry;
 mod rules;
+mod waiting;
 mod workers;
 
 use std::net::IpAddr;
@@ -218,8 +219,10 @@ pub(crate) struct Inner {
     pub(crate) reading: reading::Pool,
     /// When it began, in milliseconds.
     pub(crate) started_ms: u64,
+    /// Who waits for the end of a job.
+    pub(crate) waiters: waiting::Waiters,
     renewed: watch::Sender<Option<Arc<Renewed>>>,
-    in_flight: InFlight,
+    pub(crate) in_flight: InFlight,
     ending: ending::EndingSignal,
 }
 
@@ -278,6 +281,7 @@ impl Container {
             logins: logins::Logins::new(trusting),
             reading: reading::Pool::default(),
             started_ms: clock::now_ms(),
+            waiters: waiting::Waiters::default(),
             renewed: watch::Sender::new(None),
             in_flight: InFlight::default(),
             ending: ending::EndingSignal::default(),
@@ -393,9 +397,15 @@ impl Container {
         self.inner.ending.wait().await
     }
 
+    /// Answers those who wait for the end of a job, and lets nobody wait any more.
+    pub fn release_waiters(&self) {
+        self.inner.waiters.release();
+    }
+
     /// Takes no new call, finishes those under way, gives up polling and tells the monitor so.
     pub async fn drain(&self) {
         self.inner.services.give_up_finding();
+        self.inner.waiters.release();
         self.inner.in_flight.close().await;
         self.inner.services.drain().await;
         self.inner.jobs.give_up().await;

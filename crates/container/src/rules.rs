@@ -27,6 +27,8 @@ pub(crate) struct Known {
     pub(crate) trees: Vec<Tree>,
     /// The root administrators of VO groups.
     pub(crate) vo_administrators: Vec<SubjectDn>,
+    /// The levels that may submit jobs of their own words.
+    pub(crate) submit_levels: Vec<LevelName>,
 }
 
 impl RulesInForce {
@@ -56,7 +58,8 @@ impl Known {
         let tells_addresses_apart = levels.iter().flat_map(|level| &level.addresses).any(narrow);
         let vo_administrators = config.policy.vo_administrators.clone();
         let trees = config.trees.clone();
-        Self { levels, tells_addresses_apart, trees, vo_administrators }
+        let submit_levels = config.job.submit_levels.clone();
+        Self { levels, tells_addresses_apart, trees, vo_administrators, submit_levels }
     }
 
     /// What of an address a judgement depends on.

@@ -172,7 +172,9 @@ fn read_certificate(files: &Renewed) -> Result<(ServerConfig, String), RunError>
 async fn drain(server: &Server<Container>, container: &Container, patience: Duration) {
     let patience = patience.saturating_sub(MARGIN);
     let work = async {
-        let drained = server.drain(CONVERT).await;
+        // Once the server drains, so that what they are answered ends their connections too.
+        let (drained, ()) =
+            tokio::join!(server.drain(CONVERT), async { container.release_waiters() });
         container.drain().await;
         if drained == Drained::Left {
             server.drain(patience).await;

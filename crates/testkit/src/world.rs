@@ -314,9 +314,12 @@ python_path = \"python\"
         services = lines("services"),
         batch = lines("batch.local"),
     );
-    let front = lines("front");
-    if !front.is_empty() {
-        text.push_str(&format!("[front]\n{front}"));
+    // Sections that are not there unless a test asks for them.
+    for section in ["front", "job", "shell"] {
+        let keys = lines(section);
+        if !keys.is_empty() {
+            text.push_str(&format!("[{section}]\n{keys}"));
+        }
     }
     let levels = [
         ("strong", "gridmap", "", 216_000),

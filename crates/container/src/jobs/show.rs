@@ -21,7 +21,10 @@ const FILES_MAX: u32 = 1000;
 const FILES_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many sessions a list has.
-const SESSIONS_MAX: usize = 10_000;
+pub(crate) const SESSIONS_MAX: usize = 10_000;
+
+/// The state of a session without a job.
+pub(crate) const PREPARED: &str = "prepared";
 
 /// What is known of a session at a moment.
 struct Seen {
@@ -39,13 +42,46 @@ pub(super) fn value(core: &Core, session: &str) -> Result<Value, Fault> {
     Ok(Value::Struct(members(core, entry, now_ms())))
 }
 
-pub(super) fn list(core: &Core, subject: Option<&SubjectDn>) -> Result<Value, Fault> {
+/// Which sessions a list has.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// In one of these states; empty is any.
+    pub(crate) states: Vec<String>,
+    /// Made by this service.
+    pub(crate) service: Option<String>,
+    /// Made then or later, in milliseconds.
+    pub(crate) since_ms: u64,
+    /// So many at most.
+    pub(crate) count_max: usize,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { states: Vec::new(), service: None, since_ms: 0, count_max: SESSIONS_MAX }
+    }
+}
+
+impl Wanted {
+    fn takes(&self, entry: &Entry) -> bool {
+        let state = entry.job.as_ref().map_or(PREPARED, |job| job.state().as_str());
+        entry.created_ms >= self.since_ms
+            && self.service.as_ref().is_none_or(|service| *service == entry.service)
+            && (self.states.is_empty() || self.states.iter().any(|one| one == state))
+    }
+}
+
+pub(super) fn list(
+    core: &Core,
+    subject: Option<&SubjectDn>,
+    wanted: &Wanted,
+) -> Result<Value, Fault> {
     let Some(subject) = subject else {
         let text = "a list needs a certificate: an anonymous caller has the ids he was given";
         return Err(Fault::new(FaultCode::NoCredential, text));
     };
     let (table, now_ms) = (core.table(), now_ms());
-    let sessions = table.of_subject(subject).take(SESSIONS_MAX).map(|entry| {
+    let sessions = table.of_subject(subject).filter(|entry| wanted.takes(entry));
+    let sessions = sessions.take(wanted.count_max.min(SESSIONS_MAX)).map(|entry| {
         let mut members = members(core, entry, now_ms);
         members.insert("session".to_owned(), entry.id.reveal().into());
         Value::Struct(members)
@@ -147,7 +183,7 @@ fn head(entry: &Entry, now_ms: u64) -> String {
 fn see(entry: &Entry, now_ms: u64) -> Seen {
     let Some(job) = &entry.job else {
         return Seen {
-            state: "prepared",
+            state: PREPARED,
             cpu: Some(0.0),
             wall: 0.0,
             as_of: iso(now_ms),

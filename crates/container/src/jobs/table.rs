@@ -75,6 +75,11 @@ impl Entry {
         Owner::of(self.subject.as_ref(), self.address)
     }
 
+    /// Whether it had a job that has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| job.end.is_some())
+    }
+
     pub(crate) fn state(&self) -> SessionState {
         if self.job.is_some() { SessionState::Admitted } else { SessionState::Prepared }
     }

@@ -12,7 +12,7 @@ use nesssi_policy::{Limits, VoChange};
 use nesssi_rpc::{Fault, Value};
 
 use self::standin::{BOOT_ID, Standin, record, subject};
-use super::{Jobs, Needs, Submission};
+use super::{Jobs, Needs, Submission, Wanted};
 use crate::audit::Audit;
 use crate::grants::{CallerGrant, Grants, JudgedBy, address_prefix};
 use crate::groups::Groups;
@@ -378,10 +378,16 @@ async fn anothers_session_is_answered_as_an_unknown_one() {
     // An anonymous session: the id alone.
     let guests = gatekeeper.submit(&guest).await.unwrap();
     assert_eq!(jobs.cancel(bob.subject.as_ref(), &guests).await.unwrap(), "cancelled");
-    assert_eq!(number(jobs.list(None)), 401);
-    let Value::Array(of_alice) = jobs.list(alice.subject.as_ref()).unwrap() else { panic!() };
+    assert_eq!(number(jobs.list(None, &Wanted::default())), 401);
+    let Value::Array(of_alice) = jobs.list(alice.subject.as_ref(), &Wanted::default()).unwrap()
+    else {
+        panic!()
+    };
     assert_eq!(of_alice.len(), 2);
-    assert_eq!(jobs.list(bob.subject.as_ref()).unwrap(), Value::Array(Vec::new()));
+    assert_eq!(
+        jobs.list(bob.subject.as_ref(), &Wanted::default()).unwrap(),
+        Value::Array(Vec::new())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -395,7 +401,9 @@ async fn sessions_expire_and_what_cannot_be_removed_is_listed() {
     machine.standin.end(&session, &record("exited", Some(0), None, 0));
     wait(|| gatekeeper.jobs.url(&session).is_err(), "the session is hidden").await;
     let listed = || {
-        let Value::Array(list) = gatekeeper.jobs.list(alice.subject.as_ref()).unwrap() else {
+        let Value::Array(list) =
+            gatekeeper.jobs.list(alice.subject.as_ref(), &Wanted::default()).unwrap()
+        else {
             panic!()
         };
         list
