@@ -18,6 +18,7 @@ use nesssi_testkit::{World, repository, skipped};
 
 use table::{Client, Family};
 
+mod jsonrpc;
 mod table;
 mod xmlrpc;
 
@@ -57,6 +58,8 @@ impl Site {
         for name in ["kinds", "validator1"] {
             world.service(name, &code(name), None);
         }
+        // One worker, so that what one call notes the next one finds.
+        fs::write(world.path().join("services/kinds/service.toml"), "concurrency = 1\n").unwrap();
         world.start_server();
         let relay = Relay::start(world.https);
         let scratch = world.path().join("client");
@@ -77,6 +80,7 @@ impl Site {
             .env("HOME", &self.scratch)
             .env("LANG", "C.UTF-8")
             .env("TZ", "UTC")
+            .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("URL", &self.world.url)
             .env("RELAY", format!("https://localhost:{}/clarens/", self.relay.address.port()))
             .env("CA", self.world.grid.ca_file())

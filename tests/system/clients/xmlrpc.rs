@@ -3,41 +3,23 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::table::{Client, Column, Family, Short};
+use super::table::{
+    ARRAYS, BOOLEANS, BYTES, Client, Column, DOUBLES, FAULT_NONE, FAULT_OWN, Family, HELP, INTS,
+    LARGE, STRUCTS, Short, TIMES,
+};
 use super::{Site, have, installed, source};
 
 pub(super) const FAMILY: Family =
     Family { name: "XML-RPC clients", columns: COLUMNS, clients: CLIENTS };
 
-/// All 256 bytes, and none.
-const BYTES: &str = "[x000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\
-    202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f\
-    404142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f\
-    606162636465666768696a6b6c6d6e6f707172737475767778797a7b7c7d7e7f\
-    808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f\
-    a0a1a2a3a4a5a6a7a8a9aaabacadaeafb0b1b2b3b4b5b6b7b8b9babbbcbdbebf\
-    c0c1c2c3c4c5c6c7c8c9cacbcccdcecfd0d1d2d3d4d5d6d7d8d9dadbdcdddedf\
-    e0e1e2e3e4e5e6e7e8e9eaebecedeeeff0f1f2f3f4f5f6f7f8f9fafbfcfdfeff,x]";
-/// 0.5, -1.5, 0.1, 1e300, the smallest, the largest, 3, and minus nothing.
-const DOUBLES: &str = "[d3fe0000000000000,dbff8000000000000,d3fb999999999999a,d7e37e43c8800759c,\
-    d0000000000000001,d7fefffffffffffff,d4008000000000000,d8000000000000000]";
-const INTS: &str = "[i0,i1,i-1,i42,i2147483647,i-2147483648]";
-const LARGE: &str =
-    "[i2147483648,i-2147483649,i9007199254740991,i9223372036854775807,i-9223372036854775808]";
 const STRINGS: &str = "[s,s%20a%20,s%3C%26%3E%22%27%5D%5D%3E,sgr%C3%BC%C3%9Fe%20%E2%82%AC,\
     s%F0%9F%98%80%F0%9D%84%9E,sa%09b%0Ac]";
-const TIMES: &str = "[t20261122T08:00:01,t19691231T23:59:59]";
-const ARRAYS: &str = "[[],[[]],[i1,sx,[d4004000000000000,[b1,[]]]]]";
-const STRUCTS: &str = "[{},{:i1,%3C%26%3E:[],%C3%A9%F0%9F%98%80:{deep:{er:[{}]}},a%20b:sx}]";
 
 const COLUMNS: &[Column] = &[
     Column { name: "int", results: &[("int.seen", INTS), ("int.back", INTS)] },
     Column { name: "i8", results: &[("i8.seen", LARGE), ("i8.back", LARGE)] },
     Column { name: "double", results: &[("double.seen", DOUBLES), ("double.back", DOUBLES)] },
-    Column {
-        name: "boolean",
-        results: &[("boolean.seen", "[b1,b0]"), ("boolean.back", "[b1,b0]")],
-    },
+    Column { name: "boolean", results: &[("boolean.seen", BOOLEANS), ("boolean.back", BOOLEANS)] },
     Column { name: "string", results: &[("string.seen", STRINGS), ("string.back", STRINGS)] },
     Column { name: "CR", results: &[("cr.seen", "[sa%0Db%0D%0Ac]"), ("cr.back", "sa%0Db%0D%0Ac")] },
     Column { name: "dateTime", results: &[("dateTime.seen", TIMES), ("dateTime.back", TIMES)] },
@@ -48,21 +30,12 @@ const COLUMNS: &[Column] = &[
         name: "nil",
         results: &[("nil.seen", "[n,[n,{a:n}]]"), ("nil.back", "[n,[n,{a:n}]]")],
     },
-    Column {
-        name: "fault",
-        results: &[
-            ("fault.none", "f-32601:no%20such%20method%3A%20no.such"),
-            ("fault.own", "f1234:gr%C3%B6%C3%9Fer%20%3C%26%3E%20%E2%82%AC"),
-        ],
-    },
+    Column { name: "fault", results: &[("fault.none", FAULT_NONE), ("fault.own", FAULT_OWN)] },
     Column {
         name: "introspection",
         results: &[
             ("introspection.list", "b1"),
-            (
-                "introspection.help",
-                "sAdds%20two%20whole%20numbers%3A%203%20%3C%205%20%26%20%22so%20on%22.",
-            ),
+            ("introspection.help", HELP),
             ("introspection.signature", "[[sint,sint,sint]]"),
         ],
     },

@@ -1,49 +1,15 @@
 // Node's xmlrpc against a server.
 'use strict'
-const fs = require('fs')
 const https = require('https')
-const path = require('path')
-const { createRequire } = require('module')
-const installed = createRequire(path.join(process.env.INSTALLED, 'node_modules', '.here'))
+const { faultWords, installed, teller, tls, words } = require('./words')
 const xmlrpc = installed('xmlrpc')
 
-const read = (name) => fs.readFileSync(process.env[name])
-const tls = { ca: read('CA'), cert: read('CERTIFICATE'), key: read('KEY') }
+const tell = teller((error) => error.faultCode !== undefined && [error.faultCode, error.faultString])
 const client = (url, more) => xmlrpc.createSecureClient({ url, ...tls, ...more })
 const server = client(process.env.URL)
 
 const call = (name, params = [], of = server) => new Promise((resolve, reject) =>
   of.methodCall(name, params, (error, value) => error ? reject(error) : resolve(value)))
-
-const quote = (text) => encodeURIComponent(text).replace(/[!'()*]/g, (c) => '%' + c.charCodeAt(0).toString(16).toUpperCase())
-
-// A number of JavaScript's is an int or a double by its value; where a double is meant, `numbers` says so.
-function words (value, numbers) {
-  if (value === null) return 'n'
-  if (typeof value === 'boolean') return value ? 'b1' : 'b0'
-  if (typeof value === 'number' && (numbers === 'double' || !Number.isInteger(value))) {
-    const bytes = Buffer.alloc(8)
-    bytes.writeDoubleBE(value)
-    return 'd' + bytes.toString('hex')
-  }
-  if (typeof value === 'number') return 'i' + value
-  if (typeof value === 'string') return 's' + quote(value)
-  if (Buffer.isBuffer(value)) return 'x' + value.toString('hex')
-  if (value instanceof Date) return 't' + value.toISOString().replace(/-/g, '').replace('.000Z', '')
-  if (Array.isArray(value)) return '[' + value.map((item) => words(item, numbers)).join(',') + ']'
-  const named = Object.keys(value).map((name) => [quote(name), words(value[name], numbers)])
-  return '{' + named.sort(([a], [b]) => a < b ? -1 : 1).map(([name, member]) => `${name}:${member}`).join(',') + '}'
-}
-
-async function tell (ability, act) {
-  let result
-  try {
-    result = await act()
-  } catch (error) {
-    result = error.faultCode === undefined ? `failed: ${error}` : `f${error.faultCode}:${quote(error.faultString)}`
-  }
-  console.log(`${ability}\t${result}`)
-}
 
 async function both (ability, values, numbers) {
   await tell(`${ability}.seen`, () => call('kinds.describe', values))
@@ -76,7 +42,7 @@ async function main () {
   await tell('multicall', async () => {
     const calls = [['kinds.add', [1, 2]], ['kinds.fail', []], ['echo.echo', ['last']]]
     const answer = await call('system.multicall', [calls.map(([methodName, params]) => ({ methodName, params }))])
-    return answer.map((one) => Array.isArray(one) ? words(one[0]) : `f${one.faultCode}:${quote(one.faultString)}`).join(' ')
+    return answer.map((one) => Array.isArray(one) ? words(one[0]) : faultWords(one.faultCode, one.faultString)).join(' ')
   })
 
   await tell('keep-alive', async () => {

@@ -1,53 +1,15 @@
 """Python's own xmlrpc.client against a server: a line `ability <TAB> what came` for each ability."""
 
-import os
-import ssl
-import struct
-import sys
 import xmlrpc.client as x
 from datetime import datetime
-from urllib.parse import quote
 
-URL, RELAY, CA, CERTIFICATE, KEY = (os.environ[n] for n in ("URL", "RELAY", "CA", "CERTIFICATE", "KEY"))
+from words import RELAY, URL, context, fault_words, teller, words
 
-
-def words(value):
-    if value is None:
-        return "n"
-    if isinstance(value, bool):
-        return f"b{int(value)}"
-    if isinstance(value, int):
-        return f"i{value}"
-    if isinstance(value, float):
-        return "d" + struct.pack(">d", value).hex()
-    if isinstance(value, str):
-        return "s" + quote(value, safe="")
-    if isinstance(value, bytes):
-        return "x" + value.hex()
-    if isinstance(value, datetime):
-        return value.strftime("t%Y%m%dT%H:%M:%S")
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(map(words, value)) + "]"
-    members = sorted((quote(name, safe=""), words(member)) for name, member in value.items())
-    return "{" + ",".join(f"{name}:{member}" for name, member in members) + "}"
-
-
-def tell(ability, act):
-    try:
-        result = act()
-    except x.Fault as fault:
-        result = f"f{fault.faultCode}:{quote(fault.faultString, safe='')}"
-    except Exception as error:
-        result = f"failed: {type(error).__name__}: {error}"
-    print(f"{ability}\t{result}", flush=True)
-
-
-context = ssl.create_default_context(cafile=CA)
-context.load_cert_chain(CERTIFICATE, KEY)
+tell = teller(x.Fault, lambda fault: (fault.faultCode, fault.faultString))
 
 
 def client(url=URL, **options):
-    return x.ServerProxy(url, context=context, use_builtin_types=True, allow_none=True, **options)
+    return x.ServerProxy(url, context=context(), use_builtin_types=True, allow_none=True, **options)
 
 
 server = client()
@@ -90,7 +52,7 @@ def multicall():
     try:
         told.append(words(results[1]))
     except x.Fault as fault:
-        told.append(f"f{fault.faultCode}:{quote(fault.faultString, safe='')}")
+        told.append(fault_words(fault.faultCode, fault.faultString))
     return " ".join([*told, words(results[2])])
 
 

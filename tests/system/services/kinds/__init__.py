@@ -69,6 +69,21 @@ def nothing(req, method_name, args: tuple[()]) -> list:
     return [None, [None, {"a": None}]]
 
 
+notes = []
+
+
+def note(req, method_name, args: tuple[str]) -> None:
+    """Remembers a text until it is asked for: a call whose answer nobody reads."""
+    notes.append(args[0])
+
+
+def noted(req, method_name, args: tuple[()]) -> list:
+    """What was noted since this was asked."""
+    answer = list(notes)
+    notes.clear()
+    return answer
+
+
 def pair(kind):
     """Two methods of one declared parameter: one answers it, one says what arrived."""
 
@@ -91,6 +106,8 @@ methods_list = {
     "large": large,
     "returns": returns,
     "nothing": nothing,
+    "note": note,
+    "noted": noted,
 }
 for name, kind in {
     "int": int,
