@@ -1,8 +1,10 @@
 //! The API host: calls come as `POST /clarens/`, those of SOAP also as `POST /clarens/<service>`; a
-//! browser that looks there sees a page, and who asks for `?wsdl` gets one.
+//! browser that looks there sees a page, and who asks for `?wsdl` gets one. Files of a session are read and
+//! written at `/clarens/<session>/<path>`.
 
 mod dialect;
 mod page;
+mod upload;
 mod wsdl;
 
 use std::future::poll_fn;
@@ -22,15 +24,17 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 use nesssi_config::Config;
 use nesssi_container::Caller;
+use nesssi_identity::Peer;
 use nesssi_rpc::{Bounds, Fault, FaultCode, MethodName};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::answer::Reply;
 use crate::body::Source;
 use crate::house::House;
-use crate::sandboxes::Readers;
+use crate::sandboxes::{self, Sandboxes};
 use crate::wishes::Unclear;
 use dialect::{Asked, Manner, Unknown};
+use upload::Writers;
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
@@ -48,7 +52,9 @@ const LINGER_BYTES_MAX: u64 = 256 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Clarens<H> {
     house: H,
-    readers: Arc<Readers>,
+    /// Where files are read.
+    sandboxes: Arc<Sandboxes<H>>,
+    writers: Writers,
     body_bytes_max: usize,
     body_patience: Duration,
     bounds: Bounds,
@@ -102,13 +108,14 @@ enum BodyError {
 }
 
 impl<H: House> Clarens<H> {
-    pub(crate) fn new(house: H, readers: Arc<Readers>, config: &Config) -> Self {
+    pub(crate) fn new(house: H, sandboxes: Arc<Sandboxes<H>>, config: &Config) -> Self {
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let body_bytes_max = count(config.bounds.body_bytes_max);
         let bodies_kib = BODIES_KIB_MAX.max(body_bytes_max / 1024 + 1).min(Semaphore::MAX_PERMITS);
         Self {
             house,
-            readers,
+            sandboxes,
+            writers: Writers::default(),
             body_bytes_max,
             body_patience: Duration::from_secs(u64::from(config.bounds.body_seconds_max)),
             bounds: Bounds {
@@ -130,6 +137,9 @@ impl<H: House> Clarens<H> {
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Send,
     {
+        if let Some(asked) = sandboxes::Asked::parse_api(parts.uri.path()) {
+            return self.file(&caller, asked.as_ref(), parts, body).await;
+        }
         let Some(place) = Place::of(parts.uri.path()) else {
             return plain(StatusCode::NOT_FOUND, "not found: calls go to /clarens/\n").last();
         };
@@ -138,6 +148,34 @@ impl<H: House> Clarens<H> {
             Method::GET | Method::HEAD => self.get(&caller, place, parts).await,
             _ => plain(StatusCode::METHOD_NOT_ALLOWED, "only GET, HEAD and POST\n")
                 .with(ALLOW, HeaderValue::from_static("GET, HEAD, POST"))
+                .last(),
+        }
+    }
+
+    /// Answers a request for a file of a session.
+    async fn file<B>(
+        &self,
+        caller: &Caller,
+        asked: Option<&sandboxes::Asked>,
+        parts: &Parts,
+        body: B,
+    ) -> Reply
+    where
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: Send,
+    {
+        match (&parts.method, &*caller.peer) {
+            (&Method::PUT, _) => Box::pin(self.put(caller, asked, parts, body)).await,
+            // Who shows a credential that fails is nobody, though he hold the id.
+            (&Method::GET | &Method::HEAD, Peer::Refused(refusal)) => {
+                plain(StatusCode::FORBIDDEN, format!("{refusal}\n"))
+            }
+            (&Method::GET | &Method::HEAD, _) => {
+                let (address, request_id) = (caller.address, &caller.request_id);
+                self.sandboxes.answer_about(asked, parts, address, request_id).await
+            }
+            _ => plain(StatusCode::METHOD_NOT_ALLOWED, "only GET, HEAD and PUT\n")
+                .with(ALLOW, HeaderValue::from_static("GET, HEAD, PUT"))
                 .last(),
         }
     }
@@ -207,8 +245,7 @@ impl<H: House> Clarens<H> {
         let unsupported = |text: String| Box::new(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
         let manner = Manner::of(headers, place.service())
             .map_err(|Unknown(text)| unsupported(format!("{text}\n")))?;
-        let origin = headers.get_all(ORIGIN).iter();
-        if !origin.into_iter().all(|origin| origin.as_bytes() == self.origin.as_bytes()) {
+        if self.is_of_another_page(headers) {
             let text = "calls from pages of other origins are refused";
             let reply = manner.refuse(&Fault::new(FaultCode::Refused, text));
             return Err(Box::new(Reply { status: StatusCode::FORBIDDEN, ..reply }));
@@ -218,6 +255,12 @@ impl<H: House> Clarens<H> {
             return Err(unsupported("compressed requests are not taken\n".to_owned()));
         }
         Ok(manner)
+    }
+
+    /// Whether a browser sends this for a page that is not ours.
+    fn is_of_another_page(&self, headers: &HeaderMap) -> bool {
+        let mut origins = headers.get_all(ORIGIN).iter();
+        !origins.all(|origin| origin.as_bytes() == self.origin.as_bytes())
     }
 
     /// The whole body, and the place it holds among the large ones.
@@ -263,7 +306,7 @@ impl<H: House> Clarens<H> {
 
     async fn call(&self, caller: Caller, manner: Manner, body: Bytes) -> Reply {
         match self.parse(&caller, manner, body).await {
-            Ok(asked) => asked.answer(&self.house, &self.readers, caller).await,
+            Ok(asked) => asked.answer(&self.house, self.sandboxes.readers(), caller).await,
             Err(refusal) => *refusal,
         }
     }

@@ -2,9 +2,12 @@
 //! against a stand-in. Everything is dispatched statically; nothing is decided here.
 
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use nesssi_container::{
-    Answer, Caller, Change, Container, FileFault, Following, Found, Offered, Served,
+    Answer, Caller, Change, Container, FileFault, Following, Found, Offered, Put, PutFault, Served,
+    Upload, Uploaded,
 };
 use nesssi_identity::Peer;
 use nesssi_rpc::soap::Signature;
@@ -14,6 +17,8 @@ use nesssi_rpc::{Call, Fault, MethodName};
 pub(crate) trait House: Clone + Send + Sync + 'static {
     /// A watch on a growing file.
     type Growth: Growth;
+    /// A file being written.
+    type Upload: Uploading;
 
     /// Hears who is there: a caller's credential was taken or refused.
     fn connected(&self, peer: &Peer, address: IpAddr);
@@ -45,6 +50,13 @@ pub(crate) trait House: Clone + Send + Sync + 'static {
         path: &[u8],
     ) -> impl Future<Output = Result<Found, FileFault>> + Send;
 
+    /// Begins to write a file of a session.
+    fn begin_upload(
+        &self,
+        caller: &Caller,
+        put: &Put<'_>,
+    ) -> impl Future<Output = Result<Self::Upload, PutFault>> + Send;
+
     /// Hears what was sent of a file.
     fn served(&self, served: &Served<'_>);
 
@@ -62,8 +74,27 @@ pub(crate) trait Growth: Send + 'static {
     fn changed(&mut self) -> impl Future<Output = Change> + Send;
 }
 
+/// A file being written; dropped, nothing is left of it.
+pub(crate) trait Uploading: Send + Sync + 'static {
+    /// Where to write, by offset; let go before the commit.
+    fn file(&self) -> Option<Arc<OwnedFd>>;
+
+    /// Bytes that it may have.
+    fn bytes_max(&self) -> u64;
+
+    /// The account that it belongs to.
+    fn account(&self) -> &str;
+
+    /// What a caller reads who sends more.
+    fn too_long(&self) -> Fault;
+
+    /// It is whole.
+    fn commit(self) -> impl Future<Output = Result<Uploaded, PutFault>> + Send;
+}
+
 impl House for Container {
     type Growth = Following;
+    type Upload = Upload;
 
     fn connected(&self, peer: &Peer, address: IpAddr) {
         Self::connected(self, peer, address);
@@ -89,6 +120,10 @@ impl House for Container {
         Self::open(self, session, path).await
     }
 
+    async fn begin_upload(&self, caller: &Caller, put: &Put<'_>) -> Result<Upload, PutFault> {
+        Self::begin_upload(self, caller, put).await
+    }
+
     fn served(&self, served: &Served<'_>) {
         Self::served(self, served);
     }
@@ -101,5 +136,27 @@ impl House for Container {
 impl Growth for Following {
     async fn changed(&mut self) -> Change {
         Self::changed(self).await
+    }
+}
+
+impl Uploading for Upload {
+    fn file(&self) -> Option<Arc<OwnedFd>> {
+        Self::file(self)
+    }
+
+    fn bytes_max(&self) -> u64 {
+        Self::bytes_max(self)
+    }
+
+    fn account(&self) -> &str {
+        Self::account(self)
+    }
+
+    fn too_long(&self) -> Fault {
+        Self::too_long(self)
+    }
+
+    async fn commit(self) -> Result<Uploaded, PutFault> {
+        Self::commit(self).await
     }
 }

@@ -1,4 +1,5 @@
-//! The sandbox host: `GET` and `HEAD` of `/sandboxes/<session>/<path>` over plain HTTP.
+//! The sandbox host: `GET` and `HEAD` of `/sandboxes/<session>/<path>` over plain HTTP. The API's host
+//! answers `/clarens/<session>/<path>` in the same way.
 //!
 //! Whoever holds a session's id may read its files; whoever does not learns nothing: what is
 //! absent, malformed and forbidden is answered alike. What is read was written by somebody's job,
@@ -26,7 +27,8 @@ use crate::answer::Reply;
 use crate::body::Source;
 use crate::clock::now_unix;
 use crate::house::House;
-use path::{Asked, encode_name};
+pub(crate) use path::Asked;
+use path::encode_name;
 use range::Part;
 pub(crate) use transfer::Readers;
 use validator::{Condition, Validator};
@@ -45,7 +47,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 #[derive(Debug)]
 pub(crate) struct Sandboxes<H> {
     house: H,
-    readers: Arc<Readers>,
+    readers: Readers,
 }
 
 /// A file that was opened: what its headers and its body are made of.
@@ -58,14 +60,34 @@ struct OpenFile {
 }
 
 impl<H: House> Sandboxes<H> {
-    pub(crate) fn new(house: H, readers: Arc<Readers>) -> Self {
-        Self { house, readers }
+    pub(crate) fn new(house: H) -> Self {
+        Self { house, readers: Readers::default() }
+    }
+
+    /// The pool that reads files.
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.readers
     }
 
     /// Answers one request, which came from this address.
     pub(crate) async fn answer(&self, parts: &Parts, address: IpAddr, request_id: &str) -> Reply {
-        let reply = match parts.method {
-            Method::GET | Method::HEAD => self.read(parts, address, request_id).await,
+        let asked = Asked::parse(parts.uri.path());
+        self.answer_about(asked.as_ref(), parts, address, request_id).await
+    }
+
+    /// The same for what is asked for; `None` is what no sandbox can hold.
+    pub(crate) async fn answer_about(
+        &self,
+        asked: Option<&Asked>,
+        parts: &Parts,
+        address: IpAddr,
+        request_id: &str,
+    ) -> Reply {
+        let reply = match (&parts.method, asked) {
+            (&Method::GET | &Method::HEAD, None) => not_found(),
+            (&Method::GET | &Method::HEAD, Some(asked)) => {
+                self.read(asked, parts, address, request_id).await
+            }
             _ => plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
                 .with(ALLOW, HeaderValue::from_static("GET, HEAD"))
                 .last(),
@@ -74,20 +96,19 @@ impl<H: House> Sandboxes<H> {
         guarded(reply)
     }
 
-    async fn read(&self, parts: &Parts, address: IpAddr, request_id: &str) -> Reply {
-        let Some(asked) = Asked::parse(parts.uri.path()) else { return not_found() };
+    async fn read(&self, asked: &Asked, parts: &Parts, address: IpAddr, request_id: &str) -> Reply {
         match self.house.open(&asked.session, &asked.path).await {
             Ok(Found::Directory { entries, cut }) if asked.slash => {
-                directory(&asked, &parts.headers, &entries, cut)
+                directory(asked, &parts.headers, &entries, cut)
             }
-            Ok(Found::Directory { .. }) => with_slash(&asked, parts.uri.query()),
+            Ok(Found::Directory { .. }) => with_slash(asked, parts.uri.query()),
             Ok(Found::File { .. }) if asked.slash => not_found(),
             Ok(Found::File { file, size, modified, modified_nanos, inode, account }) => {
                 let validator = Validator::of(inode, size, modified, modified_nanos, now_unix());
                 let kind = content_type(&String::from_utf8_lossy(asked.last_name()));
                 let open = OpenFile { file, account, size, validator, kind };
                 let reply = if wants_follow(parts.uri.query()) {
-                    self.follow(&asked, parts, open).await
+                    self.follow(asked, parts, open).await
                 } else {
                     self.send(&parts.headers, open)
                 };

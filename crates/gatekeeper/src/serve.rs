@@ -67,7 +67,7 @@ pub(crate) struct Server<H> {
 struct Shared<H> {
     house: H,
     clarens: Clarens<H>,
-    sandboxes: Sandboxes<H>,
+    sandboxes: Arc<Sandboxes<H>>,
     /// With its sessions: who has resumed one of an old certificate's makes a new one.
     tls: ArcSwap<ServerConfig>,
     trust: Arc<Trust>,
@@ -100,10 +100,10 @@ impl<H: House> Server<H> {
         http: OwnedFd,
     ) -> io::Result<Self> {
         let bounds = &config.bounds;
-        let readers = Arc::default();
+        let sandboxes = Arc::new(Sandboxes::new(parts.house.clone()));
         let shared = Arc::new(Shared {
-            clarens: Clarens::new(parts.house.clone(), Arc::clone(&readers), config),
-            sandboxes: Sandboxes::new(parts.house.clone(), readers),
+            clarens: Clarens::new(parts.house.clone(), Arc::clone(&sandboxes), config),
+            sandboxes,
             house: parts.house,
             tls: ArcSwap::from_pointee(parts.tls),
             trust: parts.trust,

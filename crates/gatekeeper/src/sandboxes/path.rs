@@ -1,4 +1,5 @@
-//! What a request on the sandbox host asks for: `/sandboxes/<session>/<path>`.
+//! What a request for a file asks for: `/sandboxes/<session>/<path>` on the sandbox host, and
+//! `/clarens/<session>/<path>` on the API's.
 
 /// Longest path of a request, percent-encoded.
 const TARGET_BYTES_MAX: usize = 8 * 1024;
@@ -19,16 +20,25 @@ impl Asked {
     /// Reads the path of a request target, decoding `%HH` once. `None` is what no sandbox can hold:
     /// it is answered as what is absent.
     pub(crate) fn parse(target: &str) -> Option<Self> {
-        if target.len() > TARGET_BYTES_MAX {
+        Self::after(target.strip_prefix("/sandboxes/")?, target.len())
+    }
+
+    /// The same on the API's host, where `None` names no session at all.
+    pub(crate) fn parse_api(target: &str) -> Option<Option<Self>> {
+        let rest = target.strip_prefix("/clarens/")?;
+        let session = rest.split_once('/').map_or(rest, |(session, _)| session);
+        is_session(session).then(|| Self::after(rest, target.len()))
+    }
+
+    fn after(rest: &str, target_bytes: usize) -> Option<Self> {
+        if target_bytes > TARGET_BYTES_MAX {
             return None;
         }
-        let rest = target.strip_prefix("/sandboxes/")?;
         let (session, path) = match rest.split_once('/') {
             Some((session, path)) => (session, Some(path)),
             None => (rest, None),
         };
-        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if session.len() != SESSION_DIGITS || !session.bytes().all(is_digit) {
+        if !is_session(session) {
             return None;
         }
         let slash = path.is_some_and(|path| path.is_empty() || path.ends_with('/'));
@@ -50,6 +60,11 @@ impl Asked {
             Some(name) => name,
         }
     }
+}
+
+fn is_session(text: &str) -> bool {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    text.len() == SESSION_DIGITS && text.bytes().all(is_digit)
 }
 
 /// One name, decoded.

@@ -6,4 +6,5 @@ mod dialects;
 mod files;
 mod fronts;
 mod rotation;
+mod uploads;
 mod world;

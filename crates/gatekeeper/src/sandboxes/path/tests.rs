@@ -97,3 +97,23 @@ fn an_encoded_name_comes_back() {
     }
     assert_eq!(super::name(&encode_name(b"\xff \x80")).as_deref(), Some(&b"\xff \x80"[..]));
 }
+
+#[test]
+fn on_the_apis_host() {
+    let session = "0123456789abcdef0123456789abcdef";
+    let asked = |target: &str| Asked::parse_api(&target.replace('S', session));
+    let file = asked("/clarens/S/a/b%20c").unwrap().unwrap();
+    assert_eq!((file.session.as_str(), &*file.path, file.slash), (session, &b"a/b c"[..], false));
+    assert_eq!(asked("/clarens/S").unwrap().unwrap().path, b"");
+    assert!(asked("/clarens/S/").unwrap().unwrap().slash);
+    // A session's, and no path.
+    for path in
+        ["/clarens/S/..", "/clarens/S/.x", "/clarens/S//", "/clarens/S/a%00", "/clarens/S/a%2fb"]
+    {
+        assert_eq!(asked(path), Some(None), "{path}");
+    }
+    // Others.
+    for path in ["/clarens/", "/clarens/echo", "/sandboxes/S/a", "/clarens/S0/a", "/S/a"] {
+        assert_eq!(asked(path), None, "{path}");
+    }
+}

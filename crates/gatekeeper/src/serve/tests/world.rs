@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use nesssi_container::{
-    Answer, Caller, Change, DirectoryEntry, FileFault, Found, Offered, RawFile, Served,
+    Answer, Caller, Change, DirectoryEntry, FileFault, Found, Offered, Put, PutFault, RawFile,
+    Served, Uploaded,
 };
 use nesssi_identity::Peer;
 use nesssi_rpc::soap::Signature;
@@ -25,7 +27,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::access_log::AccessLog;
-use crate::house::{Growth, House};
+use crate::house::{Growth, House, Uploading};
 use crate::serve::{Parts, Server};
 use crate::{tls, trust};
 
@@ -46,8 +48,54 @@ impl Growth for Told {
     }
 }
 
+/// Longest file that the stand-in takes.
+pub(super) const UPLOAD_BYTES_MAX: u64 = 1_000_000;
+
+/// A file being written beside its place.
+#[derive(Debug)]
+pub(super) struct Written {
+    root: PathBuf,
+    path: PathBuf,
+    file: Arc<OwnedFd>,
+    bytes_max: u64,
+    replace: bool,
+    _beside: tempfile::TempPath,
+}
+
+impl Uploading for Written {
+    fn file(&self) -> Option<Arc<OwnedFd>> {
+        Some(Arc::clone(&self.file))
+    }
+
+    fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
+    fn account(&self) -> &'static str {
+        "ann"
+    }
+
+    fn too_long(&self) -> Fault {
+        Fault::new(FaultCode::OverLimit, format!("the limit is {}", self.bytes_max))
+    }
+
+    async fn commit(self) -> Result<Uploaded, PutFault> {
+        let Self { root, path, file, replace, _beside: beside, .. } = self;
+        let replaced = path.exists();
+        if replaced && !replace {
+            return Err(PutFault::Exists);
+        }
+        assert_eq!(Arc::strong_count(&file), 1, "somebody may still write");
+        let size = fs::metadata(&beside).unwrap().len();
+        beside.persist(&path).unwrap();
+        assert!(path.starts_with(root));
+        Ok(Uploaded { size, replaced })
+    }
+}
+
 impl House for StandIn {
     type Growth = Told;
+    type Upload = Written;
 
     fn connected(&self, _: &Peer, _: IpAddr) {}
 
@@ -164,6 +212,32 @@ impl House for StandIn {
             modified_nanos: u32::try_from(facts.mtime_nsec()).unwrap(),
             inode: facts.ino(),
             account: "ann".to_owned(),
+        })
+    }
+
+    async fn begin_upload(&self, caller: &Caller, put: &Put<'_>) -> Result<Written, PutFault> {
+        use std::os::unix::ffi::OsStrExt as _;
+        if let Peer::Refused(refusal) = &*caller.peer {
+            return Err(Fault::refused(refusal.to_string()).into());
+        }
+        if put.session != SESSION {
+            return Err(Fault::no_such_session().into());
+        }
+        if put.length.is_some_and(|length| length > UPLOAD_BYTES_MAX) {
+            return Err(Fault::new(FaultCode::OverLimit, "too long, as announced").into());
+        }
+        let path = self.root.join(std::ffi::OsStr::from_bytes(put.path));
+        if path.exists() && !put.replace {
+            return Err(PutFault::Exists);
+        }
+        let (file, beside) = tempfile::NamedTempFile::new_in(&self.root).unwrap().into_parts();
+        Ok(Written {
+            root: self.root.clone(),
+            path,
+            file: Arc::new(file.into()),
+            bytes_max: put.length.unwrap_or(UPLOAD_BYTES_MAX),
+            replace: put.replace,
+            _beside: beside,
         })
     }
 
