@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::num::NonZeroU32;
 
-use quick_xml::events::attributes::Attribute as RawAttribute;
+use quick_xml::events::attributes::{Attribute as RawAttribute, Attributes};
 use quick_xml::events::{BytesStart, Event};
 
 use super::text::{is_blank, is_ncname, push_attribute_value, split_qname};
@@ -273,6 +273,11 @@ impl<'b> Document<'b> {
         std::iter::successors(self.first_child(node), |child| self.next_sibling(*child))
     }
 
+    /// Where the attributes of the element stand; the same for elements that have the same.
+    pub(super) fn attributes(&self, node: Id) -> (u32, u32) {
+        self.node(node).map_or((0, 0), |node| (node.attributes_from, node.attributes_to))
+    }
+
     /// The attribute `key`, if the element has it.
     pub(super) fn attribute(&self, node: Id, key: Key) -> Option<&str> {
         self.qname(node, key).map(|name| self.str(name.local))
@@ -359,6 +364,28 @@ struct Builder<'s> {
     /// Declared prefixes, the innermost last.
     prefixes: Vec<(Span, Ns)>,
     open: Vec<Open>,
+    /// Whether there are line ends to be made line feeds (XML 1.0, section 2.11).
+    has_returns: bool,
+    /// Room for the attributes of one tag.
+    scratch: Vec<RawAttribute<'s>>,
+    /// Start tags that were read lately: most documents repeat a few.
+    known: [Option<Known>; KNOWN_TAGS],
+}
+
+/// How many start tags are remembered.
+const KNOWN_TAGS: usize = 16;
+
+/// A start tag that declares no prefix, and what it came to. It holds as long as the prefixes in
+/// force are those that it was read with.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// All that stands in the tag.
+    tag: Span,
+    ns: Ns,
+    /// How far behind the `<` the local name begins and ends.
+    local: (u32, u32),
+    attributes_from: u32,
+    attributes_to: u32,
 }
 
 impl<'s> Builder<'s> {
@@ -374,6 +401,9 @@ impl<'s> Builder<'s> {
             attributes: Vec::new(),
             prefixes: Vec::new(),
             open: Vec::with_capacity(16),
+            has_returns: source.contains('\r'),
+            scratch: Vec::with_capacity(8),
+            known: [None; KNOWN_TAGS],
         }
     }
 
@@ -416,8 +446,6 @@ impl<'s> Builder<'s> {
         if qname.len() > max {
             return Err(over_limit(format!("an element's name is longer than {max} bytes")));
         }
-        let (prefix, local) = split_qname(qname)
-            .ok_or_else(|| ill_formed(format!("{} is no element's name", quoted(qname))))?;
         let max = self.bounds.elements_max;
         if self.nodes.len() >= max {
             return Err(over_limit(format!("more than {max} elements")));
@@ -427,28 +455,67 @@ impl<'s> Builder<'s> {
         }
         self.end_text_of_parent();
         let prefixes = self.prefixes.len();
-        let attributes_from = short(self.attributes.len());
-        if tag.len() > qname.len() {
-            let attributes = attributes_of(tag)?;
-            self.declare(&attributes)?;
-            self.keep_attributes(&attributes)?;
-        }
-        let ns = self.look_up(prefix)?;
-        let to = at + 1 + qname.len(); // behind the `<`
-        let name =
-            Name { ns, local: Span { from: short(to - local.len()), to: short(to), made: false } };
-        let attributes_to = short(self.attributes.len());
+        let place = place_of(tag);
+        let known = match self.remembered(tag, place) {
+            Some(known) => known,
+            None => {
+                let read = self.read_tag(tag, at)?;
+                // What it declares is in force for this element alone.
+                let lasts = self.prefixes.len() == prefixes;
+                if let (true, Some(slot)) = (lasts, self.known.get_mut(place)) {
+                    *slot = Some(read);
+                }
+                read
+            }
+        };
+        let begins = short(at).saturating_add(1); // behind the `<`
+        let (from, to) = known.local;
+        let local =
+            Span { from: begins.saturating_add(from), to: begins.saturating_add(to), made: false };
         let node = Node {
-            name,
+            name: Name { ns: known.ns, local },
             at: short(at),
             text: EMPTY,
-            attributes_from,
-            attributes_to,
+            attributes_from: known.attributes_from,
+            attributes_to: known.attributes_to,
             first_child: None,
             next_sibling: None,
             mixed: false,
         };
         self.push(node, prefixes)
+    }
+
+    /// What the same tag came to before, under the same prefixes.
+    fn remembered(&self, tag: &BytesStart<'s>, place: usize) -> Option<Known> {
+        let known = (*self.known.get(place)?)?;
+        (slice(self.source, "", known.tag) == &**tag).then_some(known)
+    }
+
+    /// Reads the tag that begins at the byte `at`, and puts the prefixes that it declares in force.
+    fn read_tag(&mut self, tag: &BytesStart<'s>, at: usize) -> Result<Known, Problem> {
+        let qname = tag.name().0;
+        let (prefix, local) = split_qname(qname)
+            .ok_or_else(|| ill_formed(format!("{} is no element's name", quoted(qname))))?;
+        let attributes_from = short(self.attributes.len());
+        let begins = at + 1;
+        if tag.len() > qname.len() {
+            let mut attributes = std::mem::take(&mut self.scratch);
+            attributes.clear();
+            let whole = self.source.get(begins..begins + tag.len()).unwrap_or_default();
+            gather_attributes(&mut attributes, whole, qname.len())?;
+            if tag.contains("xmlns") {
+                self.declare(&attributes)?;
+            }
+            self.keep_attributes(&attributes)?;
+            self.scratch = attributes;
+        }
+        Ok(Known {
+            tag: Span { from: short(begins), to: short(begins + tag.len()), made: false },
+            ns: self.look_up(prefix)?,
+            local: (short(qname.len() - local.len()), short(qname.len())),
+            attributes_from,
+            attributes_to: short(self.attributes.len()),
+        })
     }
 
     /// An element that has elements in it has no text, but for blanks between them.
@@ -497,7 +564,10 @@ impl<'s> Builder<'s> {
 
     fn end(&mut self) -> Result<(), Problem> {
         let open = self.open.pop().ok_or_else(|| ill_formed("an end tag without a start tag"))?;
-        self.prefixes.truncate(open.prefixes);
+        if self.prefixes.len() > open.prefixes {
+            self.prefixes.truncate(open.prefixes);
+            self.known = [None; KNOWN_TAGS];
+        }
         let text = match open.text {
             Collected::Nothing | Collected::Elements => EMPTY,
             Collected::Source(span) => span,
@@ -519,17 +589,14 @@ impl<'s> Builder<'s> {
             let blank = is_blank(raw);
             return if blank { Ok(()) } else { Err(outside()) };
         }
-        let end = at + raw.len();
-        let verbatim = !raw.contains('\r') && self.source.get(at..end) == Some(raw);
+        let returns = self.has_returns && raw.contains('\r');
         match self.open.last_mut() {
-            Some(open) if verbatim && open.text == Collected::Nothing => {
-                let span = Span { from: short(at), to: short(end), made: false };
+            Some(open) if !returns && open.text == Collected::Nothing => {
+                let span = Span { from: short(at), to: short(at + raw.len()), made: false };
                 open.text = Collected::Source(span);
                 Ok(())
             }
-            _ if raw.contains('\r') => {
-                self.more_text(&raw.replace("\r\n", "\n").replace('\r', "\n"))
-            }
+            _ if returns => self.more_text(&raw.replace("\r\n", "\n").replace('\r', "\n")),
             _ => self.more_text(raw),
         }
     }
@@ -590,6 +657,7 @@ impl<'s> Builder<'s> {
             self.made.push_str(prefix);
             let prefix = Span { from: short(from), to: short(self.made.len()), made: true };
             self.prefixes.push((prefix, ns));
+            self.known = [None; KNOWN_TAGS];
         }
         Ok(())
     }
@@ -672,20 +740,38 @@ impl<'s> Builder<'s> {
     }
 }
 
-/// The attributes of `tag`, well formed, few, and no two of one name.
-fn attributes_of<'t>(tag: &'t BytesStart<'_>) -> Result<Vec<RawAttribute<'t>>, Problem> {
-    let mut attributes = Vec::with_capacity(4);
-    for attribute in tag.attributes() {
-        if attributes.len() >= ATTRIBUTES_MAX {
+/// Takes in the attributes of a tag, whose name has so many bytes: well formed, few, and no two of
+/// one name.
+fn gather_attributes<'s>(
+    into: &mut Vec<RawAttribute<'s>>,
+    tag: &'s str,
+    name_bytes: usize,
+) -> Result<(), Problem> {
+    let told = || tag_of(tag.get(..name_bytes).unwrap_or_default());
+    let malformed = || ill_formed(format!("the attributes of {} are not well formed", told()));
+    let mut attributes = Attributes::new(tag, name_bytes);
+    // Without a list of its own: there are few.
+    attributes.with_checks(false);
+    for attribute in attributes {
+        let attribute = attribute.map_err(|_| malformed())?;
+        if into.len() >= ATTRIBUTES_MAX {
             let text = format!("more than {ATTRIBUTES_MAX} attributes in one element");
             return Err(over_limit(text));
         }
-        attributes.push(attribute.map_err(|_| {
-            let tag = tag_of(tag.name().0);
-            ill_formed(format!("the attributes of {tag} are not well formed"))
-        })?);
+        if into.iter().any(|known| known.key == attribute.key) {
+            return Err(malformed());
+        }
+        into.push(attribute);
     }
-    Ok(attributes)
+    Ok(())
+}
+
+/// Where a tag is remembered.
+fn place_of(tag: &str) -> usize {
+    let bytes = tag.as_bytes();
+    let byte = |at: usize| usize::from(bytes.get(at).copied().unwrap_or_default());
+    // Tags that follow each other differ in their length or in their first letters.
+    (bytes.len() + byte(0) + 3 * byte(1) + 5 * byte(2) + 7 * byte(3)) % KNOWN_TAGS
 }
 
 fn outside() -> Problem {

@@ -157,6 +157,26 @@ fn arrays_of_the_encodings_are_read() {
     check_refused("<x e:arrayType='xsd:int'/>", "any", "is no arrayType");
 }
 
+/// Tags and types that were met before are remembered, and mean what they mean where they stand.
+#[test]
+fn what_is_remembered_of_a_tag_ends_with_its_prefixes() {
+    let schema = "http://www.w3.org/2001/XMLSchema";
+    let item = "<i xsi:type=\"x:int\">7</i>";
+    let own = format!("<o xmlns:x=\"urn:own\">{item}{item}</o>");
+    let element =
+        format!("<arg0 xmlns:x=\"{schema}\"><n>{item}{item}</n>{own}<m>{item}</m></arg0>");
+    let ints = || list([Value::Int(7), Value::Int(7)]);
+    // Of a type of the caller's own it is not known how to be read, but as text.
+    let texts = list(["7".into(), "7".into()]);
+    let expected =
+        Value::record([("n", ints()), ("o", texts), ("m", Value::record([("i", 7.into())]))]);
+    check("struct", &element, expected);
+    // Alike in their tags, and yet not in what they hold.
+    let maybe = "<i xsi:type=\"own:T\">x</i><i xsi:type=\"own:T\"><a>1</a></i>";
+    let element = format!("<arg0 xmlns:own=\"urn:own\">{maybe}</arg0>");
+    check("array", &element, list(["x".into(), Value::record([("a", "1".into())])]));
+}
+
 #[test]
 fn references_stay_in_the_message_and_never_in_a_circle() {
     let call = |params: &str, rest: &str| {

@@ -30,6 +30,18 @@ pub(super) struct Reader<'d> {
     targets: Option<HashMap<&'d str, Id>>,
     values: usize,
     bytes: usize,
+    /// What simple values said lately that they are: most documents repeat a few.
+    said: [Option<(Said, Scalar)>; SAID_MAX],
+}
+
+/// How much of what values said is remembered.
+const SAID_MAX: usize = 8;
+
+/// What decides how an element is read that says itself that it is a simple value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Said {
+    attributes: (u32, u32),
+    declared: Type,
 }
 
 /// A container whose parts are being read.
@@ -58,6 +70,14 @@ enum Begun {
     Open(Open),
 }
 
+/// How it is known what an element is.
+enum Known {
+    /// Its attributes say so.
+    Stated(Shape),
+    /// By all else: what is declared, what is in it.
+    Guessed(Shape),
+}
+
 /// What an element says, or looks as if, it is.
 enum Shape {
     Nil,
@@ -69,7 +89,7 @@ enum Shape {
 
 impl<'d> Reader<'d> {
     pub(super) fn new(document: &'d Document<'d>, bounds: &'d Bounds, style: Style) -> Self {
-        Self { document, bounds, style, targets: None, values: 0, bytes: 0 }
+        Self { document, bounds, style, targets: None, values: 0, bytes: 0, said: [None; SAID_MAX] }
     }
 
     /// Reads the value of the element `node`, where `declared` is asked for.
@@ -143,11 +163,28 @@ impl<'d> Reader<'d> {
 
     /// Reads a simple value whole, or the beginning of a container.
     fn begin(&mut self, node: Id, declared: Type, item: Item, stack: &[Open]) -> Result<Begun, At> {
+        let attributes = self.document.attributes(node);
+        let said = (attributes.0 < attributes.1).then_some(Said { attributes, declared });
+        if let Some(scalar) = said.and_then(|said| self.known(said)) {
+            return self.scalar(node, scalar, declared).map(Begun::Whole);
+        }
+        let referring = node;
         let node = self.referred(node)?;
         if stack.iter().any(|open| open.node == node) {
             return Err((node, bad_value("an element refers to one that it is in")));
         }
         let shape = self.shape(node, declared, item).map_err(|problem| (node, problem))?;
+        let shape = match shape {
+            Known::Stated(shape) => {
+                if let (Some(said), Shape::Scalar(scalar), true) = (said, &shape, node == referring)
+                    && let Some(place) = self.said.get_mut(said.place())
+                {
+                    *place = Some((said, *scalar));
+                }
+                shape
+            }
+            Known::Guessed(shape) => shape,
+        };
         let filling = match shape {
             Shape::Nil => {
                 self.count(node, 0)?;
@@ -174,6 +211,12 @@ impl<'d> Reader<'d> {
             return Err((node, over_limit(format!("arrays and structs nested deeper than {max}"))));
         }
         Ok(Begun::Open(Open { node, next: self.document.first_child(node), filling }))
+    }
+
+    /// What an element that says the same was found to be.
+    fn known(&self, said: Said) -> Option<Scalar> {
+        let (known, scalar) = (*self.said.get(said.place())?)?;
+        (known == said).then_some(scalar)
     }
 
     fn scalar(&mut self, node: Id, scalar: Scalar, declared: Type) -> Result<Value, At> {
@@ -207,19 +250,29 @@ impl<'d> Reader<'d> {
     }
 
     /// What `node` is: nil, what it says in `xsi:type`, what is declared, what it looks like.
-    fn shape(&self, node: Id, declared: Type, item: Item) -> Result<Shape, Problem> {
+    fn shape(&self, node: Id, declared: Type, item: Item) -> Result<Known, Problem> {
         let document = self.document;
         let nil = document.attribute(node, Key::Nil).map(trim);
         if matches!(nil, Some("true" | "1")) {
             let empty = document.first_child(node).is_none() && is_blank(document.text(node));
-            return if empty { Ok(Shape::Nil) } else { Err(bad_value("nil, and yet not empty")) };
+            return if empty {
+                Ok(Known::Guessed(Shape::Nil))
+            } else {
+                Err(bad_value("nil, and yet not empty"))
+            };
         }
         if document.attribute(node, Key::Partial).is_some() {
             return Err(bad_value("arrays in parts are not read: send them whole"));
         }
         if let Some(shape) = self.stated(node, declared)? {
-            return Ok(shape);
+            return Ok(Known::Stated(shape));
         }
+        self.guessed(node, declared, item).map(Known::Guessed)
+    }
+
+    /// What `node` is that does not say so itself.
+    fn guessed(&self, node: Id, declared: Type, item: Item) -> Result<Shape, Problem> {
+        let document = self.document;
         match (Scalar::of_declared(declared), item) {
             (Some(scalar), _) | (None, Item::Scalar(scalar)) => return Ok(Shape::Scalar(scalar)),
             (None, Item::Array) => return Ok(Shape::Array(Item::Any)),
@@ -381,6 +434,12 @@ impl<'d> Reader<'d> {
             return Err((node, over_limit(text)));
         }
         Ok(())
+    }
+}
+
+impl Said {
+    fn place(self) -> usize {
+        usize::try_from(self.attributes.0).unwrap_or_default() % SAID_MAX
     }
 }
 
