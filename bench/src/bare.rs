@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::post;
 use bytes::Bytes;
@@ -25,6 +26,9 @@ use tokio_rustls::TlsAcceptor;
 
 const REPLY: &str = "<?xml version=\"1.0\"?><methodResponse><params><param><value><string>hello</string>\
                      </value></param></params></methodResponse>";
+
+/// From this length on a body is a large one.
+const LARGE_BYTES: usize = 64 * 1024;
 
 #[derive(Parser)]
 struct Arguments {
@@ -44,8 +48,13 @@ async fn main() {
     let arguments = Arguments::parse();
     let acceptor = TlsAcceptor::from(Arc::new(tls(&arguments)));
     let listener = TcpListener::bind(arguments.listen).await.unwrap();
-    let answer = |_body: Bytes| async { ([(CONTENT_TYPE, "text/xml")], REPLY) };
-    let router = Router::new().route("/clarens/", post(answer));
+    // A large body is sent back as it is: what it costs to take it in and to give it out.
+    let answer = |body: Bytes| async move {
+        let reply = if body.len() < LARGE_BYTES { Bytes::from_static(REPLY.as_bytes()) } else { body };
+        ([(CONTENT_TYPE, "text/xml")], reply)
+    };
+    let router =
+        Router::new().route("/clarens/", post(answer)).layer(DefaultBodyLimit::disable());
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let (acceptor, router) = (acceptor.clone(), router.clone());

@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -13,7 +14,7 @@ use quick_xml::events::Event;
 #[derive(Parser)]
 struct Arguments {
     /// How long each measurement takes, in milliseconds.
-    #[arg(long)]
+    #[arg(long, default_value_t = 2000)]
     ms: u64,
     /// One sample alone.
     #[arg(long)]
@@ -21,14 +22,23 @@ struct Arguments {
     /// One dialect alone.
     #[arg(long)]
     dialect: Option<String>,
+    /// Writes what would be decoded into this folder, as SAMPLE.DIALECT, and measures nothing.
+    #[arg(long)]
+    write: Option<PathBuf>,
 }
 
 fn main() {
-    let Arguments { ms, only, dialect } = Arguments::parse();
+    let Arguments { ms, only, dialect, write } = Arguments::parse();
     let mut figures = serde_json::Map::new();
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     for (name, params) in samples().into_iter().filter(|(name, _)| wanted(name)) {
         let call = Call { method: MethodName::parse("echo.echo").unwrap(), params };
+        if let Some(folder) = &write {
+            for (dialect, body) in bodies(&call) {
+                std::fs::write(folder.join(format!("{name}.{dialect}")), body).unwrap();
+            }
+            continue;
+        }
         figures.insert(name.to_owned(), measure(&call, Duration::from_millis(ms), dialect.as_deref()));
     }
     let _ = writeln!(std::io::stdout(), "{}", serde_json::Value::Object(figures));
@@ -56,16 +66,24 @@ fn samples() -> Vec<(&'static str, Vec<Value>)> {
     ]
 }
 
+/// The call in every dialect.
+fn bodies(call: &Call) -> [(&'static str, Vec<u8>); 4] {
+    let id = jsonrpc::Id::Int(1);
+    [
+        ("xmlrpc", xmlrpc::encode_call(call).unwrap()),
+        ("soap11", soap::encode_call(call, Version::Soap11, Style::Literal).unwrap()),
+        ("soap12", soap::encode_call(call, Version::Soap12, Style::Encoded).unwrap()),
+        ("jsonrpc", jsonrpc::encode_call(jsonrpc::Version::V2, Some(&id), call).unwrap()),
+    ]
+}
+
 fn bounds() -> Bounds {
     Bounds { elements_max: 1_000_000, ..Bounds::default() }
 }
 
 fn measure(call: &Call, for_each: Duration, only: Option<&str>) -> serde_json::Value {
     let bounds = bounds();
-    let xml = xmlrpc::encode_call(call).unwrap();
-    let literal = soap::encode_call(call, Version::Soap11, Style::Literal).unwrap();
-    let encoded = soap::encode_call(call, Version::Soap12, Style::Encoded).unwrap();
-    let json = jsonrpc::encode_call(jsonrpc::Version::V2, Some(&jsonrpc::Id::Int(1)), call).unwrap();
+    let [(_, xml), (_, literal), (_, encoded), (_, json)] = bodies(call);
     let from_soap = |body: &[u8]| {
         Request::read(body, &bounds, &Endpoint::default()).unwrap().into_call(&[]).unwrap().0
     };
