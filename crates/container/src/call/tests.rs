@@ -1,3 +1,4 @@
+mod files;
 mod finding;
 mod logging_in;
 mod permission;

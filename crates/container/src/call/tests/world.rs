@@ -18,6 +18,7 @@ use nesssi_privsep::wire::Blob;
 use nesssi_rpc::{Call, Dialect, MethodName, Reply, Value};
 use nesssi_service::protocol::{Ask, AtWorker, Command, FromWorker, Outcome, Request};
 
+use super::files;
 use crate::link::{Monitor, lock};
 use crate::{Caller, Container, Trusting};
 
@@ -71,6 +72,14 @@ pub(super) struct Stage {
     /// What goes wrong with reading the access list of this folder.
     pub(super) unreadable: Mutex<Option<&'static str>>,
     pub(super) worker_generation: Mutex<i64>,
+    /// What was asked about files, with the kind of the channel before it.
+    pub(super) asked_of_files: Mutex<Vec<String>>,
+    /// What is answered to it: an error number for those that begin so.
+    pub(super) file_faults: Mutex<Vec<(&'static str, i32)>>,
+    /// The account that Alice is mapped to.
+    pub(super) alice_is: Mutex<&'static str>,
+    /// Bytes that a sandbox may hold.
+    pub(super) sandbox_bytes: Mutex<u64>,
     /// Workers answer `wait` when this is empty.
     pub(super) hold: Mutex<Vec<()>>,
     channel: Channel,
@@ -113,7 +122,9 @@ impl World {
         std::fs::create_dir_all(directory.path().join("state/gatekeeper")).unwrap();
         let text = format!(
             "[server]\nstate_directory = {:?}\nlog_directory = {:?}\n\
-             [services]\naccount = \"nesssi-services\"\n",
+             [services]\naccount = \"nesssi-services\"\n\
+             [[tree]]\nname = \"data\"\npath = \"/srv/data\"\nallow = [{ALICE:?}]\n\
+             [[tree]]\nname = \"open\"\npath = \"/srv/open\"\nanonymous = true\n",
             directory.path().join("state"),
             directory.path().join("log"),
         );
@@ -133,6 +144,10 @@ impl World {
             lists: Mutex::default(),
             unreadable: Mutex::default(),
             worker_generation: Mutex::new(1),
+            asked_of_files: Mutex::default(),
+            file_faults: Mutex::default(),
+            alice_is: Mutex::new("alice"),
+            sandbox_bytes: Mutex::default(),
             hold: Mutex::default(),
             channel: theirs,
         });
@@ -248,12 +263,17 @@ fn monitor(stage: &Arc<Stage>) {
         let id = received.id;
         let answer = match received.message {
             ToMonitor::Judge { claim, .. } => judged(stage, &claim),
-            ToMonitor::Start { .. } | ToMonitor::Discover {} => {
+            ToMonitor::Admit { session, .. } => {
+                let account = (*lock(&stage.alice_is)).to_owned();
+                FromMonitor::Sealed { seal: files::seal(account, session) }
+            }
+            ToMonitor::Start { .. } | ToMonitor::Discover {} | ToMonitor::Tend { .. } => {
+                let tends = matches!(received.message, ToMonitor::Tend { .. });
                 let (ours, theirs) = Channel::pair().unwrap();
                 let for_jobmanager = Arc::clone(stage);
-                std::thread::spawn(move || jobmanager(&for_jobmanager, &theirs));
+                std::thread::spawn(move || jobmanager(&for_jobmanager, &theirs, tends));
                 let account = AccountFacts {
-                    name: "alice".into(),
+                    name: (*lock(&stage.alice_is)).into(),
                     uid: 1001,
                     gid: 1001,
                     home: "/".into(),
@@ -286,7 +306,7 @@ fn judged(stage: &Stage, claim: &Claim) -> FromMonitor {
         (Some(_), Some("anonymous")) => ("guest", "anonymous"),
         (Some(BOSS), Some("weak")) => ("alice", "weak"),
         (Some(BOSS), _) => ("boss", "strong"),
-        (Some(_), _) => ("alice", "weak"),
+        (Some(_), _) => (*lock(&stage.alice_is), "weak"),
         (None, _) => ("guest", "anonymous"),
     };
     let account = match claim.account.as_deref() {
@@ -302,7 +322,7 @@ fn judged(stage: &Stage, claim: &Claim) -> FromMonitor {
         calls_per_minute: *lock(&stage.calls_per_minute),
         call_wall_seconds: 60,
         call_cpu_seconds: 10,
-        sandbox_bytes: 0,
+        sandbox_bytes: *lock(&stage.sandbox_bytes),
         retention_seconds: 1,
         cpu_seconds_per_day: *lock(&stage.cpu_seconds_per_day),
     };
@@ -318,7 +338,7 @@ fn judged(stage: &Stage, claim: &Claim) -> FromMonitor {
     FromMonitor::Judged { grant }
 }
 
-fn jobmanager(stage: &Arc<Stage>, channel: &Channel) {
+fn jobmanager(stage: &Arc<Stage>, channel: &Channel, tends: bool) {
     while let Ok(received) = channel.receive::<ToJobmanager>() {
         let id = received.id;
         match received.message {
@@ -338,7 +358,11 @@ fn jobmanager(stage: &Arc<Stage>, channel: &Channel) {
                 let answer = FromJobmanager::WorkerEnded { worker, status: 0 };
                 channel.send(id, &answer, &[]).unwrap();
             }
-            _ => {}
+            ToJobmanager::Prepare { session, .. } => {
+                let answer = FromJobmanager::Prepared { path: format!("/{session}") };
+                channel.send(id, &answer, &[]).unwrap();
+            }
+            about_files => files::answer(stage, channel, id, tends, &about_files),
         }
     }
 }
