@@ -288,6 +288,10 @@ fn the_servers_own_services_answer_in_every_dialect() {
         ("job.status", &[session.as_str()], "done"),
         ("job.tail", &[session.as_str()], "aGVsbG8K"),
         ("job.list", &[], session.as_str()),
+        ("session.list", &[], "expires"),
+        ("session.new", &[], ""),
+        ("service.health", &[], ""),
+        ("service.help", &["session"], "session.destroy"),
     ] {
         for (kind, body) in in_every_dialect(method, params) {
             let answer = post(&world, Some(&world.alice), kind, &body);
@@ -301,4 +305,62 @@ fn the_servers_own_services_answer_in_every_dialect() {
     let waits = r#"{"jsonrpc":"2.0","method":"job.wait","params":["SESSION",5],"id":1}"#;
     let answer = post(&world, None, JSON, &waits.replace("SESSION", &session));
     assert!(answer.text.contains(r#""ended":true"#), "{}", answer.text);
+}
+
+#[test]
+fn sessions_are_made_kept_and_ended_by_their_owner() {
+    let world =
+        World::builder().key(OPEN.0, OPEN.1).level("strong", "retention_seconds = 86400").start();
+    let alice = Some(&world.alice);
+    let session = world.session(alice, "session.new", vec![Value::Int(5)]);
+    assert_eq!(world.state(None, &session), "prepared");
+    let id = || Value::from(session.as_str());
+    let listed = |who| match world.call(who, "session.list", vec![]).unwrap() {
+        Value::Array(listed) => listed,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(listed(alice)[0].member("session"), Some(&id()));
+    assert_eq!(listed(Some(&world.bob)).len(), 0);
+    let refused = fault(world.call(None, "session.list", vec![]));
+    assert!(refused.starts_with("401: "), "{refused}");
+    let until = world.call(alice, "session.extend", vec![id(), Value::Int(86_400)]).unwrap();
+    assert!(matches!(until, Value::DateTime(_)), "{until:?}");
+    assert_eq!(listed(alice)[0].member("expires"), Some(&until));
+    let limited = world.grid.proxy(&world.alice, nesssi_testkit::ProxyPolicy::Limited);
+    let check = |who: Option<&Credential>, method: &str, more: &[Value], expected: &str| {
+        let mut params = vec![id()];
+        params.extend_from_slice(more);
+        let refused = fault(world.call(who, method, params));
+        assert!(refused.starts_with(expected), "{method}: {refused}");
+    };
+    check(alice, "session.extend", &[Value::Int(86_401)], "413: ");
+    check(alice, "session.extend", &[Value::Int(-1)], "-32602: ");
+    for who in [Some(&world.bob), None] {
+        check(who, "session.extend", &[Value::Int(1)], "404: ");
+        check(who, "session.destroy", &[], "404: ");
+    }
+    check(Some(&limited), "session.extend", &[Value::Int(1)], "403: ");
+    check(Some(&limited), "session.destroy", &[], "403: ");
+    let refused = fault(world.call(Some(&limited), "session.new", vec![]));
+    assert!(refused.starts_with("403: "), "{refused}");
+    let refused = fault(world.call(alice, "session.new", vec![Value::Int(216_001)]));
+    assert!(refused.starts_with("413: "), "{refused}");
+
+    let run = vec![words(&["/bin/sleep", "60"]), Value::Int(5), id()];
+    assert_eq!(world.call(alice, "job.submit", run), Ok(id()));
+    check(alice, "session.destroy", &[], "409: ");
+    world.call(alice, "job.cancel", vec![id()]).unwrap();
+    let _ = world.ended(alice, &session);
+    assert_eq!(world.file(&session, "").0, 200);
+    assert_eq!(world.call(alice, "session.destroy", vec![id()]), Ok(Value::Bool(true)));
+    assert_eq!(world.file(&session, "").0, 404);
+    check(alice, "job.status", &[], "404: ");
+    let sandbox = world.path().join("sandboxes").join(&world.accounts.strong).join(&session);
+    wait_until("its files are gone", 20, || (!sandbox.exists()).then_some(()));
+    assert_eq!(listed(alice).len(), 0);
+
+    // Of an anonymous session the id is enough.
+    let session = world.session(None, "session.new", vec![]);
+    let ended = world.call(Some(&world.bob), "session.destroy", vec![session.into()]);
+    assert_eq!(ended, Ok(Value::Bool(true)));
 }

@@ -152,7 +152,7 @@ const PURPOSES: [(&str, &str); 9] = [
     ),
     ("echo", "Answers what it was given, to try a connection and to measure it."),
     ("file", "The files of the caller's sessions, and of the trees that are open to him."),
-    ("job", "What became of jobs: their state, their output, and ending them."),
+    ("job", "What became of jobs: their state, their output, waiting for them, and ending them."),
     ("service", "The services that this server has, and how they are."),
     ("session", "The sessions of jobs, and where their files are read."),
     (

@@ -30,7 +30,7 @@ use crate::{Answer, Caller, Inner, raw};
 pub(crate) use callers::Callers;
 pub use multicall::CallsBudget;
 pub use offers::Offered;
-pub(crate) use offers::{offers, signatures};
+pub(crate) use offers::{described, offers, signatures};
 use permission::{NotPermitted, Permission, permission};
 pub(crate) use uploads::begin_upload;
 

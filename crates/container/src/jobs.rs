@@ -14,6 +14,7 @@ mod cancel;
 mod expiry;
 mod finish;
 mod groups;
+mod keeping;
 mod owned;
 mod queue;
 mod settle;
@@ -51,6 +52,7 @@ pub(crate) use table::Owner;
 use table::{Number, Table};
 
 pub(crate) use groups::{Asker, fault as group_fault};
+pub(crate) use keeping::Holder;
 pub(crate) use owned::Owned;
 pub(crate) use show::{PREPARED, SESSIONS_MAX, Wanted};
 pub use submit::Submission;
@@ -276,6 +278,36 @@ impl Jobs {
         wanted: &Wanted,
     ) -> Result<Value, Fault> {
         show::list(&self.core, subject, wanted)
+    }
+
+    /// The caller's own sessions, the newest first.
+    pub(crate) fn sessions(&self, subject: &SubjectDn) -> Value {
+        show::sessions(&self.core, subject)
+    }
+
+    /// Keeps a session for so many seconds from now, unless it is kept longer already; until when it
+    /// is kept, in milliseconds.
+    ///
+    /// # Errors
+    /// 404 alike for an unknown session and another's; 413 over what its level keeps; 503.
+    pub(crate) async fn extend(
+        &self,
+        by: Holder,
+        session: &str,
+        seconds: f64,
+    ) -> Result<u64, Fault> {
+        let (core, session) = (Arc::clone(&self.core), session.to_owned());
+        self.core.step(async move { keeping::extend(&core, &by, &session, seconds).await }).await
+    }
+
+    /// Ends a session: nobody finds it any more, and its sandbox is removed.
+    ///
+    /// # Errors
+    /// 404 alike for an unknown session and another's, 409 while its job has not ended, 503 where its
+    /// sandbox could not be removed yet.
+    pub(crate) async fn destroy(&self, by: Holder, session: &str) -> Result<(), Fault> {
+        let (core, session) = (Arc::clone(&self.core), session.to_owned());
+        self.core.step(async move { keeping::destroy(&core, &by, &session).await }).await
     }
 
     /// A jobmanager says that a job has ended.

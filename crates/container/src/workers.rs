@@ -193,6 +193,14 @@ impl Desks {
         table.desks.values().flatten().any(|(_, desk)| lock(&desk.state).throttle.pause().is_some())
     }
 
+    /// How many workers there are, and how many have ended by themselves.
+    pub(crate) fn workers_and_deaths(&self) -> (usize, u32) {
+        let table = lock(&self.table);
+        let desks = table.desks.values().flatten();
+        let deaths = desks.map(|(_, desk)| lock(&desk.state).throttle.deaths);
+        (self.seats.taken(), deaths.fold(0, u32::saturating_add))
+    }
+
     /// A seat for one more worker; if all are taken, that of one that rests at another desk.
     fn seat(&self) -> Result<Seats, Fault> {
         if self.seats.taken() < self.settings.workers_max {
@@ -241,12 +249,15 @@ struct DeskState {
 /// Who dies fast again and again is not started again at once.
 #[derive(Debug, Default)]
 struct Throttle {
+    /// All that have ended by themselves.
+    deaths: u32,
     fast_deaths: u32,
     until: Option<Instant>,
 }
 
 impl Throttle {
     fn died(&mut self, age: Duration) {
+        self.deaths = self.deaths.saturating_add(1);
         if age.as_secs() >= FAST_DEATH_SECONDS_MAX {
             return;
         }

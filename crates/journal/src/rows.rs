@@ -156,6 +156,13 @@ pub enum Change {
         /// When the session may be removed.
         expires_ms: u64,
     },
+    /// A session is kept until another time than before.
+    Kept {
+        /// The session's number.
+        session: u64,
+        /// When it may be removed.
+        expires_ms: u64,
+    },
     /// The removal of a sandbox failed, or was put off.
     Trouble {
         /// The session's number.

@@ -213,6 +213,9 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), JournalError> {
                 .prepare_cached("UPDATE sessions SET expires_ms = ?2 WHERE number = ?1")?
                 .execute(params![signed(*session), signed(*expires_ms)])?)
         }
+        Change::Kept { session, expires_ms } => one(connection
+            .prepare_cached("UPDATE sessions SET expires_ms = ?2 WHERE number = ?1")?
+            .execute(params![signed(*session), signed(*expires_ms)])?),
         Change::Trouble { session, text } => one(connection
             .prepare_cached("UPDATE sessions SET trouble = ?2 WHERE number = ?1")?
             .execute(params![signed(*session), text])?),

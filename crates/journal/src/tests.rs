@@ -126,8 +126,13 @@ fn what_was_answered_is_there_after_a_crash() {
     let trouble = Change::Trouble { session: 1, text: "2 names are left".to_owned() };
     admitted.trouble = Some("2 names are left".to_owned());
     let five = [four, vec![trouble]].concat();
-    check_reopened(five.clone(), &[(admitted, Some(ended))]);
-    check_reopened([five, vec![Change::Removed { session: 1 }]].concat(), &[]);
+    check_reopened(five.clone(), &[(admitted.clone(), Some(ended.clone()))]);
+
+    let kept = Change::Kept { session: 1, expires_ms: 9000 };
+    admitted.expires_ms = 9000;
+    let six = [five, vec![kept]].concat();
+    check_reopened(six.clone(), &[(admitted, Some(ended))]);
+    check_reopened([six, vec![Change::Removed { session: 1 }]].concat(), &[]);
 }
 
 #[test]

@@ -1,38 +1,138 @@
-//! `service.list`: the services there are, and which of them are broken.
+//! `service.*`: the services there are, how they are, and what they are for.
 
 use std::sync::Arc;
 
-use nesssi_rpc::{Reply, Value};
+use nesssi_rpc::soap::{Param, Signature};
+use nesssi_rpc::{Fault, FaultCode, Reply, Value};
 use nesssi_service::ServiceState;
 
-use super::{Builtin, Context, Run, exactly};
+use super::{Builtin, Context, Run, between, exactly, text, whole};
+use crate::call::{Offered, described};
 use crate::registry::{self, MONITOR};
 use crate::{Answer, Inner};
 
-pub(crate) const METHODS: &[Builtin] = &[Builtin {
-    name: "service.list",
-    help: "All services, each a struct: name, state (\"ok\", \"unhealthy\" or \"broken\"), reason \
+pub(crate) const METHODS: &[Builtin] = &[
+    Builtin {
+        name: "service.health",
+        help: "How the services are: health() of all, health(name) of one, each a struct: `name`, \
+           `state` (\"ok\", \"unhealthy\" or \"broken\"), `reason`, `workers` (processes that run its \
+           code now) and `restarts` (how many of them have ended by themselves since its code was \
+           last read). Example: service.health(\"sleepy\")[\"state\"].",
+        signatures: &[&["array"], &["struct", "string"]],
+        parameters: &["name"],
+        run: Run::Later(|context, params| {
+            Box::pin(async move {
+                context.inner.services.all_found().await;
+                Answer::of(health(&context, params))
+            })
+        }),
+    },
+    Builtin {
+        name: "service.help",
+        help: "What a service is for, whom to ask about it, and every method of it that the caller may \
+           call, as text: help(name). Example: print service.help(\"job\").",
+        signatures: &[&["string", "string"]],
+        parameters: &["name"],
+        run: Run::Later(|context, params| {
+            Box::pin(async move { Answer::of(help(&context, params).await) })
+        }),
+    },
+    Builtin {
+        name: "service.list",
+        help: "All services, each a struct: name, state (\"ok\", \"unhealthy\" or \"broken\"), reason \
            (why it is not ok, else \"\"), remark (what keeps a changed access list from being in \
            force, else \"\"), methods, contact, purpose, version, levels (those \
-           served, empty for all), size_parameter and policy.",
-    signatures: &[&["array"]],
-    parameters: &[],
-    run: Run::Later(|context, params| {
-        Box::pin(async move {
-            context.inner.services.all_found().await;
-            Answer::of(list(&context, params))
-        })
-    }),
-}];
+           served, empty for all), size_parameter and policy. Example: \
+               service.list()[0][\"purpose\"].",
+        signatures: &[&["array"]],
+        parameters: &[],
+        run: Run::Later(|context, params| {
+            Box::pin(async move {
+                context.inner.services.all_found().await;
+                Answer::of(list(&context, params))
+            })
+        }),
+    },
+];
+
+fn health(context: &Context<'_>, params: Vec<Value>) -> Reply {
+    let [name] = between(0, params)?;
+    let inner = context.inner;
+    let services = inner.services.current();
+    let Some(name) = name else {
+        let all = services.iter().map(|service| health_of(inner, service));
+        return Ok(Value::Array(all.collect()));
+    };
+    let name = text(name, "the service's name")?;
+    services.get(&name).map(|service| health_of(inner, service)).ok_or_else(no_such_service)
+}
+
+fn no_such_service() -> Fault {
+    Fault::new(FaultCode::NotFound, "no such service")
+}
+
+fn health_of(inner: &Inner, service: &registry::Service) -> Value {
+    let closed = inner.services.lists.path(&service.name).err();
+    let (state, reason) = state_of(service, closed);
+    let behind = service.access.as_ref();
+    let (workers, deaths) = behind.map_or((0, 0), |behind| behind.desks.workers_and_deaths());
+    Value::record([
+        ("name", service.name.as_str().into()),
+        ("state", state.into()),
+        ("reason", reason.into()),
+        ("workers", whole(workers)),
+        ("restarts", whole(deaths)),
+    ])
+}
+
+async fn help(context: &Context<'_>, params: Vec<Value>) -> Reply {
+    let [name] = exactly(params)?;
+    let name = text(name, "the service's name")?;
+    let offered = described(context, Some(&name)).await;
+    let offered = offered.into_iter().next().ok_or_else(no_such_service)?;
+    let contact = context.inner.services.current().get(&name).and_then(|one| one.contact.clone());
+    Ok(help_text(&offered, contact.as_deref()).into())
+}
+
+/// A service as a person reads of it.
+fn help_text(service: &Offered, contact: Option<&str>) -> String {
+    let mut lines = vec![match service.purpose.as_str() {
+        "" => service.service.clone(),
+        purpose => format!("{}: {purpose}", service.service),
+    }];
+    lines.extend(contact.map(|contact| format!("contact: {contact}")));
+    for method in &service.methods {
+        lines.push(String::new());
+        let name = format!("{}.{}", service.service, method.name);
+        if method.signatures.is_empty() {
+            lines.push(format!("{name}(...)"));
+        }
+        lines.extend(method.signatures.iter().map(|signature| signature_line(&name, signature)));
+        lines.extend(method.help.lines().map(|line| format!("    {line}").trim_end().to_owned()));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn signature_line(name: &str, signature: &Signature) -> String {
+    let param = |(at, param): (usize, &Param)| {
+        let kind = param.kind.word();
+        match &param.name {
+            Some(name) => format!("{name}: {kind}"),
+            None => format!("arg{at}: {kind}"),
+        }
+    };
+    let params: Vec<String> = signature.params.iter().enumerate().map(param).collect();
+    format!("{name}({}) -> {}", params.join(", "), signature.returns.word())
+}
 
 fn list(context: &Context<'_>, params: Vec<Value>) -> Reply {
     let [] = exactly(params)?;
     let services = context.inner.services.current();
     let lists = &context.inner.services.lists;
-    let described = |service: &Arc<registry::Service>| {
-        described(service, lists.path(&service.name).err(), lists.remark(&service.name))
+    let of_list_of = |service: &Arc<registry::Service>| {
+        of_list(service, lists.path(&service.name).err(), lists.remark(&service.name))
     };
-    Ok(Value::Array(services.iter().map(described).collect()))
+    Ok(Value::Array(services.iter().map(of_list_of).collect()))
 }
 
 /// How many services are ok, unhealthy and broken.
@@ -72,7 +172,7 @@ fn state_of<'a>(
 }
 
 /// `closed` is why its access lists let nobody through, `remark` what else is to be said of them.
-fn described(
+fn of_list(
     service: &registry::Service,
     closed: Option<&'static str>,
     remark: Option<&'static str>,

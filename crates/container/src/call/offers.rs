@@ -77,7 +77,8 @@ pub(crate) async fn offers(
     Ok(found)
 }
 
-async fn described(context: &Context<'_>, only: Option<&str>) -> Vec<Offered> {
+/// Every service, or `only` one, with the methods that the caller may call.
+pub(crate) async fn described(context: &Context<'_>, only: Option<&str>) -> Vec<Offered> {
     let asked_for = |service: &str| only.is_none_or(|only| only == service);
     let mut offers = builtins(asked_for);
     context.inner.services.all_found().await;

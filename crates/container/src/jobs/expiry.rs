@@ -35,11 +35,22 @@ const AGAIN_MS_MAX: u64 = 24 * 3600 * 1000;
 pub(super) async fn expire(core: Arc<Core>) {
     let due = core.table().take_expired(now_ms(), REMOVALS_PER_ROUND);
     for number in due {
-        let known = core.table().get(number).map(|entry| (entry.id.clone(), entry.seal.clone()));
-        let Some((id, seal)) = known else { continue };
-        let removed = remove(&core, &id, &seal).await;
-        settle(&core, number, &id, removed).await;
+        // What went wrong is told where it happened, and tried again.
+        let _removed_or_put_off = remove_hidden(&core, number).await;
     }
+}
+
+/// Removes a session that nobody finds any more, or puts it off.
+///
+/// # Errors
+/// Why it was put off, for the owner.
+pub(super) async fn remove_hidden(core: &Core, number: Number) -> Result<(), String> {
+    let known = core.table().get(number).map(|entry| (entry.id.clone(), entry.seal.clone()));
+    let Some((id, seal)) = known else { return Ok(()) };
+    let removed = remove(core, &id, &seal).await;
+    let told = removed.as_ref().map(|()| ()).map_err(trouble);
+    settle(core, number, &id, removed).await;
+    told
 }
 
 async fn remove(core: &Core, id: &SessionId, seal: &Seal) -> Result<(), AskError> {

@@ -7,10 +7,7 @@ use nesssi_policy::LevelName;
 use nesssi_rpc::Fault;
 use nesssi_session::SessionId;
 
-use super::Jobs;
-
-/// How many sessions a list has.
-const SESSIONS_MAX: usize = 10_000;
+use super::{Jobs, SESSIONS_MAX};
 
 /// A session that its owner asks to change.
 #[derive(Debug)]

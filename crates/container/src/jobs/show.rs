@@ -12,7 +12,7 @@ use nesssi_session::SessionId;
 
 use super::Core;
 use super::table::{Entry, Job, Phase};
-use crate::clock::{iso, now_ms};
+use crate::clock::{date_time, iso, now_ms};
 
 /// How many files a status text lists.
 const FILES_MAX: u32 = 1000;
@@ -87,6 +87,34 @@ pub(super) fn list(
         Value::Struct(members)
     });
     Ok(Value::Array(sessions.collect()))
+}
+
+/// The sessions of a subject, with what is known of how long each is kept.
+pub(super) fn sessions(core: &Core, subject: &SubjectDn) -> Value {
+    let table = core.table();
+    let own = table.of_subject(subject).filter(|entry| !entry.expired).take(SESSIONS_MAX);
+    Value::Array(own.map(|entry| Value::Struct(session(core, entry))).collect())
+}
+
+fn session(core: &Core, entry: &Entry) -> BTreeMap<String, Value> {
+    let state = entry.job.as_ref().map_or(PREPARED, |job| job.state().as_str());
+    let date = |ms| Value::DateTime(date_time(ms));
+    let members = [
+        ("session", entry.id.reveal().into()),
+        ("state", state.into()),
+        ("service", entry.service.as_str().into()),
+        ("method", entry.method.as_str().into()),
+        ("level", entry.level.as_str().into()),
+        ("created", date(entry.created_ms)),
+        ("url", url(core, &entry.id).into()),
+    ];
+    let mut members: BTreeMap<String, Value> =
+        members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    // Of a job that has not ended nobody knows when its session will.
+    if entry.job.is_none() || entry.has_ended() {
+        members.insert("expires".to_owned(), date(entry.expires_ms));
+    }
+    members
 }
 
 pub(super) async fn text(core: &Core, session: &str) -> Result<String, Fault> {

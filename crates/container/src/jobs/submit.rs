@@ -242,7 +242,17 @@ pub(super) async fn prepare(
         }
     }
     match prepared {
-        Ok(path) => Ok((id, path)),
+        Ok(path) => {
+            let line = core.needs.audit.line("session_prepared");
+            line.text("request", &who.request_id)
+                .text("session", id.short())
+                .maybe("subject", who.subject.as_ref())
+                .text("address", who.address)
+                .text("account", &who.grant.account)
+                .text("level", &who.grant.level)
+                .write();
+            Ok((id, path))
+        }
         Err(error) => {
             // Nobody has the id: it may go at once.
             core.table().expire_at(number, 0);

@@ -335,6 +335,22 @@ impl Table {
         self.expiry.insert((expires_ms, number));
     }
 
+    /// Hides a session, so that nobody finds it any more; when it would have ended.
+    pub(crate) fn hide(&mut self, number: Number) -> u64 {
+        let Some(entry) = self.entries.get_mut(&number) else { return 0 };
+        entry.expired = true;
+        self.expiry.remove(&(entry.expires_ms, number));
+        entry.expires_ms
+    }
+
+    /// Has a hidden session found again.
+    pub(crate) fn unhide(&mut self, number: Number, expires_ms: u64) {
+        if let Some(entry) = self.entries.get_mut(&number) {
+            entry.expired = false;
+        }
+        self.expire_at(number, expires_ms);
+    }
+
     /// Takes out of the list what may be removed now, at most `count` of it, and hides it.
     pub(crate) fn take_expired(&mut self, now_ms: u64, count: usize) -> Vec<Number> {
         let mut due = Vec::new();

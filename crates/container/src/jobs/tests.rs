@@ -1,3 +1,4 @@
+mod keeping;
 mod standin;
 
 use std::net::IpAddr;

@@ -42,6 +42,23 @@ impl Type {
             _ => Self::Any,
         }
     }
+
+    /// A word that names it; `any` for [`Type::Any`].
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Nil => "nil",
+            Self::Boolean => "boolean",
+            Self::Int => "int",
+            Self::Double => "double",
+            Self::String => "string",
+            Self::DateTime => "dateTime.iso8601",
+            Self::Base64 => "base64",
+            Self::Array => "array",
+            Self::Struct => "struct",
+        }
+    }
 }
 
 /// A parameter of a [`Signature`].

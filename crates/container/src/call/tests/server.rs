@@ -2,7 +2,7 @@
 
 use nesssi_rpc::{Fault, FaultCode, Value};
 
-use super::world::{ALICE, NOBODY, World, anonymous, certified, folder, refused};
+use super::world::{ALICE, MALLORY, NOBODY, World, anonymous, certified, folder, refused};
 use crate::ending::Ending;
 use crate::link::lock;
 
@@ -76,4 +76,49 @@ async fn what_is_no_call_is_counted_as_one() {
     assert!(text.starts_with("429: "), "{text}");
     let stranger = world.container.miscalled(&refused(), wrong).await;
     assert_eq!(stranger.code, FaultCode::Refused);
+}
+
+#[tokio::test]
+async fn the_health_of_services_is_told_of_all_and_of_one() {
+    let broken = super::world::Folder { access: None, ..folder("broken") };
+    let world = World::new(vec![folder("sums"), broken]).await;
+    world.call(&certified(ALICE), "sums.add", &[Value::Int(1), Value::Int(2)]).await.unwrap();
+    let Value::Array(all) = world.call(&anonymous(), "service.health", &[]).await.unwrap() else {
+        panic!("no list");
+    };
+    assert_eq!(all.len(), 2);
+    let one = world.call(&anonymous(), "service.health", &["sums".into()]).await.unwrap();
+    let expected = Value::record([
+        ("name", "sums".into()),
+        ("state", "ok".into()),
+        ("reason", "".into()),
+        ("workers", Value::Int(1)),
+        ("restarts", Value::Int(0)),
+    ]);
+    assert_eq!(one, expected);
+    assert!(all.contains(&one));
+    let one = world.call(&anonymous(), "service.health", &["broken".into()]).await.unwrap();
+    assert_eq!(one.member("state"), Some(&"broken".into()));
+    assert!(one.member("reason").unwrap().as_str().unwrap().contains(".clarens_access"));
+    let text = world.refused(&anonymous(), "service.health", &["none".into()]).await;
+    assert_eq!(text, "404: no such service");
+}
+
+#[tokio::test]
+async fn the_help_of_a_service_has_what_its_reader_may_call() {
+    let world = World::new(vec![folder("sums")]).await;
+    let help = async |caller: &crate::Caller, name: &str| {
+        let text = world.call(caller, "service.help", &[name.into()]).await;
+        text.map(|text| text.as_str().unwrap().to_owned())
+    };
+    let text = help(&certified(ALICE), "sums").await.unwrap();
+    assert!(text.contains("\nsums.add(arg0: int, arg1: int) -> int\n    Adds.\n"), "{text}");
+    assert!(text.contains("\nsums.monitor("), "{text}");
+    for caller in [certified(MALLORY), anonymous()] {
+        assert_eq!(help(&caller, "sums").await.unwrap_err().code, FaultCode::NotFound);
+    }
+    let text = help(&anonymous(), "job").await.unwrap();
+    assert!(text.starts_with("job: What became of jobs"), "{text}");
+    assert!(text.contains("\njob.wait(session: string, seconds: double) -> struct\n"), "{text}");
+    assert_eq!(help(&anonymous(), "none").await.unwrap_err().code, FaultCode::NotFound);
 }
