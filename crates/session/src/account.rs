@@ -6,7 +6,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use crate::removal::{self, Left};
-use crate::sandbox::{Sandbox, SandboxError, open_beneath};
+use crate::sandbox::{Sandbox, SandboxError};
+use crate::served::open_beneath;
 use crate::{PrivateDir, SessionId};
 
 /// An open handle of `<root>/<account>`, used by a process that is the account.
@@ -69,7 +70,7 @@ impl AccountDir {
     /// # Errors
     /// [`Left`]: what could not be removed.
     pub fn remove(&self, session: &SessionId) -> Result<(), Left> {
-        removal::remove_tree(self.directory.as_fd(), session.reveal())
+        removal::remove_tree(self.directory.as_fd(), session.reveal().as_bytes(), None)
     }
 
     fn furnish(&self, session: &SessionId, umask: u32) -> Result<Sandbox, SandboxError> {

@@ -75,6 +75,21 @@ impl SandboxPath {
         &self.0
     }
 
+    /// The directory that it lies in, as the system is given it, and its last name; `None` for the sandbox itself.
+    pub(crate) fn split(&self) -> Option<(&Path, &OsStr)> {
+        let path = Path::new(OsStr::from_bytes(&self.0));
+        let name = path.file_name()?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        Some((parent.unwrap_or(Path::new(".")), name))
+    }
+
+    /// What lies in a directory under a name, unless no path says so.
+    pub(crate) fn below(directory: &[u8], name: &[u8]) -> Option<Self> {
+        let path =
+            if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() };
+        Self::parse(path).ok()
+    }
+
     /// What the system is given, relative to the sandbox.
     pub(crate) fn as_path(&self) -> &Path {
         Path::new(OsStr::from_bytes(if self.0.is_empty() { b"." } else { &self.0 }))

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use crate::sandbox::{Sandbox, SandboxError, open_beneath, read_all, write_all};
+use crate::sandbox::{Sandbox, SandboxError, read_all, write_all};
+use crate::served::{SecondNames, open_beneath, open_served};
 
 const NAME: &str = ".nesssi";
 const GUARD: &str = "started";
@@ -220,7 +221,7 @@ fn fill(file: &OwnedFd) -> Result<(), SandboxError> {
 
 /// Opens a regular file of the account for reading, and nothing else.
 fn open_regular(directory: &OwnedFd, name: &str, owner: u32) -> Result<OwnedFd, SandboxError> {
-    let opened = crate::sandbox::open_served(directory.as_fd(), Path::new(name), owner)?;
+    let opened = open_served(directory.as_fd(), Path::new(name), SecondNames::Of(owner))?;
     let facts = rustix::fs::fstat(&opened.descriptor)?;
     if opened.directory || facts.st_uid != owner {
         return Err(SandboxError::Refused);

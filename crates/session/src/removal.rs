@@ -10,11 +10,13 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::time::Instant;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use crate::sandbox::{SandboxError, kind, open_beneath, open_raw, own_name};
+use crate::sandbox::SandboxError;
+use crate::served::{kind, open_beneath, open_raw, own_name};
 
 /// Most names that [`Left`] tells.
 pub const LEFT_MAX: usize = 16;
@@ -54,13 +56,17 @@ impl fmt::Display for Left {
     }
 }
 
-/// Removes `name` in `parent` with all in it.
-pub(crate) fn remove_tree(parent: BorrowedFd<'_>, name: &str) -> Result<(), Left> {
+/// Removes `name` in `parent` with all in it, or what can be removed until a time.
+pub(crate) fn remove_tree(
+    parent: BorrowedFd<'_>,
+    name: &[u8],
+    until: Option<Instant>,
+) -> Result<(), Left> {
     let name =
         CString::new(name).map_err(|_| Left { names: vec![(String::new(), Errno::INVAL)] })?;
     let mut rounds = 0;
     for _ in 0..PASSES_MAX {
-        let mut pass = Pass::default();
+        let mut pass = Pass { until, ..Pass::default() };
         match open_directory(parent, &name) {
             Ok(top) => pass.empty(&top, &top, "", 0),
             Err(Errno::NOENT) => return Ok(()),
@@ -72,7 +78,7 @@ pub(crate) fn remove_tree(parent: BorrowedFd<'_>, name: &str) -> Result<(), Left
             Err(_) => {}
         }
         rounds += usize::from(pass.moved == 0);
-        if rounds >= ROUNDS_MAX {
+        if rounds >= ROUNDS_MAX || pass.is_over() {
             return Err(Left { names: pass.left });
         }
     }
@@ -84,6 +90,7 @@ pub(crate) fn remove_tree(parent: BorrowedFd<'_>, name: &str) -> Result<(), Left
 struct Pass {
     left: Vec<(String, Errno)>,
     moved: u64,
+    until: Option<Instant>,
 }
 
 impl Pass {
@@ -101,6 +108,9 @@ impl Pass {
             let name = found.file_name();
             if name == c"." || name == c".." {
                 continue;
+            }
+            if self.is_over() {
+                return self.tell(path, Errno::TIMEDOUT);
             }
             let path = below(path, name);
             if let Err(errno) = self.remove(top, directory, name, &path, depth) {
@@ -152,6 +162,10 @@ impl Pass {
                 other => return other,
             }
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
     }
 
     fn tell(&mut self, path: &str, errno: Errno) {

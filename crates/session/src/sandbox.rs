@@ -1,19 +1,12 @@
 //! A sandbox is a session's directory: the files of one job.
 
-use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::SandboxPath;
-
-/// Most names of a directory that are looked at, served or not.
-const NAMES_MAX: usize = 100_000;
-
-/// Deepest directory that a recursive listing enters.
-const DEPTH_MAX: usize = 32;
+use crate::served::{SecondNames, Served};
+use crate::{FindBounds, FindEnd, Glob, SandboxPath};
 
 /// Why nothing was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -62,11 +55,26 @@ impl From<Errno> for SandboxError {
     }
 }
 
-/// Something in a sandbox, open for reading.
+/// Something in a sandbox or a tree, open for reading.
 #[derive(Debug)]
 pub struct Opened {
     /// The handle; reads never wait.
     pub descriptor: OwnedFd,
+    /// Whether it is a directory, else a regular file.
+    pub directory: bool,
+    /// Bytes.
+    pub size: u64,
+    /// Modification time, seconds since 1970 UTC.
+    pub modified: i64,
+    /// And its nanoseconds.
+    pub modified_nanos: u32,
+    /// Inode.
+    pub inode: u64,
+}
+
+/// What a file or directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
     /// Whether it is a directory, else a regular file.
     pub directory: bool,
     /// Bytes.
@@ -119,12 +127,25 @@ impl Sandbox {
         self.owner
     }
 
+    /// What is served of it.
+    fn served(&self) -> Served<'_> {
+        Served { top: self.as_fd(), second_names: SecondNames::Of(self.owner) }
+    }
+
     /// Opens a regular file or a directory for reading.
     ///
     /// # Errors
     /// [`SandboxError::Refused`] for anything else, unopened.
     pub fn open(&self, path: &SandboxPath) -> Result<Opened, SandboxError> {
-        open_served(self.as_fd(), path.as_path(), self.owner)
+        self.served().open(path)
+    }
+
+    /// What a regular file or a directory is; it need not be readable.
+    ///
+    /// # Errors
+    /// As [`Sandbox::open`].
+    pub fn stat(&self, path: &SandboxPath) -> Result<Facts, SandboxError> {
+        self.served().stat(path)
     }
 
     /// The served names of a directory, at most `entries_max`.
@@ -132,20 +153,7 @@ impl Sandbox {
     /// # Errors
     /// As [`Sandbox::open`].
     pub fn list(&self, path: &SandboxPath, entries_max: usize) -> Result<Listing, SandboxError> {
-        let opened = self.open(path)?;
-        if !opened.directory {
-            return Err(SandboxError::Absent);
-        }
-        let mut listing = Listing::default();
-        self.each(&opened.descriptor, &mut |_, entry| {
-            listing.cut = listing.entries.len() >= entries_max;
-            if !listing.cut {
-                listing.entries.push(entry);
-            }
-            !listing.cut
-        })?;
-        listing.entries.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(listing)
+        self.served().list(path, entries_max)
     }
 
     /// Every served regular file of the sandbox, recursively, at most `entries_max`.
@@ -153,32 +161,22 @@ impl Sandbox {
     /// # Errors
     /// The system's; a directory that vanishes or is forbidden is passed over.
     pub fn files(&self, entries_max: usize) -> Result<Listing, SandboxError> {
-        let mut listing = Listing::default();
-        let mut waiting = vec![(Vec::new(), 0)];
-        let mut names = 0;
-        while let Some((prefix, depth)) = waiting.pop() {
-            let Some(directory) = self.reopen(&prefix) else { continue };
-            let mut deeper = Vec::new();
-            let walked = self.each(&directory, &mut |_, mut entry| {
-                names += 1;
-                entry.name = joined(&prefix, &entry.name);
-                listing.cut |= listing.entries.len() >= entries_max || names > NAMES_MAX;
-                if entry.directory && depth < DEPTH_MAX {
-                    deeper.push((entry.name, depth + 1));
-                } else if !entry.directory && !listing.cut {
-                    listing.entries.push(entry);
-                }
-                !listing.cut
-            });
-            if listing.cut {
-                break;
-            }
-            if walked.is_ok() {
-                waiting.append(&mut deeper);
-            }
-        }
-        listing.entries.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(listing)
+        self.served().files(entries_max)
+    }
+
+    /// Hands what is below a directory, at any depth, and matches a pattern to `take`, in no order, until it
+    /// says `false`.
+    ///
+    /// # Errors
+    /// As [`Sandbox::open`], of the directory itself; one below that vanishes or is forbidden is passed over.
+    pub fn find(
+        &self,
+        path: &SandboxPath,
+        pattern: &Glob,
+        bounds: FindBounds,
+        take: &mut dyn FnMut(Entry) -> bool,
+    ) -> Result<FindEnd, SandboxError> {
+        self.served().find(path, pattern, bounds, take)
     }
 
     /// Bytes on the disk of all that is in the sandbox, hidden or not. Stops at `bytes_enough`.
@@ -202,125 +200,11 @@ impl Sandbox {
         rustix::fs::fchmod(&file, mode)?;
         Ok(file)
     }
-
-    /// Opens the directory that a walk has found, or nothing if it is no such directory any more.
-    fn reopen(&self, path: &[u8]) -> Option<OwnedFd> {
-        use std::os::unix::ffi::OsStrExt as _;
-        let path = if path.is_empty() { b"." } else { path };
-        let path = Path::new(std::ffi::OsStr::from_bytes(path));
-        open_beneath(self.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY).ok()
-    }
-
-    /// Hands each served name of a directory to `take`, until it says `false`.
-    fn each(
-        &self,
-        directory: &OwnedFd,
-        take: &mut dyn FnMut(&CStr, Entry) -> bool,
-    ) -> Result<(), SandboxError> {
-        let device = rustix::fs::fstat(directory)?.st_dev;
-        for found in Dir::read_from(directory)?.take(NAMES_MAX) {
-            let found = found?;
-            let name = found.file_name();
-            if name.to_bytes().starts_with(b".") {
-                continue;
-            }
-            // It may have vanished since, or be in a directory that may be read and not entered.
-            let Ok(facts) = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else {
-                continue;
-            };
-            if !is_served(&facts, self.owner) || facts.st_dev != device {
-                continue;
-            }
-            let entry = Entry {
-                name: name.to_bytes().to_vec(),
-                directory: kind(&facts) == FileType::Directory,
-                size: u64::try_from(facts.st_size).unwrap_or(0),
-                modified: facts.st_mtime,
-            };
-            if !take(name, entry) {
-                break;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl AsFd for Sandbox {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
-    }
-}
-
-/// Opens a path that stays beneath `directory` all the way, through no link and onto no other file system.
-pub(crate) fn open_beneath(
-    directory: BorrowedFd<'_>,
-    path: &Path,
-    flags: OFlags,
-) -> Result<OwnedFd, SandboxError> {
-    Ok(open_raw(directory, path, flags)?)
-}
-
-/// [`open_beneath`] with the system's own error.
-pub(crate) fn open_raw(
-    directory: BorrowedFd<'_>,
-    path: &Path,
-    flags: OFlags,
-) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlags::BENEATH
-        | ResolveFlags::NO_SYMLINKS
-        | ResolveFlags::NO_MAGICLINKS
-        | ResolveFlags::NO_XDEV;
-    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    // EAGAIN: a rename somewhere made the kernel unsure whether the path stayed beneath.
-    for _ in 0..64 {
-        match rustix::fs::openat2(directory, path, flags, Mode::empty(), resolve) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            other => return other,
-        }
-    }
-    Err(Errno::AGAIN)
-}
-
-/// Opens a regular file or a directory for reading. What it is is learned before it is opened, so
-/// that a FIFO or a device is never so much as touched.
-pub(crate) fn open_served(
-    directory: BorrowedFd<'_>,
-    path: &Path,
-    owner: u32,
-) -> Result<Opened, SandboxError> {
-    let handle = open_beneath(directory, path, OFlags::PATH)?;
-    let facts = rustix::fs::fstat(&handle)?;
-    if !is_served(&facts, owner) {
-        return Err(SandboxError::Refused);
-    }
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let descriptor = rustix::fs::openat(CWD, own_name(&handle), flags, Mode::empty())?;
-    let facts = rustix::fs::fstat(&descriptor)?;
-    Ok(Opened {
-        directory: kind(&facts) == FileType::Directory,
-        size: u64::try_from(facts.st_size).unwrap_or(0),
-        modified: facts.st_mtime,
-        modified_nanos: u32::try_from(facts.st_mtime_nsec).unwrap_or(0),
-        inode: facts.st_ino,
-        descriptor,
-    })
-}
-
-/// The name by which this process reaches again what it has a handle of.
-pub(crate) fn own_name(handle: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", handle.as_raw_fd())
-}
-
-pub(crate) fn kind(facts: &Stat) -> FileType {
-    FileType::from_raw_mode(facts.st_mode)
-}
-
-/// Regular files and directories are served; not a second name of a file that is another account's.
-fn is_served(facts: &Stat, owner: u32) -> bool {
-    match kind(facts) {
-        FileType::Directory => true,
-        FileType::RegularFile => facts.st_nlink <= 1 || facts.st_uid == owner,
-        _ => false,
     }
 }
 
@@ -346,16 +230,6 @@ pub(crate) fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), SandboxE
         bytes = bytes.get(count..).unwrap_or_default();
     }
     Ok(())
-}
-
-fn joined(prefix: &[u8], name: &[u8]) -> Vec<u8> {
-    if prefix.is_empty() {
-        return name.to_vec();
-    }
-    let mut path = prefix.to_vec();
-    path.push(b'/');
-    path.extend_from_slice(name);
-    path
 }
 
 #[cfg(test)]
