@@ -4,14 +4,14 @@
 //!
 //! # DESCRIPTION
 //!
-//! `nesssi-jobmanager --account NAME --sandboxes DIRECTORY` is started by the monitor, one for each
-//! account in use, and does for the gatekeeper whatever is done to that account's files and
-//! processes: it makes, reads and removes sandboxes, starts jobs and service workers, watches files
-//! that grow, and walks the tree of services. Descriptor 3 is the monitor's channel, descriptor 4
+//! `nesssi-jobmanager --account NAME --sandboxes DIRECTORY [--tree NAME=DIRECTORY]...` is started by the
+//! monitor, one for each account in use, and does for the gatekeeper whatever is done to that account's files
+//! and processes: it makes, reads, changes and removes sandboxes, reads the trees that it was told of, starts
+//! jobs and service workers, watches files that grow, and walks the tree of services. Descriptor 3 is the monitor's channel, descriptor 4
 //! the account's directory of sandboxes. When the monitor's channel ends, it exits at once.
 //!
 //! It is one thread around `poll(2)`. What may take long runs in forked children: a shepherd for
-//! each job, a helper for each removal and each walk.
+//! each job, a helper for each removal, each walk and each file that is brought to the disk.
 //!
 //! # SECURITY
 //!
@@ -25,6 +25,7 @@
 
 mod arguments;
 mod clock;
+mod find;
 mod follow;
 mod helpers;
 mod jobs;
@@ -38,9 +39,11 @@ mod sandboxes;
 mod scan;
 mod shepherd;
 mod sweep;
+mod trees;
 mod umask;
 mod usage;
 mod workers;
+mod writes;
 
 use nesssi_session::AccountDir;
 
@@ -55,13 +58,14 @@ pub use requests::{permits, starts};
 pub fn run(arguments: Arguments) -> Result<i32, StartError> {
     match arguments.mode {
         Mode::Check => manager::check().map(|()| 0),
-        Mode::Serve { account, sandboxes } => {
+        Mode::Serve { account, sandboxes, trees } => {
             let control = nesssi_privsep::sys::inherited(3).map_err(StartError::Descriptor)?;
             let directory = nesssi_privsep::sys::inherited(4).map_err(StartError::Descriptor)?;
             manager::harden()?;
             let channel = nesssi_privsep::Channel::from_fd(control);
             let directory = AccountDir::from_fd(directory);
-            manager::Manager::new(account, sandboxes, channel, directory)?.serve();
+            let trees = trees::Trees::new(trees);
+            manager::Manager::new(account, sandboxes, trees, channel, directory)?.serve();
             Ok(0)
         }
     }

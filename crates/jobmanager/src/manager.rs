@@ -19,8 +19,10 @@ use crate::helpers::Helpers;
 use crate::jobs::Job;
 use crate::peers::Peers;
 use crate::requests::{permits, starts};
+use crate::trees::Trees;
 use crate::usage::Usage;
 use crate::workers::Workers;
+use crate::writes::Writes;
 use crate::{clock, log, umask};
 
 /// Requests of one peer answered before the others have their turn.
@@ -98,6 +100,8 @@ pub(crate) struct Manager {
     pub(crate) helpers: Helpers,
     pub(crate) follows: Follows,
     pub(crate) usage: Usage,
+    pub(crate) writes: Writes,
+    pub(crate) trees: Trees,
     control: Channel,
     umask: Option<Option<u32>>,
 }
@@ -106,6 +110,7 @@ impl Manager {
     pub(crate) fn new(
         name: String,
         sandboxes: PathBuf,
+        trees: Trees,
         control: Channel,
         account: AccountDir,
     ) -> Result<Self, StartError> {
@@ -126,6 +131,8 @@ impl Manager {
             helpers: Helpers::default(),
             follows: Follows::default(),
             usage: Usage::default(),
+            writes: Writes::default(),
+            trees,
             control,
             umask: None,
         })
@@ -136,7 +143,7 @@ impl Manager {
         loop {
             for token in self.wait() {
                 match token {
-                    Token::Control if !self.control() => return,
+                    Token::Control if !self.control() => return self.writes.discard_all(),
                     Token::Control => {}
                     Token::Peer(peer) => self.peer(peer),
                     Token::Inotify => self.follows.read(),
@@ -148,6 +155,7 @@ impl Manager {
             }
             self.sweep_jobs();
             self.sweep_workers();
+            self.writes.sweep(Instant::now());
             for (peer, watch) in self.follows.due() {
                 self.send(peer, 0, &FromJobmanager::Grew { watch }, Vec::new());
             }
@@ -190,7 +198,10 @@ impl Manager {
     /// When something is due without a handle being ready.
     fn next(&self) -> Option<Instant> {
         let jobs = self.jobs.values().filter_map(Job::next).min();
-        [jobs, self.workers.next(), self.follows.next()].into_iter().flatten().min()
+        [jobs, self.workers.next(), self.follows.next(), self.writes.next()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Does what the monitor says; answers whether it is still there.
@@ -283,6 +294,7 @@ impl Manager {
         self.drop_watcher(peer);
         self.drop_workers_of(peer);
         self.drop_helpers_of(peer);
+        self.writes.remove_peer(peer);
     }
 
     /// The account's umask; `default` where the system says nothing.

@@ -3,11 +3,15 @@
 use std::os::fd::OwnedFd;
 
 use nesssi_privsep::messages::{ChannelKind, FromJobmanager, ToJobmanager};
-use nesssi_session::{SandboxError, SandboxPathError, SessionId, SessionIdError};
+use nesssi_session::{
+    GlobError, SandboxError, SandboxPath, SandboxPathError, SessionId, SessionIdError,
+};
 use rustix::io::Errno;
 
+use crate::find;
 use crate::helpers::Work;
 use crate::manager::Manager;
+use crate::writes::Bounds;
 
 /// Whether a channel of this kind may ask this. Everything that is not listed is refused.
 #[must_use]
@@ -108,6 +112,12 @@ impl From<SandboxPathError> for Failure {
     }
 }
 
+impl From<GlobError> for Failure {
+    fn from(error: GlobError) -> Self {
+        Self::new(Errno::INVAL, error.to_string())
+    }
+}
+
 impl From<nesssi_privsep::SpawnError> for Failure {
     fn from(error: nesssi_privsep::SpawnError) -> Self {
         let errno = match &error {
@@ -156,6 +166,7 @@ impl Manager {
                 if self.jobs.contains_key(&session) {
                     return Err(Failure::new(Errno::BUSY, "its job has not ended"));
                 }
+                self.writes.remove_session(&session);
                 self.enqueue(peer, id, Work::Remove(session))
             }
             Ask::ReadRecord { session } => self.read_record(&SessionId::parse(&session)?),
@@ -164,18 +175,46 @@ impl Manager {
             Ask::KillWorker { worker } => self.kill_worker(peer, id, worker),
             Ask::Scan { .. } => self.enqueue(peer, id, Work::scan(request)),
             Ask::ScanAccess { root } => self.enqueue(peer, id, Work::ScanAccess(root)),
-            Ask::Stat { .. }
-            | Ask::Find { .. }
-            | Ask::MakeDirectory { .. }
-            | Ask::BeginWrite { .. }
-            | Ask::CommitWrite { .. }
-            | Ask::DiscardWrite { .. }
-            | Ask::Rename { .. }
-            | Ask::RemovePath { .. }
-            | Ask::TreeOpen { .. }
-            | Ask::TreeList { .. }
-            | Ask::TreeStat { .. }
-            | Ask::TreeFind { .. } => Err(Failure::new(Errno::NOSYS, "not done yet")),
+            Ask::Stat { session, path } => self.stat(&SessionId::parse(&session)?, &path.0),
+            Ask::Find { session, path, pattern, entries_max } => {
+                let place = find::Place::Sandbox(SessionId::parse(&session)?);
+                let order = find::Order::new(place, &path.0, &pattern.0, entries_max)?;
+                self.enqueue(peer, id, Work::Find(Box::new(order)))
+            }
+            Ask::MakeDirectory { session, path, umask_default } => {
+                self.make_directory(&SessionId::parse(&session)?, &path.0, umask_default)
+            }
+            Ask::BeginWrite { session, path, bytes_max, sandbox_bytes_max, umask_default } => {
+                let bounds = Bounds { bytes_max, sandbox_bytes_max };
+                self.begin_write(peer, SessionId::parse(&session)?, &path.0, bounds, umask_default)
+            }
+            Ask::CommitWrite { ticket, replace } => self.commit_write(peer, id, ticket, replace),
+            Ask::DiscardWrite { ticket } => {
+                self.writes.discard(peer, ticket);
+                plain(FromJobmanager::Discarded {})
+            }
+            Ask::Rename { session, from, to } => {
+                self.rename(&SessionId::parse(&session)?, &from.0, &to.0)
+            }
+            Ask::RemovePath { session, path, recursive } => {
+                let (session, path) = (SessionId::parse(&session)?, SandboxPath::parse(&path.0)?);
+                if recursive {
+                    return self.enqueue(peer, id, Work::RemovePath(session, path));
+                }
+                self.account.sandbox(&session)?.remove(&path)?;
+                plain(FromJobmanager::Removed {})
+            }
+            Ask::TreeOpen { tree, path } => self.tree_open(&tree, &path.0),
+            Ask::TreeList { tree, path, entries_max } => {
+                self.tree_list(&tree, &path.0, entries_max)
+            }
+            Ask::TreeStat { tree, path } => self.tree_stat(&tree, &path.0),
+            Ask::TreeFind { tree, path, pattern, entries_max } => {
+                self.trees.get(&tree)?;
+                let place = find::Place::Tree(tree);
+                let order = find::Order::new(place, &path.0, &pattern.0, entries_max)?;
+                self.enqueue(peer, id, Work::Find(Box::new(order)))
+            }
         }
     }
 }

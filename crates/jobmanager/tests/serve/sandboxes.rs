@@ -45,7 +45,32 @@ fn each_kind_of_channel_asks_its_own() {
     };
     let job = Ask::sh("true").message(&SessionId::parse(&session).unwrap());
     let prepare = ToJobmanager::Prepare { session: "0".repeat(32), umask_default: 0 };
-    let list = ToJobmanager::List { session, path: Blob::default(), entries_max: 9 };
+    let list =
+        ToJobmanager::List { session: session.clone(), path: Blob::default(), entries_max: 9 };
+    let (name, path) = (|| session.clone(), Blob::default);
+    let (tree, pattern) = (|| "data".to_owned(), || Blob(b"*".to_vec()));
+    let changes = [
+        ToJobmanager::MakeDirectory { session: name(), path: path(), umask_default: 0 },
+        ToJobmanager::BeginWrite {
+            session: name(),
+            path: path(),
+            bytes_max: 1,
+            sandbox_bytes_max: 0,
+            umask_default: 0,
+        },
+        ToJobmanager::CommitWrite { ticket: 1, replace: true },
+        ToJobmanager::DiscardWrite { ticket: 1 },
+        ToJobmanager::Rename { session: name(), from: path(), to: path() },
+        ToJobmanager::TreeOpen { tree: tree(), path: path() },
+        ToJobmanager::TreeList { tree: tree(), path: path(), entries_max: 9 },
+        ToJobmanager::TreeStat { tree: tree(), path: path() },
+        ToJobmanager::TreeFind { tree: tree(), path: path(), pattern: pattern(), entries_max: 9 },
+    ];
+    let tended = [
+        ToJobmanager::Stat { session: name(), path: path() },
+        ToJobmanager::Find { session: name(), path: path(), pattern: pattern(), entries_max: 9 },
+        ToJobmanager::RemovePath { session: name(), path: path(), recursive: true },
+    ];
     let usage = ToJobmanager::Usage { sessions: Vec::new() };
     let refused = |kind: ChannelKind, request: &ToJobmanager| {
         assert!(!permits(&kind, request));
@@ -57,6 +82,17 @@ fn each_kind_of_channel_asks_its_own() {
     }
     for request in [&prepare, &job, &worker, &list, &usage] {
         refused(ChannelKind::Discover {}, request);
+    }
+    for request in &changes {
+        refused(ChannelKind::Tend {}, request);
+        refused(ChannelKind::Discover {}, request);
+        assert!(permits(&ChannelKind::Start {}, request), "{request:?}");
+    }
+    for request in &tended {
+        refused(ChannelKind::Discover {}, request);
+        for kind in [ChannelKind::Start {}, ChannelKind::Tend {}] {
+            assert!(permits(&kind, request), "{request:?}");
+        }
     }
     refused(ChannelKind::Start {}, &scan);
     assert!(matches!(jobmanager.tender().ask(&list), FromJobmanager::Listing { .. }));
