@@ -38,7 +38,7 @@ fn read_root(mut root: Table<'_>, path: &str, base: &Path) -> Config {
     let policy = section(&mut root, "policy", base, read_policy);
     let levels = levels::read(&mut root, policy.shared_account);
     let sandboxes = section(&mut root, "sandboxes", base, read_sandboxes);
-    let trees = trees::read(&mut root, &levels);
+    let trees = trees::read(&mut root, &levels, &sandboxes.root);
     let (services, services_line) = section(&mut root, "services", base, read_services);
     let job = section(&mut root, "job", base, |section| JobKeys {
         submit_levels: read_level_names(section, "submit_levels", &levels),

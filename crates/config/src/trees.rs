@@ -1,7 +1,7 @@
 //! A tree is a directory of the site that callers may read through NESSSI, by a name of its own.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use nesssi_policy::written::{Lined, Table};
 use nesssi_policy::{Access, Level};
@@ -31,23 +31,24 @@ pub struct Tree {
     pub access: Access,
 }
 
-/// The trees of the file, in its order.
-pub(crate) fn read(root: &mut Table<'_>, levels: &[Level]) -> Vec<Tree> {
+/// The trees of the file, in its order. None lies in the root of `sandboxes` or holds it: a sandbox is its caller's.
+pub(crate) fn read(root: &mut Table<'_>, levels: &[Level], sandboxes: &Path) -> Vec<Tree> {
     let tables = root.tables("tree");
     if let Some(table) = tables.get(TREES_MAX) {
         table.mistake(table.line(), format!("there are more than {TREES_MAX} of [[tree]]"));
     }
     let mut names = BTreeMap::new();
-    tables.into_iter().filter_map(|table| read_one(table, &mut names, levels)).collect()
+    tables.into_iter().filter_map(|table| read_one(table, &mut names, levels, sandboxes)).collect()
 }
 
 fn read_one(
     mut table: Table<'_>,
     names: &mut BTreeMap<String, usize>,
     levels: &[Level],
+    sandboxes: &Path,
 ) -> Option<Tree> {
     let name = read_name(&mut table, names);
-    let path = read_path(&mut table);
+    let path = read_path(&mut table, sandboxes);
     let access = Access::within(&mut table);
     for (level, line) in access.levels() {
         if !levels.iter().any(|known| known.name == *level) {
@@ -87,7 +88,7 @@ fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn read_path(table: &mut Table<'_>) -> Option<PathBuf> {
+fn read_path(table: &mut Table<'_>, sandboxes: &Path) -> Option<PathBuf> {
     let Some(Lined { line, value }) = table.text("path") else {
         table.mistake(table.line(), "a [[tree]] needs a `path`");
         return None;
@@ -97,7 +98,32 @@ fn read_path(table: &mut Table<'_>) -> Option<PathBuf> {
         table.mistake(line, format!("`path` is an absolute path, not {value:?}"));
         return None;
     }
-    Some(PathBuf::from(value))
+    let path = PathBuf::from(value);
+    if overlap(&path, sandboxes) {
+        let shown = sandboxes.display();
+        let text = format!("`path` {path:?} and the root of sandboxes {shown} lie in one another");
+        table.mistake(line, text);
+    }
+    Some(path)
+}
+
+/// Whether one of two directories is the other or lies in it, by their names alone: links may say otherwise.
+fn overlap(one: &Path, other: &Path) -> bool {
+    let (one, other) = (plain(one), plain(other));
+    one.starts_with(&other) || other.starts_with(&one)
+}
+
+/// A path without `.` and `..`.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(plain.pop()),
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => plain.push(part),
+        }
+    }
+    plain
 }
 
 #[cfg(test)]

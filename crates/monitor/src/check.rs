@@ -10,10 +10,10 @@
 mod services;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nesssi_config::Config;
+use nesssi_config::{Config, Tree};
 use nesssi_policy::{Assigned, Gridmap, PoolName};
 use nesssi_privsep::{Account, Command, Ending, Spawn, account};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -92,6 +92,39 @@ impl<'a> Check<'a> {
         self.gridmap_accounts(&who, gridmap);
         self.configured_accounts(&who);
         self.control_group();
+    }
+
+    /// Whether trees are directories, and lie apart from sandboxes, wherever links lead. What an account may read of
+    /// them it finds out itself.
+    fn trees(&mut self) {
+        let sandboxes = real(&self.config.sandboxes.root);
+        for tree in &self.config.trees {
+            let Tree { name, path, .. } = tree;
+            let shown = path.display();
+            let found = match std::fs::canonicalize(path) {
+                Ok(found) if found.is_dir() => found,
+                Ok(_) => {
+                    self.problems.push(format!("[[tree]] {name}: {shown} is not a directory"));
+                    continue;
+                }
+                Err(error) => {
+                    self.problems.push(format!("[[tree]] {name}: {shown}: {error}"));
+                    continue;
+                }
+            };
+            if found.starts_with(&sandboxes) || sandboxes.starts_with(&found) {
+                let root = self.config.sandboxes.root.display();
+                let text = format!(
+                    "[[tree]] {name}: {shown} and the root of sandboxes {root} lie in one another"
+                );
+                self.problems.push(text);
+            }
+            if let Err(problem) = paths::check_above(path) {
+                self.notes.push(format!(
+                    "[[tree]] {name}: others can put another directory in its place: {problem}"
+                ));
+            }
+        }
     }
 
     fn control_group(&mut self) {
@@ -194,6 +227,7 @@ impl<'a> Check<'a> {
             self.tell(problems.into_iter().filter(|problem| !made_at_start(problem)));
         }
         self.control_group();
+        self.trees();
         self.gridmap_accounts(who, gridmap);
         let accounts = self.configured_accounts(who);
         match setup::libexec(&self.config) {
@@ -320,6 +354,15 @@ fn wait(child: &nesssi_privsep::Child) -> Result<Ending, String> {
         return Err(format!("took more than {PROGRAM_SECONDS_MAX} s"));
     }
     child.wait().map_err(|error| error.to_string())
+}
+
+/// A path without links, as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    match (std::fs::canonicalize(path), path.parent(), path.file_name()) {
+        (Ok(real), _, _) => real,
+        (Err(_), Some(parent), Some(name)) => real(parent).join(name),
+        (Err(_), _, _) => path.to_owned(),
+    }
 }
 
 /// What is not there is made at the start.

@@ -4,11 +4,13 @@
 //! The name service may take long, and exec may. So the monitor forks first and looks up then: the
 //! child reports what it found, and the monitor kills it when its time is over. Nobody else waits for it.
 
+use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use nesssi_config::Tree;
 use nesssi_privsep::wire::{Field, Reader, WireError, Writer};
 use nesssi_privsep::{
     Account, AccountRefusal, AccountRules, Channel, ChannelError, Child, Command, Spawn,
@@ -68,6 +70,8 @@ pub struct Surroundings<'a> {
     pub sandboxes: BorrowedFd<'a>,
     /// Its path.
     pub sandboxes_path: PathBuf,
+    /// The trees that jobmanagers may read.
+    pub trees: &'a [Tree],
     /// The jobmanager's program.
     pub program: PathBuf,
     /// Its whole environment.
@@ -309,6 +313,7 @@ fn start(
         .named("nesssi-jobmanager")
         .args(["--account", account.name(), "--sandboxes"])
         .arg(surroundings.sandboxes_path.join(account.name()))
+        .args(surroundings.trees.iter().flat_map(tree_words))
         .envs(surroundings.environment.iter().map(|(name, value)| (name, value)));
     // It decides itself what its monitor's death means: it sees descriptor 3 close.
     if let Err(error) = rustix::process::set_parent_process_death_signal(None) {
@@ -331,6 +336,14 @@ fn start(
         Err(error) => return format!("{text}; {error}"),
     }
     text
+}
+
+/// A tree as a jobmanager is told of it.
+fn tree_words(tree: &Tree) -> [OsString; 2] {
+    let mut named = OsString::from(&tree.name);
+    named.push("=");
+    named.push(&tree.path);
+    ["--tree".into(), named]
 }
 
 impl Field for Found {

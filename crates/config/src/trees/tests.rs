@@ -85,3 +85,18 @@ fn who_may_read_a_tree_is_said_as_in_an_access_list() {
     assert!(with("allow = [\"Alice\"]").is_err());
     assert!(with("[[tree.lower]]\nsubjects = [\"/*\"]\nlevel = \"weak\"").is_err());
 }
+
+#[test]
+fn no_tree_and_no_sandbox_lie_in_one_another() {
+    let read = |root: &str, path: &str| {
+        trees(&format!("[sandboxes]\nroot = {root:?}\n{}", tree("x", path)))
+    };
+    let root = "/srv/nesssi/sandboxes";
+    for path in [root, "/srv/nesssi", "/", "/srv/nesssi/sandboxes/alice", "/srv/x/../nesssi/./"] {
+        let told = read(root, path).unwrap_err();
+        assert!(told[0].starts_with("n.toml:5: `path`") && told[0].contains(root), "{told:?}");
+    }
+    for path in ["/srv/nesssi/data", "/srv/nesssi/sandboxes2", "/srv/nesssi/sandboxes/../data"] {
+        assert!(read(root, path).is_ok(), "{path}");
+    }
+}
