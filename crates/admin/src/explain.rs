@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nesssi_policy::{
-    AccountName, Explanation, LevelName, Outcome, PoolName, Question, SubjectDn, Today, VoTree,
-    Who, explain, explain_caller,
+    AccessEdits, AccountName, Ask, Explanation, LevelName, Outcome, PoolName, Question, Refused,
+    Step, SubjectDn, Today, VoTree, Who, denied_by, explain, explain_caller,
 };
 
 use crate::cli::{Failure, say, tell};
@@ -172,6 +172,20 @@ impl Case<'_> {
             }
             (_, false) => {}
         }
+        match (&self.site.edits, &self.words.service) {
+            (Ok(edits), Some(service)) => {
+                for edit in edits.of_service(service) {
+                    line("access edit", &edit.to_string());
+                }
+            }
+            (Err(why), Some(_)) => {
+                tell(&format!(
+                    "warning: access edits of administrators are not known, it is explained as if \
+                     there were none: {why}"
+                ));
+            }
+            (_, None) => {}
+        }
         let by_issuer = self.site.rules.levels.iter().any(|level| !level.issuers.is_empty());
         if by_issuer && self.caller.subject.is_some() && self.caller.issuer.is_none() {
             tell("warning: levels go by the issuer, and none is given (--issuer, --cert)");
@@ -183,20 +197,49 @@ impl Case<'_> {
     }
 
     fn ask(&self, who: Who<'_>, today: Today) -> Explanation {
+        let (nobody, none) = (VoTree::default(), AccessEdits::default());
+        let groups = self.site.groups.as_ref().unwrap_or(&nobody);
+        let edits = self.site.edits.as_ref().unwrap_or(&none);
         let Some(found) = self.found else {
-            return explain_caller(&self.site.rules, &who, self.words.seconds, &today);
+            return self.denied_own(&who, groups, edits, &today).unwrap_or_else(|| {
+                explain_caller(&self.site.rules, &who, self.words.seconds, &today)
+            });
         };
-        let nobody = VoTree::default();
         let access = found.access();
         let question = Question {
             who,
-            offer: found.offer(&access),
+            offer: found.offer(&access, edits),
             method: self.words.method.as_deref().unwrap_or_default(),
             seconds: self.words.seconds,
-            groups: self.site.groups.as_ref().unwrap_or(&nobody),
+            groups,
             today,
         };
         explain(&self.site.rules, &question)
+    }
+
+    /// The explanation of a service of the server's own that an edit denies him.
+    fn denied_own(
+        &self,
+        who: &Who<'_>,
+        groups: &VoTree,
+        edits: &AccessEdits,
+        today: &Today,
+    ) -> Option<Explanation> {
+        let ask = Ask {
+            method: self.words.method.as_deref().unwrap_or_default(),
+            subject: who.subject,
+            level: None,
+            groups,
+            now_unix: today.now_unix,
+        };
+        let edit = edits.denial(self.words.service.as_deref()?, &ask)?;
+        let step = Step {
+            rule: "access edits".to_owned(),
+            place: edit.to_string(),
+            verdict: "does not admit the caller".to_owned(),
+        };
+        let Refused { code, text, .. } = denied_by(edit, &ask);
+        Some(Explanation { steps: vec![step], outcome: Outcome::Refused { code, text } })
     }
 
     /// Says what comes of it; a pool is looked up in the gridmapdir.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nesssi_config::Config;
 use nesssi_identity::{Missing, Problem, TrustDirectory, TrustOptions};
-use nesssi_policy::{GRIDMAP_BYTES_MAX, Gridmap, Level, Rules, VoTree};
+use nesssi_policy::{AccessEdits, GRIDMAP_BYTES_MAX, Gridmap, Level, Rules, VoTree};
 
 use crate::files;
 
@@ -23,6 +23,8 @@ pub(crate) struct Site {
     pub(crate) rules: Rules,
     /// Or why they are not known.
     pub(crate) groups: Result<VoTree, String>,
+    /// The access edits of administrators, or why they are not known.
+    pub(crate) edits: Result<AccessEdits, String>,
 }
 
 impl Site {
@@ -35,8 +37,8 @@ impl Site {
         let asked = config.levels.iter().any(Level::asks_gridmap);
         let gridmap = if asked { gridmap(&config.policy.gridmap)? } else { Gridmap::default() };
         let rules = Rules { gridmap, levels: config.levels.clone() };
-        let groups = groups(&config);
-        Ok(Self { config_path: config_path.to_owned(), config, rules, groups })
+        let (groups, edits) = (groups(&config), edits(&config));
+        Ok(Self { config_path: config_path.to_owned(), config, rules, groups, edits })
     }
 }
 
@@ -73,6 +75,23 @@ pub(crate) fn groups(config: &Config) -> Result<VoTree, String> {
         tree.apply(change).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(tree)
+}
+
+/// The access edits, as the journal has them.
+///
+/// # Errors
+/// Why they are not known.
+fn edits(config: &Config) -> Result<AccessEdits, String> {
+    let path = journal(config);
+    if path.try_exists().is_ok_and(|is_there| !is_there) {
+        // No server has run here, so nobody can have made any.
+        return Ok(AccessEdits::default());
+    }
+    let all = nesssi_journal::read_access(&path)
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut edits = AccessEdits::default();
+    all.into_iter().for_each(|edit| edits.add(edit));
+    Ok(edits)
 }
 
 /// The trust directory, with what in it is of no use.

@@ -46,6 +46,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("policy", "uid_min"),
     ("policy", "shared_account"),
     ("policy", "vo_administrators"),
+    ("policy", "access_administrators"),
     ("level", "name"),
     ("level", "from"),
     ("level", "account"),

@@ -213,6 +213,8 @@ pub struct PolicyKeys {
     pub shared_account: bool,
     /// The root administrators of VO groups.
     pub vo_administrators: Vec<SubjectDn>,
+    /// Who changes access to services while the server runs.
+    pub access_administrators: Vec<SubjectDn>,
 }
 
 /// `[sandboxes]`

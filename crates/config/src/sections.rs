@@ -271,6 +271,7 @@ fn read_policy(section: &mut Section<'_, '_>) -> PolicyKeys {
         uid_min: section.short("uid_min", 1, u32::MAX - 1, 1_000),
         shared_account: section.truth("shared_account").is_some_and(|lined| lined.value),
         vo_administrators: read_names(section, "vo_administrators"),
+        access_administrators: read_names(section, "access_administrators"),
     }
 }
 

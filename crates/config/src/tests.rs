@@ -427,6 +427,9 @@ fn vo_administrators_are_whole_names_in_either_form() {
     let config = good("[policy]\nvo_administrators = [\"/O=Grid/CN=Alice\", \"CN=Bob,O=Grid\"]\n");
     let names: Vec<_> = config.policy.vo_administrators.iter().map(ToString::to_string).collect();
     assert_eq!(names, ["/O=Grid/CN=Alice", "/O=Grid/CN=Bob"]);
+    let access = good("[policy]\naccess_administrators = [\"CN=Bob,O=Grid\"]\n");
+    assert_eq!(access.policy.access_administrators[0].to_string(), "/O=Grid/CN=Bob");
+    assert!(parse("[policy]\naccess_administrators = [\"Bob\"]\n", "n.toml").is_err());
     let mistakes = parse("[policy]\nvo_administrators = [\"Alice\"]\n", "n.toml").unwrap_err();
     assert_eq!(mistakes[0].line, 2);
 }

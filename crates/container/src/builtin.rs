@@ -3,6 +3,7 @@
 //! A *built-in* is a method with no service worker behind it. Each room below holds a table of
 //! them; [`find`] and [`all`] are the only readers of the tables.
 
+pub(crate) mod access;
 pub(crate) mod echo;
 pub(crate) mod file;
 pub(crate) mod job;
@@ -124,7 +125,8 @@ impl<'a> Context<'a> {
 }
 
 /// The tables, in the order they are listed.
-const TABLES: [&[Builtin]; 9] = [
+const TABLES: [&[Builtin]; 10] = [
+    access::METHODS,
     echo::METHODS,
     file::METHODS,
     job::METHODS,

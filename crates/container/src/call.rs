@@ -32,7 +32,7 @@ pub use multicall::CallsBudget;
 pub use offers::Offered;
 pub(crate) use offers::{described, offers, signatures};
 use permission::{NotPermitted, Permission, permission};
-pub(crate) use uploads::begin_upload;
+pub(crate) use uploads::{COUNTED_AS as UPLOAD, begin_upload};
 
 /// Calls a minute of a caller whom no level takes: he may still see and cancel what he has.
 const UNJUDGED_CALLS_PER_MINUTE: u32 = 60;
@@ -194,7 +194,10 @@ async fn one(
     params: Vec<Value>,
 ) -> Decided {
     match builtin::find(method.as_str()) {
-        Some(builtin) => Decided::of(run(inner, caller, grant, builtin, params).await),
+        Some(builtin) => match permission::denied_builtin(inner, caller, builtin.name) {
+            Ok(()) => Decided::of(run(inner, caller, grant, builtin, params).await),
+            Err(NotPermitted { fault, rule }) => Decided { rule, ..Decided::fault(fault) },
+        },
         // Boxed, so that the many built-in calls do not carry its room.
         None => Box::pin(call_service(inner, caller, grant, method, params)).await,
     }

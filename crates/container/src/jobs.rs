@@ -9,6 +9,7 @@
 //! Every step that changes something runs in a task of its own ([`Core::step`]): a caller who hangs
 //! up in the middle leaves nothing half done.
 
+mod access;
 mod budget;
 mod cancel;
 mod expiry;
@@ -44,6 +45,7 @@ use tokio::sync::{oneshot, watch as signal};
 use crate::StartError;
 use crate::audit::Audit;
 use crate::clock::now_ms;
+use crate::edits::Edits;
 use crate::ending::InFlight;
 use crate::grants::{CallerGrant, Grants};
 use crate::groups::Groups;
@@ -51,6 +53,7 @@ use crate::link::{AskError, Channels, Jobmanager, Monitor, lock};
 pub(crate) use table::Owner;
 use table::{Number, Table};
 
+pub(crate) use access::AccessChange;
 pub(crate) use groups::{Asker, fault as group_fault};
 pub(crate) use keeping::Holder;
 pub(crate) use owned::Owned;
@@ -74,6 +77,7 @@ pub(crate) struct Needs {
     pub(crate) grants: Grants,
     pub(crate) audit: Audit,
     pub(crate) groups: Groups,
+    pub(crate) edits: Edits,
 }
 
 /// The sessions and jobs. Clones are the same.
@@ -114,6 +118,7 @@ impl Jobs {
         let (journal, loaded) = opened.await.unwrap_or(Err(JournalError::Busy.into()))?;
         tracing::info!(lease = loaded.lease, sessions = loaded.sessions.len(), "journal is open");
         loaded.vo.iter().for_each(|change| needs.groups.apply(change));
+        needs.edits.take_up(loaded.access, loaded.next_access).await;
         let slots_max = slots(needs.config.batch.local.slots);
         let mut table = Table::with_next_number(loaded.next_number);
         table.budgets.take_up(loaded.used, now_ms());
@@ -170,6 +175,19 @@ impl Jobs {
     pub(crate) async fn change_groups(&self, by: Asker, change: VoChange) -> Result<(), Fault> {
         let core = Arc::clone(&self.core);
         self.core.step(async move { groups::change(&core, by, change).await }).await
+    }
+
+    /// Adds or removes an access edit for an administrator; its number.
+    ///
+    /// # Errors
+    /// 404, 409, 413 and -32602 where it does not fit; 503.
+    pub(crate) async fn change_access(
+        &self,
+        by: Asker,
+        change: AccessChange,
+    ) -> Result<u64, Fault> {
+        let core = Arc::clone(&self.core);
+        self.core.step(async move { access::change(&core, by, change).await }).await
     }
 
     /// Makes a session with a sandbox and no job yet; its id, and the sandbox's absolute path.

@@ -12,6 +12,7 @@ mod audit;
 mod builtin;
 mod call;
 mod clock;
+mod edits;
 mod ending;
 mod files;
 mod grants;
@@ -47,6 +48,7 @@ pub use grants::{CallerGrant, Grant};
 pub use jobs::{Jobs, Submission};
 pub use raw::RawFile;
 
+use crate::edits::Edits;
 use crate::ending::InFlight;
 use crate::grants::Grants;
 use crate::groups::Groups;
@@ -213,6 +215,7 @@ pub(crate) struct Inner {
     pub(crate) grants: Grants,
     pub(crate) jobs: Jobs,
     pub(crate) groups: Groups,
+    pub(crate) edits: Edits,
     pub(crate) services: registry::Services,
     pub(crate) audit: audit::Audit,
     pub(crate) logins: logins::Logins,
@@ -256,6 +259,7 @@ impl Container {
             &config,
         );
         let groups = Groups::new(&config);
+        let edits = Edits::default();
         let audit = audit::Audit::start(&config)?;
         let jobs = Jobs::start(jobs::Needs {
             config: Arc::clone(&config),
@@ -266,6 +270,7 @@ impl Container {
             grants: grants.clone(),
             audit: audit.clone(),
             groups: groups.clone(),
+            edits: edits.clone(),
         })
         .await?;
         let monitor_events = monitor.events();
@@ -276,6 +281,7 @@ impl Container {
             grants,
             jobs,
             groups,
+            edits,
             services: registry::Services::default(),
             audit,
             logins: logins::Logins::new(trusting),

@@ -29,6 +29,8 @@ pub(crate) struct Known {
     pub(crate) vo_administrators: Vec<SubjectDn>,
     /// The levels that may submit jobs of their own words.
     pub(crate) submit_levels: Vec<LevelName>,
+    /// Who changes access while the server runs.
+    access_administrators: Vec<SubjectDn>,
 }
 
 impl RulesInForce {
@@ -59,7 +61,21 @@ impl Known {
         let vo_administrators = config.policy.vo_administrators.clone();
         let trees = config.trees.clone();
         let submit_levels = config.job.submit_levels.clone();
-        Self { levels, tells_addresses_apart, trees, vo_administrators, submit_levels }
+        let access_administrators = config.policy.access_administrators.clone();
+        Self {
+            levels,
+            tells_addresses_apart,
+            trees,
+            vo_administrators,
+            submit_levels,
+            access_administrators,
+        }
+    }
+
+    /// Whether this whole DN, in any case, is one of the access administrators'.
+    pub(crate) fn is_access_administrator(&self, subject: &SubjectDn) -> bool {
+        let key = subject.matching_key();
+        self.access_administrators.iter().any(|name| name.matching_key() == key)
     }
 
     /// What of an address a judgement depends on.

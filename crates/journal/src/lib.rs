@@ -1,4 +1,4 @@
-//! The journal is the durable record of sessions, jobs, VO groups, what was used of budgets, and
+//! The journal is the durable record of sessions, jobs, VO groups, access edits, what was used of budgets, and
 //! answers kept for calls that are sent again, in one SQLite file.
 //!
 //! Whoever restarts reads it once ([`Journal::open`]), and from then on keeps in memory what it
@@ -9,6 +9,7 @@
 //! A numbered *lease* says which process writes: opening takes the next number, and the writes of
 //! an older holder are refused, so two gatekeepers never write against each other.
 
+mod access;
 mod answers;
 pub mod chain;
 mod migrate;
@@ -22,7 +23,7 @@ mod writer;
 use std::path::Path;
 
 pub use answers::{AnswerOwner, AnswerRow, KeptReply};
-pub use reading::read_vo;
+pub use reading::{read_access, read_vo};
 pub use rows::{Change, JobEnd, JobRow, SessionRow, SessionState, Shepherd};
 pub use store::{Loaded, SCHEMA_VERSION};
 pub use writer::{Done, Journal, WRITES_WAITING_MAX};

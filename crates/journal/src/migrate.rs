@@ -4,7 +4,7 @@ use nesssi_policy::LIMITS_BYTES;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use crate::store::SCHEMA_VERSION;
-use crate::{JournalError, answers, used, vo};
+use crate::{JournalError, access, answers, used, vo};
 
 /// How long a session's limits were in version 1: without the CPU seconds of a day.
 const LIMITS_BYTES_1: i64 = 48;
@@ -48,7 +48,8 @@ fn from_1(connection: &Connection) -> Result<(), JournalError> {
     Ok(())
 }
 
-/// Version 3 has answers kept for calls that are sent again.
+/// Version 3 has answers kept for calls that are sent again, and access edits.
 fn from_2(connection: &Connection) -> Result<(), JournalError> {
-    Ok(connection.execute_batch(answers::SCHEMA)?)
+    connection.execute_batch(answers::SCHEMA)?;
+    Ok(connection.execute_batch(access::SCHEMA)?)
 }

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use nesssi_policy::VoChange;
+use nesssi_policy::{AccessEdit, VoChange};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::store::{BUSY_MS_MAX, SCHEMA_VERSION};
-use crate::{JournalError, migrate, vo};
+use crate::{JournalError, access, migrate, vo};
 
 /// The VO groups in a journal, as [`crate::Loaded::vo`] has them. The journal may be in use.
 ///
@@ -14,17 +14,30 @@ use crate::{JournalError, migrate, vo};
 /// [`JournalError::Sqlite`] where there is no file or it may not be read, [`JournalError::Version`]
 /// and [`JournalError::Damaged`] as for opening it.
 pub fn read_vo(path: &Path) -> Result<Vec<VoChange>, JournalError> {
+    let (connection, version) = open_known(path)?;
+    // From before there were groups.
+    if version < 2 { Ok(Vec::new()) } else { vo::load(&connection) }
+}
+
+/// The access edits in a journal, as [`crate::Loaded::access`] has them. The journal may be in use.
+///
+/// # Errors
+/// As of [`read_vo`].
+pub fn read_access(path: &Path) -> Result<Vec<AccessEdit>, JournalError> {
+    let (connection, version) = open_known(path)?;
+    // From before there were edits.
+    if version < 3 { Ok(Vec::new()) } else { access::load(&connection) }
+}
+
+/// The file, and the version of its schema.
+fn open_known(path: &Path) -> Result<(Connection, i64), JournalError> {
     let connection = open(path)?;
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS_MAX))?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version == 1 {
-        // From before there were groups.
-        return Ok(Vec::new());
-    }
     if version != SCHEMA_VERSION && !migrate::is_known(version) {
         return Err(JournalError::Version { found: version });
     }
-    vo::load(&connection)
+    Ok((connection, version))
 }
 
 /// A writer that ended in order has left no write-ahead log, and then nothing is made beside the

@@ -1,7 +1,7 @@
 //! What the journal holds: rows as they are loaded, and the changes that make them.
 
 use nesssi_job::{Command, JobState, Tag};
-use nesssi_policy::{Limits, SubjectDn, VoChange};
+use nesssi_policy::{AccessEdit, Limits, SubjectDn, VoChange};
 use nesssi_session::SessionId;
 
 use crate::{AnswerRow, KeptReply};
@@ -188,6 +188,13 @@ pub enum Change {
         by: SubjectDn,
         /// When: milliseconds since 1970 UTC.
         at_ms: u64,
+    },
+    /// A new access edit.
+    AddAccessEdit(Box<AccessEdit>),
+    /// The end of one.
+    RemoveAccessEdit {
+        /// Its number.
+        number: u64,
     },
     /// CPU time was used, and adds to what was before.
     Used {

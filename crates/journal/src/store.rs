@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use nesssi_job::{Command, JobState, Tag};
-use nesssi_policy::{Limits, VoChange};
+use nesssi_policy::{AccessEdit, Limits, VoChange};
 use nesssi_session::SessionId;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, Row, TransactionBehavior, named_params, params};
 
 use crate::{AnswerRow, Change, JobEnd, JobRow, JournalError, SessionRow, SessionState, Shepherd};
-use crate::{answers, migrate, used, vo};
+use crate::{access, answers, migrate, used, vo};
 
 /// The version of the schema, in the file's `user_version`. Raised with every change of it.
 pub const SCHEMA_VERSION: i64 = 3;
@@ -18,7 +18,7 @@ pub const SCHEMA_VERSION: i64 = 3;
 /// gatekeeper's last commit, or a backup.
 pub(crate) const BUSY_MS_MAX: u64 = 5_000;
 
-/// The tables of sessions and jobs. Those of [`vo`], [`used`] and [`answers`] stand
+/// The tables of sessions and jobs. Those of [`vo`], [`access`], [`used`] and [`answers`] stand
 /// there.
 const SCHEMA: &str = "
 CREATE TABLE lease (one INTEGER PRIMARY KEY CHECK (one = 1), holder INTEGER NOT NULL) STRICT;
@@ -52,6 +52,10 @@ pub struct Loaded {
     pub sessions: Vec<(SessionRow, Option<JobRow>)>,
     /// Changes that, applied in this order to an empty tree, give the VO groups.
     pub vo: Vec<VoChange>,
+    /// The access edits, in the order of their numbers.
+    pub access: Vec<AccessEdit>,
+    /// The number for the next access edit.
+    pub next_access: u64,
     /// What was used: owner, day (since 1970, UTC) and CPU microseconds.
     pub used: Vec<(String, u32, u64)>,
     /// Calls with a client tag, in the order they were begun.
@@ -101,6 +105,7 @@ impl Store {
         transaction.execute_batch(vo::SCHEMA)?;
         transaction.execute_batch(used::SCHEMA)?;
         transaction.execute_batch(answers::SCHEMA)?;
+        transaction.execute_batch(access::SCHEMA)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         Ok(transaction.commit()?)
     }
@@ -149,7 +154,9 @@ impl Store {
         let (next_number, lease) = (unsigned(next), unsigned(self.lease));
         let (vo, used) = (vo::load(&self.connection)?, used::load(&self.connection)?);
         let answers = answers::load(&self.connection)?;
-        Ok(Loaded { sessions, vo, used, answers, next_number, lease })
+        let access = access::load(&self.connection)?;
+        let next_access = access::next_number(&self.connection)?;
+        Ok(Loaded { sessions, vo, access, next_access, used, answers, next_number, lease })
     }
 
     /// Applies writes in one transaction. The outer error is that of the whole transaction; the
@@ -234,6 +241,8 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), JournalError> {
                 .execute([signed(*before_ms)])?;
             Ok(())
         }
+        Change::AddAccessEdit(edit) => access::add(connection, edit),
+        Change::RemoveAccessEdit { number } => access::remove(connection, *number),
         Change::Vo { change, by, at_ms } => vo::apply(connection, change, by, signed(*at_ms)),
         Change::Used { owner, day, cpu_usec } => {
             used::add(connection, owner, *day, signed(*cpu_usec))

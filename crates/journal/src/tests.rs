@@ -284,6 +284,50 @@ fn damage_is_reported() {
     });
 }
 
+mod edits {
+    use nesssi_policy::{AccessEdit, SubjectDn, Whom};
+
+    use super::*;
+    use crate::read_access;
+
+    fn edit(number: u64, whom: &str) -> AccessEdit {
+        AccessEdit {
+            number,
+            service: "apple.xray".to_owned(),
+            method: (number == 1).then(|| "burn".to_owned()),
+            allow: number == 2,
+            whom: Whom::parse(whom).unwrap(),
+            start_unix: (number == 1).then_some(-5),
+            end_unix: (number == 2).then_some(i64::MAX),
+            by: SubjectDn::parse_oneline("/O=Grid/CN=Boss").unwrap(),
+            at_ms: 1_700_000_000_000,
+        }
+    }
+
+    fn add(edit: &AccessEdit) -> Change {
+        Change::AddAccessEdit(Box::new(edit.clone()))
+    }
+
+    #[test]
+    fn edits_come_back_as_they_were_and_no_number_is_used_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        let (journal, loaded) = open(&path);
+        assert_eq!((loaded.access, loaded.next_access), (vec![], 1));
+        let all = [edit(1, "/O=Grid/CN=Alice"), edit(2, "group:atlas.calo"), edit(3, "/")];
+        journal.write_and_wait(all.iter().map(add).collect()).unwrap();
+        assert_eq!(read_access(&path).unwrap(), all);
+        let remove = |number| vec![Change::RemoveAccessEdit { number }];
+        journal.write_and_wait(remove(3)).unwrap();
+        for unfit in [remove(3), vec![add(&all[0])]] {
+            let written = journal.write_and_wait(unfit);
+            assert!(matches!(written, Err(JournalError::Unfit(_))), "{written:?}");
+        }
+        let (_again, loaded) = open(&path);
+        assert_eq!((loaded.access.as_slice(), loaded.next_access), (&all[..2], 4));
+    }
+}
+
 mod groups_and_budgets {
     use nesssi_policy::{SubjectDn, VoChange, VoTree};
     use proptest::prelude::*;

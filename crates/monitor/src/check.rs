@@ -214,6 +214,11 @@ impl<'a> Check<'a> {
             [] => "[policy] vo_administrators: none, so nobody makes VO groups at the top".into(),
             names => format!("VO groups: administered by {}", names.join(" and ")),
         });
+        let access = &self.config.policy.access_administrators;
+        if !access.is_empty() {
+            let names: Vec<String> = access.iter().map(ToString::to_string).collect();
+            self.notes.push(format!("access to services: administered by {}", names.join(" and ")));
+        }
     }
 
     fn as_somebody(&mut self, who: &Identity, gridmap: &Gridmap) {

@@ -6,7 +6,8 @@
 //! ones that callers read, and the codes those of their faults.
 
 use crate::{
-    Access, AdmitError, Ask, Denied, LevelName, Limits, NotJudged, Permitted, admit_seconds,
+    Access, AccessEdit, AccessEdits, AdmitError, Ask, Denied, LevelName, Limits, NotJudged,
+    Permitted, SubjectDn, admit_seconds,
 };
 
 /// Fault 401: a certificate is needed.
@@ -37,6 +38,8 @@ pub struct Offer<'a> {
     pub service: &'a str,
     /// The access lists of the folders around it, the outermost first, and its own last.
     pub access: &'a [&'a Access],
+    /// What administrators say of services beside those lists.
+    pub edits: &'a AccessEdits,
     /// The levels that its manifest names; empty is all.
     pub levels: &'a [String],
     /// The levels that its code is good for; `None` is all. Changed code that nobody has approved is
@@ -102,7 +105,7 @@ impl<G> Decided<G> {
 /// granted at the lower level that the access list names; whoever judges never raises him by it.
 ///
 /// # Errors
-/// 401 and 403 of the access lists; the error of `natural` or `lower`; 403 where the service does
+/// 401 and 403 of the access lists and of the edits; the error of `natural` or `lower`; 403 where the service does
 /// not serve the level that he ends up with.
 pub fn decide<G: Graded, E: From<Refused>>(
     offer: &Offer<'_>,
@@ -120,12 +123,16 @@ pub fn decide<G: Graded, E: From<Refused>>(
     Ok(Decided { granted, permitted })
 }
 
-/// What the access lists alone say.
+/// What the access lists alone say, with the edits beside them.
 ///
 /// # Errors
 /// 401 and 403.
 pub(crate) fn permit(offer: &Offer<'_>, ask: &Ask<'_>) -> Result<Permitted, Refused> {
-    Access::permits(offer.access, ask).map_err(|denied| {
+    if let Some(edit) = offer.edits.denial(offer.service, ask) {
+        return Err(denied_by(edit, ask));
+    }
+    let allowance = || offer.edits.allowance(offer.service, ask).map(ToString::to_string);
+    Access::permits_with(offer.access, ask, allowance).map_err(|denied| {
         let text = denied.to_string();
         let (code, rule) = match denied {
             Denied::NoCredential { rule } => (NO_CREDENTIAL, rule),
@@ -133,6 +140,14 @@ pub(crate) fn permit(offer: &Offer<'_>, ask: &Ask<'_>) -> Result<Permitted, Refu
         };
         Refused { code, text, rule: Some(rule) }
     })
+}
+
+/// What a caller reads whom an administrator has denied what he calls.
+#[must_use]
+pub fn denied_by(edit: &AccessEdit, ask: &Ask<'_>) -> Refused {
+    let subject = ask.subject.map_or_else(String::new, SubjectDn::to_oneline);
+    let text = format!("an administrator of this server has denied this to {subject}");
+    Refused { code: REFUSED, text, rule: Some(edit.to_string()) }
 }
 
 /// The level that the access list names, if it is another than the caller's.

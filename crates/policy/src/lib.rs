@@ -3,7 +3,8 @@
 //! * A *level* says how far a credential is trusted, and what it may use: [`Level`], [`Limits`].
 //! * The *gridmap* says which account a subject DN has of its own: [`Gridmap`].
 //! * A *VO group* is a named set of subject DNs that access lists may name: [`VoTree`].
-//! * An *access list* says who may call a service's methods: [`Access`].
+//! * An *access list* says who may call a service's methods: [`Access`]. An *access edit* is what an
+//!   administrator says beside it while the server runs: [`AccessEdit`].
 //!
 //! [`Rules::judge`] turns a caller into a [`Judgement`], [`Access::permits`] into [`Permitted`],
 //! and [`admit_seconds`] holds what is asked against the level's limit. [`decide`] puts them
@@ -13,6 +14,7 @@
 
 mod access;
 mod decision;
+mod edits;
 mod explain;
 mod gridmap;
 mod levels;
@@ -28,9 +30,10 @@ pub use nesssi_dn::{DnPattern, SubjectDn};
 pub use access::{ACCESS_BYTES_MAX, Access, AccessError, Ask, Denied, Groups, Permitted};
 pub use decision::{
     ANONYMOUS_TOTAL_TIMES, Decided, Graded, NO_CREDENTIAL, OVER_LIMIT, Offer, READS_ONLY, REFUSED,
-    Refused, TOO_MANY, Terms, Today, Used, admit_call, admit_job, admit_size, decide,
+    Refused, TOO_MANY, Terms, Today, Used, admit_call, admit_job, admit_size, decide, denied_by,
     next_midnight, no_level, not_his_account, refusal_of,
 };
+pub use edits::{ACCESS_EDITS_MAX, AccessEdit, AccessEdits, EditError, Whom, WhomError};
 pub use explain::{
     Explanation, Granted, Outcome, Question, Step, Unjudged, explain, explain_caller, explain_case,
 };

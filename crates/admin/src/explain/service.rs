@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use nesssi_policy::{Access, From, LevelName, Offer};
+use nesssi_policy::{Access, AccessEdits, From, LevelName, Offer};
 use nesssi_service::{CodeDigest, Manifest, ServiceName, ServiceNameError};
 
 use super::Stop;
@@ -85,10 +85,15 @@ impl Found {
     }
 
     /// What decides whom it serves.
-    pub(super) fn offer<'a>(&'a self, access: &'a [&'a Access]) -> Offer<'a> {
+    pub(super) fn offer<'a>(
+        &'a self,
+        access: &'a [&'a Access],
+        edits: &'a AccessEdits,
+    ) -> Offer<'a> {
         Offer {
             service: &self.name,
             access,
+            edits,
             levels: &self.levels,
             approved_for: self.approved_for.as_deref(),
         }

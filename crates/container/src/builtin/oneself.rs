@@ -125,8 +125,8 @@ fn used(context: &Context<'_>) -> Value {
 
 async fn explain(context: &Context<'_>, params: Vec<Value>) -> Reply {
     let (name, seconds) = asked(params)?;
-    if super::find(&name).is_some() {
-        return Ok(of_builtin(context, &name));
+    if let Some(builtin) = super::find(&name) {
+        return Ok(of_builtin(context, builtin.name));
     }
     let method = MethodName::parse(&name)
         .map_err(|_| Fault::new(FaultCode::NoSuchMethod, "no such method"))?;
@@ -175,9 +175,18 @@ async fn of_service(
     Ok(explained)
 }
 
-/// The container's own methods answer everybody, whom no level takes as well; what they do is theirs
-/// to refuse.
+/// The container's own methods answer everybody whom no edit denies them, whom no level takes as well;
+/// what they do is theirs to refuse.
 fn of_builtin(context: &Context<'_>, name: &str) -> Value {
+    if let Err(not) = permission::denied_builtin(context.inner, context.caller, name) {
+        let step = Step {
+            rule: "access edits".to_owned(),
+            place: not.rule.unwrap_or_default(),
+            verdict: "does not admit the caller".to_owned(),
+        };
+        let code = i32::try_from(not.fault.code.number()).unwrap_or_default();
+        return shown(&[step], Some(&Outcome::Refused { code, text: not.fault.text }));
+    }
     let step = Step {
         rule: "the server's own method".to_owned(),
         place: name.to_owned(),

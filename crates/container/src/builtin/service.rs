@@ -41,7 +41,7 @@ pub(crate) const METHODS: &[Builtin] = &[
         name: "service.list",
         help: "All services, each a struct: name, state (\"ok\", \"unhealthy\" or \"broken\"), reason \
            (why it is not ok, else \"\"), remark (what keeps a changed access list from being in \
-           force, else \"\"), methods, contact, purpose, version, levels (those \
+           force, and how many edits of administrators stand beside it, else \"\"), methods, contact, purpose, version, levels (those \
            served, empty for all), size_parameter and policy. Example: \
                service.list()[0][\"purpose\"].",
         signatures: &[&["array"]],
@@ -129,10 +129,27 @@ fn list(context: &Context<'_>, params: Vec<Value>) -> Reply {
     let [] = exactly(params)?;
     let services = context.inner.services.current();
     let lists = &context.inner.services.lists;
+    let edits = context.inner.edits.now();
     let of_list_of = |service: &Arc<registry::Service>| {
-        of_list(service, lists.path(&service.name).err(), lists.remark(&service.name))
+        let edits = edits.of_service(service.name.as_str()).count();
+        let remark = remark(lists.remark(&service.name), edits);
+        of_list(service, lists.path(&service.name).err(), &remark)
     };
     Ok(Value::Array(services.iter().map(of_list_of).collect()))
+}
+
+/// What else is to be said of its access lists, and of what stands beside them.
+fn remark(of_lists: Option<&str>, edits: usize) -> String {
+    let edits = match edits {
+        0 => String::new(),
+        1 => "1 edit of an administrator stands beside its access list".to_owned(),
+        _ => format!("{edits} edits of administrators stand beside its access list"),
+    };
+    match of_lists {
+        None => edits,
+        Some(said) if edits.is_empty() => said.to_owned(),
+        Some(said) => format!("{said}; {edits}"),
+    }
 }
 
 /// How many services are ok, unhealthy and broken.
@@ -172,11 +189,7 @@ fn state_of<'a>(
 }
 
 /// `closed` is why its access lists let nobody through, `remark` what else is to be said of them.
-fn of_list(
-    service: &registry::Service,
-    closed: Option<&'static str>,
-    remark: Option<&'static str>,
-) -> Value {
+fn of_list(service: &registry::Service, closed: Option<&'static str>, remark: &str) -> Value {
     let (state, reason) = state_of(service, closed);
     let mut methods: Vec<&str> = service.methods.keys().map(String::as_str).collect();
     if service.is_ok() && !methods.contains(&MONITOR) {
@@ -189,7 +202,7 @@ fn of_list(
         ("name", service.name.as_str().into()),
         ("state", state.into()),
         ("reason", reason.into()),
-        ("remark", remark.unwrap_or_default().into()),
+        ("remark", remark.into()),
         ("methods", texts(&methods)),
         ("contact", or_empty(&service.contact)),
         ("purpose", or_empty(&service.purpose)),

@@ -6,7 +6,7 @@ use nesssi_service::{Method, Signature};
 
 use super::{Builtin, Context, Run, exactly, text};
 use crate::Answer;
-use crate::call::permission::permission;
+use crate::call::permission::{denied_builtin, permission};
 use crate::registry::{self, MONITOR};
 
 pub(crate) const METHODS: &[Builtin] = &[
@@ -113,7 +113,8 @@ const AUTH_REFUSED: &str = "system.auth is not offered: its exchange of nonces l
 
 async fn list_methods(context: &Context<'_>, params: Vec<Value>) -> Reply {
     let [] = exactly(params)?;
-    let mut names: Vec<String> = super::all().map(|builtin| builtin.name.to_owned()).collect();
+    let builtins = open_builtins(context).map(|builtin| builtin.name.to_owned());
+    let mut names: Vec<String> = builtins.collect();
     let services = context.inner.services.current().clone();
     for service in services.iter().filter(|service| service.is_ok()) {
         for method in callable(context, service).await {
@@ -122,6 +123,12 @@ async fn list_methods(context: &Context<'_>, params: Vec<Value>) -> Reply {
     }
     names.sort_unstable();
     Ok(Value::Array(names.into_iter().map(Value::String).collect()))
+}
+
+/// The built-ins that no administrator's edit denies to the caller.
+pub(crate) fn open_builtins(context: &Context<'_>) -> impl Iterator<Item = &'static Builtin> {
+    let Context { inner, caller, .. } = context;
+    super::all().filter(|builtin| denied_builtin(inner, caller, builtin.name).is_ok())
 }
 
 /// The methods of a sound service that the caller may call.
@@ -210,7 +217,8 @@ fn unknown() -> Fault {
 /// found.
 pub(crate) async fn look_up(context: &Context<'_>, name: &MethodName) -> Result<Found, Fault> {
     if let Some(builtin) = super::find(name.as_str()) {
-        return Ok(Found::Builtin(builtin));
+        let open = denied_builtin(context.inner, context.caller, builtin.name).is_ok();
+        return if open { Ok(Found::Builtin(builtin)) } else { Err(unknown()) };
     }
     let service = context.inner.services.find(name).await.map_err(|fault| match fault.code {
         FaultCode::NoSuchMethod => unknown(),

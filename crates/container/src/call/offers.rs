@@ -8,7 +8,7 @@ use nesssi_rpc::soap::Signature;
 use nesssi_rpc::wsdl::Operation;
 use nesssi_rpc::{Fault, FaultCode, MethodName, Value};
 
-use super::{Arrived, Decided, arrive, count, judge, record};
+use super::{Arrived, Decided, arrive, count, judge, permission, record};
 use crate::builtin::{self, Context, system};
 use crate::{Answer, Caller, Inner};
 
@@ -37,7 +37,8 @@ pub(crate) async fn signatures(
         return Vec::new();
     }
     if let Some(builtin) = builtin::find(method.as_str()) {
-        return builtin.operation(builtin.name).signatures;
+        let denied = permission::denied_builtin(inner, caller, builtin.name).is_err();
+        return if denied { Vec::new() } else { builtin.operation(builtin.name).signatures };
     }
     // What is wrong with the login, the call is told.
     let Ok(logged_in) = inner.logins.caller(&inner.audit, caller, method) else {
@@ -80,7 +81,7 @@ pub(crate) async fn offers(
 /// Every service, or `only` one, with the methods that the caller may call.
 pub(crate) async fn described(context: &Context<'_>, only: Option<&str>) -> Vec<Offered> {
     let asked_for = |service: &str| only.is_none_or(|only| only == service);
-    let mut offers = builtins(asked_for);
+    let mut offers = builtins(context, asked_for);
     context.inner.services.all_found().await;
     let services = context.inner.services.current().clone();
     for service in services.iter().filter(|one| one.is_ok() && asked_for(one.name.as_str())) {
@@ -98,9 +99,9 @@ pub(crate) async fn described(context: &Context<'_>, only: Option<&str>) -> Vec<
     offers
 }
 
-fn builtins(asked_for: impl Fn(&str) -> bool) -> Vec<Offered> {
+fn builtins(context: &Context<'_>, asked_for: impl Fn(&str) -> bool) -> Vec<Offered> {
     let mut services: BTreeMap<&str, Vec<Operation>> = BTreeMap::new();
-    for builtin in builtin::all() {
+    for builtin in system::open_builtins(context) {
         let (service, name) = builtin.name.rsplit_once('.').unwrap_or(("", builtin.name));
         if asked_for(service) {
             services.entry(service).or_default().push(builtin.operation(name));

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use nesssi_policy::{
-    Access, Ask, Explanation, Granted, LevelName, Offer, Question, Refused, Today, Unjudged, Who,
-    decide, explain_case,
+    Access, AccessEdits, Ask, Explanation, Granted, LevelName, Offer, Question, Refused, Today,
+    Unjudged, Who, decide, denied_by, explain_case,
 };
 use nesssi_rpc::Fault;
 
@@ -60,6 +60,32 @@ pub(crate) async fn permission(
             Err(Stop::Refused(not)) => return Err(not),
             // At most once: then it is known.
             Err(Stop::Judge(to)) => lowered = Some(lower(inner, caller, to).await),
+        }
+    }
+}
+
+/// Why an administrator's edit keeps a caller from a method of the server's own, which answers
+/// everybody else. Costs nothing while there are no edits.
+///
+/// # Errors
+/// 403, with the edit as the rule.
+pub(crate) fn denied_builtin(
+    inner: &Inner,
+    caller: &Caller,
+    name: &str,
+) -> Result<(), NotPermitted> {
+    let edits = inner.edits.now();
+    let Some(subject) = caller.subject().filter(|_| !edits.is_empty()) else { return Ok(()) };
+    let (service, method) = name.rsplit_once('.').unwrap_or(("", name));
+    let groups = inner.groups.now();
+    let ask =
+        Ask { method, subject: Some(subject), level: None, groups: &*groups, now_unix: now_unix() };
+    match edits.denial(service, &ask) {
+        None => Ok(()),
+        Some(edit) => {
+            let mut refused = denied_by(edit, &ask);
+            let rule = refused.rule.take();
+            Err(NotPermitted { fault: fault_of(refused), rule })
         }
     }
 }
@@ -138,6 +164,7 @@ impl From<Fault> for Stop {
 struct Case<'a> {
     service: &'a Service,
     lists: Vec<Arc<Access>>,
+    edits: Arc<AccessEdits>,
     approved_for: Option<Vec<LevelName>>,
 }
 
@@ -148,7 +175,8 @@ impl<'a> Case<'a> {
         if service.access.is_none() {
             return Err(workers::broken(service));
         }
-        Ok(Self { service, lists, approved_for: approved_for(inner, service) })
+        let edits = Arc::clone(&inner.edits.now());
+        Ok(Self { service, lists, edits, approved_for: approved_for(inner, service) })
     }
 
     fn decide(
@@ -220,6 +248,7 @@ impl<'a> Case<'a> {
         Offer {
             service: self.service.name.as_str(),
             access: lists,
+            edits: &self.edits,
             levels: &self.service.manifest.levels,
             approved_for: self.approved_for.as_deref(),
         }

@@ -1,3 +1,4 @@
+mod access;
 mod files;
 mod finding;
 mod logging_in;

@@ -15,6 +15,7 @@ use nesssi_rpc::{Fault, Value};
 use self::standin::{BOOT_ID, Standin, record, subject};
 use super::{Jobs, Needs, Submission, Wanted};
 use crate::audit::Audit;
+use crate::edits::Edits;
 use crate::grants::{CallerGrant, Grants, JudgedBy, address_prefix};
 use crate::groups::Groups;
 use crate::link::{Channels, JobmanagerEvent, Monitor};
@@ -84,6 +85,7 @@ impl Machine {
             grants: grants.clone(),
             audit,
             groups: groups.clone(),
+            edits: Edits::default(),
         };
         let jobs = Jobs::start(needs).await.unwrap();
         let hearing = jobs.clone();

@@ -59,9 +59,22 @@ impl Access {
     /// # Errors
     /// [`Denied`] says why not.
     pub fn permits(path: &[&Self], ask: &Ask<'_>) -> Result<Permitted, Denied> {
+        Self::permits_with(path, ask, || None)
+    }
+
+    /// The same; a caller with a certificate whom no list names is admitted as well if there is an
+    /// `allowance` for him elsewhere: the rule that says so.
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub(crate) fn permits_with(
+        path: &[&Self],
+        ask: &Ask<'_>,
+        allowance: impl FnOnce() -> Option<String>,
+    ) -> Result<Permitted, Denied> {
         let scopes = scopes_of(path, ask.method);
         match ask.subject {
-            Some(subject) => permits_certified(&scopes, ask, subject),
+            Some(subject) => permits_certified(&scopes, ask, subject, allowance),
             None => permits_anonymous(&scopes, ask),
         }
     }
@@ -83,12 +96,19 @@ fn permits_certified(
     scopes: &[(Place<'_>, &Scope)],
     ask: &Ask<'_>,
     subject: &SubjectDn,
+    allowance: impl FnOnce() -> Option<String>,
 ) -> Result<Permitted, Denied> {
     let refused = |rule| Denied::Refused { subject: subject.to_oneline(), rule };
     if let Some(closed) = by_time(scopes, ask).or_else(|| by_level(scopes, ask)) {
         return Err(refused(closed));
     }
-    let verdict = by_lists(scopes, &Person::new(subject, ask.groups));
+    let said = by_lists(scopes, &Person::new(subject, ask.groups));
+    let verdict = match said {
+        Said { verdict, denied_by_name: false } if !verdict.admits => {
+            allowance().map_or(verdict, Verdict::admit)
+        }
+        Said { verdict, .. } => verdict,
+    };
     if !verdict.admits {
         return Err(refused(verdict.rule));
     }
@@ -145,7 +165,14 @@ fn by_level(scopes: &[(Place<'_>, &Scope)], ask: &Ask<'_>) -> Option<String> {
     })
 }
 
-fn by_lists(scopes: &[(Place<'_>, &Scope)], person: &Person<'_>) -> Verdict {
+/// What the lists say of a person.
+struct Said {
+    verdict: Verdict,
+    /// Whether one of them denies him by name, and none admits him in spite of it.
+    denied_by_name: bool,
+}
+
+fn by_lists(scopes: &[(Place<'_>, &Scope)], person: &Person<'_>) -> Said {
     let mut order = Order::AllowDeny;
     // By the scopes so far: who named him last, and what holds.
     let mut named: Option<Verdict> = None;
@@ -172,7 +199,9 @@ fn by_lists(scopes: &[(Place<'_>, &Scope)], person: &Person<'_>) -> Verdict {
             }
         }
     }
-    holds.unwrap_or_else(|| Verdict::refuse("no access list".to_owned()))
+    let denied_by_name = named.is_some_and(|verdict| !verdict.admits);
+    let nothing = || Verdict::refuse("no access list".to_owned());
+    Said { verdict: holds.unwrap_or_else(nothing), denied_by_name }
 }
 
 fn lowered<'a>(

@@ -7,7 +7,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Access, AccountName, Gridmap, SubjectDn, Used, VoChange, VoTree, admit_seconds};
+use crate::{
+    Access, AccessEdit, AccessEdits, AccountName, Gridmap, SubjectDn, Used, VoChange, VoTree, Whom,
+    admit_seconds,
+};
 
 const GRIDMAP: &str = "\
 \"/O=Grid/OU=People/CN=Alice\" alice,second
@@ -58,13 +61,15 @@ struct Row {
     access: &'static str,
     levels: &'static [&'static str],
     approved_for: Option<&'static [&'static str]>,
+    /// Edits of administrators: whether they allow, where, for which method, whom.
+    edits: &'static [(bool, &'static str, Option<&'static str>, &'static str)],
 }
 
 const fn row(name: &'static str, access: &'static str) -> Row {
-    Row { name, around: &[], access, levels: &[], approved_for: None }
+    Row { name, around: &[], access, levels: &[], approved_for: None, edits: &[] }
 }
 
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 14] = [
     row("open", "anonymous = true"),
     row("certified", "allow = [\"/\"]"),
     row("people", "allow = [\"/O=Grid/OU=People\"]\ndeny = [\"/O=Grid/OU=People/CN=Mallory\"]"),
@@ -79,6 +84,26 @@ const ROWS: [Row; 9] = [
     Row {
         around: &["allow = [\"/\"]\ndeny = [\"/O=Grid/OU=People/CN=Mallory\"]"],
         ..row("folder.inner", "allow = [\"/O=Grid\"]")
+    },
+    Row { edits: &[(false, "denied", None, MALLORY)], ..row("denied", "anonymous = true") },
+    Row {
+        edits: &[(true, "added", Some("m"), "group:atlas"), (true, "added", None, MALLORY)],
+        ..row("added", "allow = [\"/O=Grid/OU=Robots\"]\ndeny = [\"/O=Grid/OU=People/CN=Mallory\"]")
+    },
+    Row {
+        edits: &[(true, "tree", None, "/"), (false, "tree.inner", None, "/O=Grid/OU=Robots")],
+        around: &["deny = [\"/O=Grid/OU=People/CN=Mallory\"]"],
+        ..row("tree.inner", "levels = [\"strong\"]")
+    },
+    Row {
+        edits: &[(true, "other", None, "/"), (true, "elsewhere", Some("n"), "/")],
+        ..row("elsewhere", "# nobody")
+    },
+    Row {
+        edits: &[(true, "edited", None, "/")],
+        levels: &["strong"],
+        approved_for: Some(&["weak", "anonymous"]),
+        ..row("edited", "# nobody")
     },
 ];
 
@@ -100,6 +125,27 @@ fn groups() -> VoTree {
     let subject = SubjectDn::parse_oneline(BOB).unwrap();
     tree.apply(&VoChange::AddMember { group: "atlas".into(), subject }).unwrap();
     tree
+}
+
+/// Edits: whether they allow, where, for which method, whom.
+fn edits<'a>(
+    all: impl IntoIterator<Item = (bool, &'a str, Option<&'a str>, &'a str)>,
+) -> AccessEdits {
+    let mut edits = AccessEdits::default();
+    for (number, (allow, service, method, whom)) in (1..).zip(all) {
+        edits.add(AccessEdit {
+            number,
+            service: service.to_owned(),
+            method: method.map(str::to_owned),
+            allow,
+            whom: Whom::parse(whom).unwrap(),
+            start_unix: None,
+            end_unix: None,
+            by: SubjectDn::parse_oneline("/O=Grid/CN=Boss").unwrap(),
+            at_ms: 0,
+        });
+    }
+    edits
 }
 
 fn told(outcome: &Outcome) -> String {
@@ -130,9 +176,11 @@ fn matrix() -> String {
         let approved: Option<Vec<LevelName>> = row
             .approved_for
             .map(|names| names.iter().map(|name| LevelName::parse(name).unwrap()).collect());
+        let edits = edits(row.edits.iter().copied());
         let offer = Offer {
             service: row.name,
             access: &lists,
+            edits: &edits,
             levels: &levels,
             approved_for: approved.as_deref(),
         };
@@ -141,6 +189,12 @@ fn matrix() -> String {
             writeln!(out, "the folder around it:\n    {}", text.replace('\n', "\n    ")).unwrap();
         }
         writeln!(out, "    {}", row.access.replace('\n', "\n    ")).unwrap();
+        for edit in row.edits {
+            let (allow, at, method, whom) = edit;
+            let method = method.map(|method| format!(", method {method}")).unwrap_or_default();
+            let word = if *allow { "allows" } else { "denies" };
+            writeln!(out, "an administrator {word} {whom} at {at}{method}").unwrap();
+        }
         if !levels.is_empty() {
             writeln!(out, "service.toml says levels = {levels:?}").unwrap();
         }
@@ -186,7 +240,14 @@ fn the_access_matrix_is_as_it_was() {
 
 fn explained(access: &str, who: &Who<'_>, seconds: Option<f64>) -> String {
     let access = Access::parse(access).unwrap();
-    let offer = Offer { service: "sleepy", access: &[&access], levels: &[], approved_for: None };
+    let edits = AccessEdits::default();
+    let offer = Offer {
+        service: "sleepy",
+        access: &[&access],
+        edits: &edits,
+        levels: &[],
+        approved_for: None,
+    };
     let today = Today { now_unix: NOON, ..Today::default() };
     let question = Question { who: *who, offer, method: "m", seconds, groups: &(), today };
     explain(&rules(), &question).to_string()
@@ -215,8 +276,68 @@ fn an_account_that_is_not_his_is_named_to_him() {
     check("robot", "refused: fault 403, the account robot is not one of this caller's");
 }
 
+/// A list of the property: its order, whom it allows and denies, `anonymous`, and the level that it
+/// lowers to.
+#[derive(Debug, Clone)]
+struct Keys {
+    denies_first: bool,
+    allow: Vec<&'static str>,
+    deny: Vec<&'static str>,
+    anonymous: bool,
+    lower: Option<usize>,
+}
+
+impl Keys {
+    fn to_toml(&self) -> String {
+        let Self { denies_first, allow, deny, anonymous, lower } = self;
+        let order = if *denies_first { "deny,allow" } else { "allow,deny" };
+        let lower = lower.map_or(String::new(), |to| {
+            format!("[[lower]]\nsubjects = [\"/O=Grid/*\"]\nlevel = \"l{to}\"\n")
+        });
+        format!(
+            "order = {order:?}\nallow = {allow:?}\ndeny = {deny:?}\nanonymous = {anonymous}\n{lower}"
+        )
+    }
+}
+
+/// Whether a list on the way denies him by name, and none further in lifts that: one of the order
+/// `deny,allow` may, if it allows him by name or everybody.
+fn denied_by_name(lists: &[Keys], dn: &str) -> bool {
+    lists.iter().fold(false, |denied, list| {
+        let names = |all: &[&str]| all.iter().any(|one| begins(dn, one));
+        let (allows, denies) = (names(&list.allow), names(&list.deny));
+        match list.denies_first {
+            false => denied || denies,
+            true if allows => false,
+            true if denies => true,
+            true => denied && !list.anonymous,
+        }
+    })
+}
+
+fn begins(dn: &str, beginning: &str) -> bool {
+    beginning == "/"
+        || dn.strip_prefix(beginning).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What of the edits there names him.
+type Edits<'a> = &'a [(bool, &'a str, Option<&'a str>, &'a str)];
+
+fn edited(edits: Edits<'_>, allows: bool, question: &Question<'_>) -> bool {
+    let Some(subject) = question.who.subject else { return false };
+    let here = |at: &str| {
+        question.offer.service == at || question.offer.service.starts_with(&format!("{at}."))
+    };
+    edits.iter().any(|(allow, at, method, whom)| {
+        *allow == allows
+            && here(at)
+            && method.is_none_or(|method| method == question.method)
+            && begins(&subject.to_string(), whom)
+    })
+}
+
 /// The same decision from the parts alone, as a call makes it step by step.
-fn really(rules: &Rules, question: &Question<'_>) -> Outcome {
+fn really(rules: &Rules, question: &Question<'_>, lists: &[Keys], edits: Edits<'_>) -> Outcome {
     let who = &question.who;
     let refused = |code: i32, text: String| Outcome::Refused { code, text };
     let judged = rules.judge(who);
@@ -227,8 +348,19 @@ fn really(rules: &Rules, question: &Question<'_>) -> Outcome {
         groups: question.groups,
         now_unix: question.today.now_unix,
     };
-    let permitted = match Access::permits(question.offer.access, &ask) {
-        Ok(permitted) => permitted,
+    let name = who.subject.map(ToString::to_string).unwrap_or_default();
+    if edited(edits, false, question) {
+        let text = format!("an administrator of this server has denied this to {name}");
+        return refused(403, text);
+    }
+    let lifted = edited(edits, true, question) && !denied_by_name(lists, &name);
+    let lowered = match Access::permits(question.offer.access, &ask) {
+        Ok(permitted) => permitted.lowered().cloned(),
+        // All of them lower the same callers: the innermost that says so decides.
+        Err(_) if lifted => {
+            let to = lists.iter().rev().find_map(|list| list.lower);
+            to.map(|to| LevelName::parse(&format!("l{to}")).unwrap())
+        }
         Err(denied) => {
             let code = if who.subject.is_none() { 401 } else { 403 };
             return refused(code, denied.to_string());
@@ -242,7 +374,7 @@ fn really(rules: &Rules, question: &Question<'_>) -> Outcome {
         Ok(judged) => judged,
         Err(error) => return unjudged(error),
     };
-    if let Some(to) = permitted.lowered() {
+    if let Some(to) = &lowered {
         judged = match rules.judge(&Who { lowered: Some(to), ..*who }) {
             Ok(judged) => judged,
             Err(error) => return unjudged(error),
@@ -303,7 +435,7 @@ fn a_level() -> impl Strategy<Value = (crate::From, bool, u64, u64)> {
     (from, any::<bool>(), 1..5_000_u64, prop_oneof![Just(u64::MAX), 1..5_000_u64])
 }
 
-fn an_access_list() -> impl Strategy<Value = String> {
+fn an_access_list() -> impl Strategy<Value = Keys> {
     let names = || {
         proptest::collection::vec(
             prop_oneof![
@@ -316,18 +448,23 @@ fn an_access_list() -> impl Strategy<Value = String> {
             0..3,
         )
     };
-    let order = prop_oneof![Just("allow,deny"), Just("deny,allow")];
     let lower = proptest::option::of(0..4_usize);
-    (order, names(), names(), any::<bool>(), lower).prop_map(
-        |(order, allow, deny, anonymous, lower)| {
-            let lower = lower.map_or(String::new(), |to| {
-                format!("[[lower]]\nsubjects = [\"/O=Grid/*\"]\nlevel = \"l{to}\"\n")
-            });
-            format!(
-                "order = {order:?}\nallow = {allow:?}\ndeny = {deny:?}\nanonymous = {anonymous}\n{lower}"
-            )
+    (any::<bool>(), names(), names(), any::<bool>(), lower).prop_map(
+        |(denies_first, allow, deny, anonymous, lower)| Keys {
+            denies_first,
+            allow,
+            deny,
+            anonymous,
+            lower,
         },
     )
+}
+
+fn an_edit() -> impl Strategy<Value = (bool, &'static str, Option<&'static str>, &'static str)> {
+    let at = prop_oneof![Just("a"), Just("a.s"), Just("a.s.t"), Just("b")];
+    let method = prop_oneof![Just(None), Just(Some("m")), Just(Some("n"))];
+    let whom = prop_oneof![Just("/"), Just("/O=Grid/OU=People"), Just(ALICE), Just(BOB)];
+    (any::<bool>(), at, method, whom)
 }
 
 proptest! {
@@ -335,6 +472,7 @@ proptest! {
     fn an_explanation_is_what_the_call_gets(
         levels in proptest::collection::vec(a_level(), 0..4),
         lists in proptest::collection::vec(an_access_list(), 1..3),
+        all_edits in proptest::collection::vec(an_edit(), 0..4),
         caller in 0..CALLERS.len(),
         account in proptest::option::of(prop_oneof![Just("second"), Just("community"), Just("robot")]),
         proxy in prop_oneof![Just(None), Just(Some(crate::ProxyKind::Limited))],
@@ -350,10 +488,18 @@ proptest! {
             level
         });
         let rules = Rules { gridmap: rules().gridmap, levels: levels.collect() };
-        let lists: Vec<Access> = lists.iter().map(|text| Access::parse(text).unwrap()).collect();
-        let lists: Vec<&Access> = lists.iter().collect();
+        let parsed: Vec<Access> =
+            lists.iter().map(|keys| Access::parse(&keys.to_toml()).unwrap()).collect();
+        let access: Vec<&Access> = parsed.iter().collect();
+        let edits = edits(all_edits.iter().copied());
         let served: Vec<String> = served.iter().map(|n| format!("l{n}")).collect();
-        let offer = Offer { service: "s", access: &lists, levels: &served, approved_for: None };
+        let offer = Offer {
+            service: "a.s",
+            access: &access,
+            edits: &edits,
+            levels: &served,
+            approved_for: None,
+        };
         let subject = CALLERS[caller].1.map(|dn| SubjectDn::parse_oneline(dn).unwrap());
         let account = account.map(|name| AccountName::parse(name).unwrap());
         let proxy = subject.as_ref().and(proxy);
@@ -362,7 +508,7 @@ proptest! {
         let today = Today { own, anonymous: None, now_unix: NOON };
         let question = Question { who, offer, method: "m", seconds, groups: &(), today };
         let explanation = explain(&rules, &question);
-        prop_assert_eq!(&explanation.outcome, &really(&rules, &question));
+        prop_assert_eq!(&explanation.outcome, &really(&rules, &question, &lists, &all_edits));
         prop_assert!(explanation.steps.len() >= 2);
         let text = explanation.to_string();
         prop_assert_eq!(text.lines().count(), explanation.steps.len() + 1);
