@@ -7,6 +7,7 @@ pub(crate) mod access;
 pub(crate) mod echo;
 pub(crate) mod file;
 pub(crate) mod job;
+pub(crate) mod last_call;
 pub(crate) mod oneself;
 pub(crate) mod server;
 pub(crate) mod service;
@@ -25,6 +26,7 @@ use nesssi_rpc::soap::Signature;
 use nesssi_rpc::wsdl::Operation;
 use nesssi_rpc::{Fault, Reply, Value, check_params};
 
+use crate::answers::Recording;
 use crate::grants::{CallerGrant, Grant};
 use crate::{Answer, Caller, Inner};
 
@@ -92,6 +94,8 @@ pub(crate) struct Context<'a> {
     /// What he was granted, or the fault that says why nothing: seeing and cancelling what one has
     /// needs no grant, starting does.
     pub(crate) grant: &'a Result<Arc<Grant>, Fault>,
+    /// Under which the sessions that he makes are recorded, of a call that has a tag.
+    pub(crate) answer: Option<Recording>,
 }
 
 impl<'a> Context<'a> {
@@ -100,15 +104,16 @@ impl<'a> Context<'a> {
         self.caller.subject()
     }
 
-    /// The caller as he was judged.
+    /// The caller with what he was granted: as whom he starts things.
     ///
     /// # Errors
-    /// The fault that says why nothing is granted to him.
+    /// The fault that says why he was granted nothing.
     pub(crate) fn who(&self) -> Result<CallerGrant, Fault> {
-        let grant = self.grant.clone()?;
+        let grant = self.grant.as_ref().map_err(Clone::clone)?;
         let claim = self.inner.grants.claim_of(self.caller)?;
-        let (address, request) = (self.caller.address, self.caller.request_id.clone());
-        Ok(CallerGrant::new(claim, address, grant, request))
+        let (address, request_id) = (self.caller.address, self.caller.request_id.clone());
+        let who = CallerGrant::new(claim, address, Arc::clone(grant), request_id);
+        Ok(CallerGrant { answer: self.answer, ..who })
     }
 
     /// Whether the caller may change anything: not with a limited proxy.
@@ -125,11 +130,12 @@ impl<'a> Context<'a> {
 }
 
 /// The tables, in the order they are listed.
-const TABLES: [&[Builtin]; 10] = [
+const TABLES: [&[Builtin]; 11] = [
     access::METHODS,
     echo::METHODS,
     file::METHODS,
     job::METHODS,
+    last_call::METHODS,
     oneself::METHODS,
     server::METHODS,
     service::METHODS,
@@ -139,8 +145,9 @@ const TABLES: [&[Builtin]; 10] = [
 ];
 
 /// Other spellings of some names.
-const ALIASES: [(&str, &str); 4] = [
+const ALIASES: [(&str, &str); 5] = [
     ("system.get_capabilities", "system.getCapabilities"),
+    ("system.lastCall", "system.last_call"),
     ("system.list_methods", "system.listMethods"),
     ("system.method_help", "system.methodHelp"),
     ("system.method_signature", "system.methodSignature"),

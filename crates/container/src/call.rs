@@ -8,6 +8,7 @@ mod job_method;
 mod multicall;
 mod offers;
 pub(crate) mod permission;
+pub(crate) mod tagged;
 mod uploads;
 
 use std::borrow::Cow;
@@ -20,6 +21,7 @@ use nesssi_rpc::{Call, Fault, FaultCode, MethodName, Reply, Value, check_params}
 use nesssi_service::Method;
 use nesssi_session::SessionId;
 
+use crate::answers::{AnswerNumber, Recording};
 use crate::builtin::system::{MONITOR_PARAMETERS, MONITOR_SIGNATURE};
 use crate::builtin::{self, Builtin, Context, Run};
 use crate::grants::{CallerGrant, Grant, fault_of};
@@ -123,15 +125,28 @@ struct Decided {
     cpu_usec: u64,
     /// The session that it made.
     session: Option<SessionId>,
+    /// Whether it was refused before anything was carried out.
+    refused: bool,
+    /// Whether its line in the audit is written.
+    recorded: bool,
 }
 
 impl Decided {
     fn of(answer: Answer) -> Self {
-        Self { answer, rule: None, lowered: None, cpu_usec: 0, session: None }
+        Self {
+            answer,
+            rule: None,
+            lowered: None,
+            cpu_usec: 0,
+            session: None,
+            refused: false,
+            recorded: false,
+        }
     }
 
+    /// Refused.
     fn fault(fault: Fault) -> Self {
-        Self::of(Answer::of(Err(fault)))
+        Self { refused: true, ..Self::of(Answer::of(Err(fault))) }
     }
 }
 
@@ -191,11 +206,18 @@ async fn one(
     caller: &Caller,
     grant: &Result<Arc<Grant>, Fault>,
     method: &MethodName,
-    params: Vec<Value>,
+    mut params: Vec<Value>,
 ) -> Decided {
+    match tagged::tag_of(caller, &mut params) {
+        Ok(None) => {}
+        Ok(Some(tag)) => {
+            return Box::pin(tagged::call(inner, caller, grant, method, tag, params)).await;
+        }
+        Err(fault) => return Decided::fault(fault),
+    }
     match builtin::find(method.as_str()) {
         Some(builtin) => match permission::denied_builtin(inner, caller, builtin.name) {
-            Ok(()) => Decided::of(run(inner, caller, grant, builtin, params).await),
+            Ok(()) => Decided::of(run(inner, caller, grant, builtin, params, None).await),
             Err(NotPermitted { fault, rule }) => Decided { rule, ..Decided::fault(fault) },
         },
         // Boxed, so that the many built-in calls do not carry its room.
@@ -209,11 +231,12 @@ async fn run(
     grant: &Result<Arc<Grant>, Fault>,
     builtin: &Builtin,
     params: Vec<Value>,
+    answer: Option<Recording>,
 ) -> Answer {
     if let Err(fault) = builtin.check(&params) {
         return Answer::of(Err(fault));
     }
-    let context = Context { inner, caller, grant };
+    let context = Context { inner, caller, grant, answer };
     match builtin.run {
         Run::Now(run) => Answer::of(run(&context, params)),
         Run::Later(run) => run(context, params).await,
@@ -231,20 +254,101 @@ async fn call_service(
     full_name: &MethodName,
     params: Vec<Value>,
 ) -> Decided {
-    let service = match inner.services.find(full_name).await {
-        Ok(service) => service,
-        Err(fault) => return Decided::fault(fault),
-    };
+    match find_service(inner, caller, grant, full_name).await {
+        Ok((service, permission)) => {
+            serve(inner, caller, service, permission, full_name, params, None).await
+        }
+        Err(refused) => *refused,
+    }
+}
+
+/// What answers a call, for a caller who is permitted.
+enum Target {
+    Builtin(&'static Builtin),
+    Service { service: Arc<Service>, permission: Permission },
+}
+
+/// Finds what answers a call.
+///
+/// # Errors
+/// The answer where nothing does, or the caller may not.
+async fn find(
+    inner: &Arc<Inner>,
+    caller: &Caller,
+    grant: &Result<Arc<Grant>, Fault>,
+    method: &MethodName,
+) -> Result<Target, Box<Decided>> {
+    if let Some(builtin) = builtin::find(method.as_str()) {
+        return match permission::denied_builtin(inner, caller, builtin.name) {
+            Ok(()) => Ok(Target::Builtin(builtin)),
+            Err(NotPermitted { fault, rule }) => {
+                Err(Box::new(Decided { rule, ..Decided::fault(fault) }))
+            }
+        };
+    }
+    let (service, permission) = find_service(inner, caller, grant, method).await?;
+    Ok(Target::Service { service, permission })
+}
+
+/// # Errors
+/// As [`find`].
+async fn find_service(
+    inner: &Arc<Inner>,
+    caller: &Caller,
+    grant: &Result<Arc<Grant>, Fault>,
+    full_name: &MethodName,
+) -> Result<(Arc<Service>, Permission), Box<Decided>> {
+    let service = inner.services.find(full_name).await;
+    let service = service.map_err(|fault| Box::new(Decided::fault(fault)))?;
     let (_, method) = full_name.split();
-    let permission = match permission(inner, caller, grant, &service, method).await {
-        Ok(permission) => permission,
-        Err(NotPermitted { fault, rule }) => return Decided { rule, ..Decided::fault(fault) },
-    };
+    match permission(inner, caller, grant, &service, method).await {
+        Ok(permission) => Ok((service, permission)),
+        Err(NotPermitted { fault, rule }) => {
+            Err(Box::new(Decided { rule, ..Decided::fault(fault) }))
+        }
+    }
+}
+
+/// Carries a call out that has a tag, for a caller who is permitted.
+async fn carry_out(
+    inner: &Arc<Inner>,
+    caller: &Caller,
+    grant: &Result<Arc<Grant>, Fault>,
+    method: &MethodName,
+    target: Target,
+    params: Vec<Value>,
+    number: AnswerNumber,
+) -> Decided {
+    let answer = Some(Recording { number, answers_session: target.answers_session(method) });
+    match target {
+        Target::Builtin(builtin) => {
+            let answer = run(inner, caller, grant, builtin, params, answer).await;
+            Decided { refused: tagged::is_refusal(&answer), ..Decided::of(answer) }
+        }
+        Target::Service { service, permission } => {
+            serve(inner, caller, service, permission, method, params, answer).await
+        }
+    }
+}
+
+/// A permitted call into a service.
+async fn serve(
+    inner: &Arc<Inner>,
+    caller: &Caller,
+    service: Arc<Service>,
+    permission: Permission,
+    full_name: &MethodName,
+    params: Vec<Value>,
+    answer: Option<Recording>,
+) -> Decided {
     let decided = match callee(&service, full_name, &params) {
         Ok(Callee::Own) => {
-            into_worker(inner, caller, &service, &permission, full_name, params).await
+            into_worker(inner, caller, &service, &permission, full_name, params, answer).await
         }
-        Ok(Callee::Monitor) => Decided::of(Answer::of(monitor(inner, params).await)),
+        Ok(Callee::Monitor) => {
+            let answer = Answer::of(monitor(inner, params).await);
+            Decided { refused: tagged::is_refusal(&answer), ..Decided::of(answer) }
+        }
         Err(fault) => Decided::fault(fault),
     };
     Decided { rule: Some(permission.rule), lowered: permission.lowered, ..decided }
@@ -287,6 +391,7 @@ async fn into_worker(
     permission: &Permission,
     method: &MethodName,
     params: Vec<Value>,
+    answer: Option<Recording>,
 ) -> Decided {
     let grant = &permission.grant;
     let today = permission::today(inner, caller, &grant.level);
@@ -298,14 +403,17 @@ async fn into_worker(
         Err(fault) => return Decided::fault(fault),
     };
     let who = CallerGrant::new(claim, caller.address, Arc::clone(grant), caller.request_id.clone());
+    let who = CallerGrant { answer, ..who };
     let (_, name) = method.split();
     if let Some(template) = service.manifest.jobs.get(name) {
         return job_method::start(inner, service, &who, template, method, &params).await;
     }
     let call = ServiceCall { method, params: &params, dialect: caller.dialect };
-    let Called { reply, session, cpu_usec } = workers::call(inner, service, who, call).await;
+    let Called { reply, session, cpu_usec, refused } =
+        workers::call(inner, service, who, call).await;
     let url = session.as_ref().map(|session| inner.jobs.url_of(session));
-    Decided { cpu_usec, session, ..Decided::of(Answer { session: url, ..Answer::of(reply) }) }
+    let answer = Answer { session: url, ..Answer::of(reply) };
+    Decided { cpu_usec, session, refused, ..Decided::of(answer) }
 }
 
 async fn monitor(inner: &Inner, params: Vec<Value>) -> Reply {
@@ -314,7 +422,7 @@ async fn monitor(inner: &Inner, params: Vec<Value>) -> Reply {
     Ok(inner.jobs.status_text(&session).await?.into())
 }
 
-/// One line for the call, whatever came of it.
+/// One line for the call, whatever came of it; none where it has one.
 fn record(
     inner: &Inner,
     caller: &Caller,
@@ -322,6 +430,9 @@ fn record(
     method: &MethodName,
     decided: &Decided,
 ) {
+    if decided.recorded {
+        return;
+    }
     let code = decided.answer.reply.as_ref().map_or_else(|fault| fault.code.number(), |_| 0);
     let grant = grant.as_ref().ok();
     inner
@@ -337,6 +448,7 @@ fn record(
         .maybe("lowered", decided.lowered.as_ref())
         .maybe("session", decided.session.as_ref().map(SessionId::short))
         .number("code", code)
+        .maybe("again", decided.answer.again.then_some("yes"))
         .count("cpu_usec", decided.cpu_usec)
         .write();
 }

@@ -17,6 +17,7 @@ use nesssi_privsep::wire::Blob;
 use nesssi_rpc::{Fault, FaultCode};
 
 use crate::Caller;
+use crate::answers::Recording;
 use crate::link::{AskError, Channels, Jobmanager, Monitor, lock};
 use crate::rules::RulesInForce;
 
@@ -63,6 +64,8 @@ pub struct CallerGrant {
     pub grant: Arc<Grant>,
     /// The request's id.
     pub request_id: String,
+    /// Under which the sessions that he makes are recorded, of a call that has a tag.
+    pub(crate) answer: Option<Recording>,
 }
 
 impl CallerGrant {
@@ -74,7 +77,7 @@ impl CallerGrant {
         request_id: String,
     ) -> Self {
         let (subject, issuer) = (claim.subject.clone(), claim.issuer.clone());
-        Self { claim, subject, issuer, address, grant, request_id }
+        Self { claim, subject, issuer, address, grant, request_id, answer: None }
     }
 }
 

@@ -43,6 +43,7 @@ use nesssi_session::SessionId;
 use tokio::sync::{oneshot, watch as signal};
 
 use crate::StartError;
+use crate::answers::{self, Answers};
 use crate::audit::Audit;
 use crate::clock::now_ms;
 use crate::edits::Edits;
@@ -90,6 +91,7 @@ pub struct Jobs {
 struct Core {
     needs: Needs,
     journal: Journal,
+    answers: Answers,
     table: Mutex<Table>,
     slots_max: u32,
     steps: InFlight,
@@ -122,7 +124,9 @@ impl Jobs {
         let slots_max = slots(needs.config.batch.local.slots);
         let mut table = Table::with_next_number(loaded.next_number);
         table.budgets.take_up(loaded.used, now_ms());
+        let kept_seconds = needs.config.bounds.answers_kept_seconds;
         let core = Arc::new(Core {
+            answers: Answers::new(journal.clone(), loaded.answers, kept_seconds),
             table: Mutex::new(table),
             needs,
             journal,
@@ -137,7 +141,13 @@ impl Jobs {
         core.repeat(budget::WRITE_EVERY, budget::write);
         core.repeat(expiry::EVERY, expiry::expire);
         core.repeat(expiry::FORGET_EVERY, expiry::forget);
+        core.repeat(answers::SWEEP_EVERY, |core| async move { core.answers.sweep().await });
         Ok(Self { core })
+    }
+
+    /// The answers that are kept in the same journal.
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.core.answers
     }
 
     /// The account that a request of `seconds` CPU seconds would run as; the day's budget is not asked.

@@ -8,6 +8,7 @@
 //! One request's way: `grants` judges the caller, `call` finds and permits the method, a built-in
 //! or a service worker runs it, and `jobs` admits, starts, watches and ends jobs.
 
+mod answers;
 mod audit;
 mod builtin;
 mod call;
@@ -214,6 +215,7 @@ pub(crate) struct Inner {
     pub(crate) monitor: Monitor,
     pub(crate) grants: Grants,
     pub(crate) jobs: Jobs,
+    pub(crate) answers: answers::Answers,
     pub(crate) groups: Groups,
     pub(crate) edits: Edits,
     pub(crate) services: registry::Services,
@@ -275,6 +277,7 @@ impl Container {
         .await?;
         let monitor_events = monitor.events();
         let inner = Arc::new(Inner {
+            answers: jobs.answers().clone(),
             config,
             welcome,
             monitor,
@@ -413,6 +416,8 @@ impl Container {
         self.inner.services.give_up_finding();
         self.inner.waiters.release();
         self.inner.in_flight.close().await;
+        // Those whose callers have left.
+        self.inner.answers.close().await;
         self.inner.services.drain().await;
         self.inner.jobs.give_up().await;
         self.inner.audit.flush().await;
@@ -426,7 +431,7 @@ impl Container {
     }
 }
 
-fn restarting() -> Fault {
+pub(crate) fn restarting() -> Fault {
     Fault::new(FaultCode::Unavailable, "the server is being restarted: try again")
 }
 

@@ -108,11 +108,14 @@ pub(crate) struct Called {
     pub(crate) session: Option<SessionId>,
     /// CPU microseconds used; of a short call estimated as its wall time.
     pub(crate) cpu_usec: u64,
+    /// Whether it was refused before anything was carried out: no worker had it, or the one that had
+    /// passed on what the container refused it.
+    pub(crate) refused: bool,
 }
 
 impl Called {
     fn refused(fault: Fault) -> Self {
-        Self { reply: Err(fault), session: None, cpu_usec: 0 }
+        Self { reply: Err(fault), session: None, cpu_usec: 0, refused: true }
     }
 }
 

@@ -163,7 +163,7 @@ async fn of_service(
     method: &MethodName,
     seconds: Option<f64>,
 ) -> Result<Explanation, Fault> {
-    let Context { inner, caller, grant } = context;
+    let Context { inner, caller, grant, .. } = context;
     let service = inner.services.find(method).await?;
     let (_, name) = method.split();
     let explained = permission::explanation(inner, caller, grant, &service, name, seconds).await?;

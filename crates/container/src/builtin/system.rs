@@ -148,7 +148,7 @@ pub(crate) async fn callable<'a>(
 }
 
 async fn may_call(context: &Context<'_>, service: &registry::Service, method: &str) -> bool {
-    let Context { inner, caller, grant } = context;
+    let Context { inner, caller, grant, .. } = context;
     permission(inner, caller, grant, service, method).await.is_ok()
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nesssi_rpc::{Call, Fault, FaultCode, Reply, Value, multicall};
 
-use super::{Decided, count, one, record};
+use super::{Decided, count, one, record, tagged};
 use crate::grants::Grant;
 use crate::{Answer, Caller, Inner, raw};
 
@@ -25,7 +25,9 @@ pub(super) async fn answer(
     grant: &Result<Arc<Grant>, Fault>,
     params: Vec<Value>,
 ) -> Decided {
-    let calls = match multicall::read(params, calls_max(inner)) {
+    let read =
+        tagged::none_for_several(caller).and_then(|()| multicall::read(params, calls_max(inner)));
+    let calls = match read {
         Ok(calls) if !calls.is_empty() => calls,
         // It counts as one call.
         other => {

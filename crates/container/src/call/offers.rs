@@ -46,7 +46,7 @@ pub(crate) async fn signatures(
     };
     let caller = logged_in.as_ref().unwrap_or(caller);
     let grant = judge(inner, caller).await;
-    let context = Context { inner, caller, grant: &grant };
+    let context = Context { inner, caller, grant: &grant, answer: None };
     match system::look_up(&context, method).await {
         Ok(found) => found.operation(method).signatures,
         Err(_) => Vec::new(),
@@ -66,7 +66,10 @@ pub(crate) async fn offers(
         .map_err(|error| Fault::new(FaultCode::Internal, error.to_string()))?;
     let Arrived { caller, grant } = arrive(inner, caller, &method).await?;
     let found = match count(inner, &caller, &grant) {
-        Ok(()) => Ok(described(&Context { inner, caller: &caller, grant: &grant }, only).await),
+        Ok(()) => {
+            Ok(described(&Context { inner, caller: &caller, grant: &grant, answer: None }, only)
+                .await)
+        }
         Err(fault) => Err(fault),
     };
     let reply = found.as_ref().map(|_| Value::Nil).map_err(Clone::clone);

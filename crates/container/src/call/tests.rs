@@ -5,6 +5,7 @@ mod logging_in;
 mod permission;
 mod server;
 mod several;
+mod tags;
 mod typing;
 mod vo;
 mod world;

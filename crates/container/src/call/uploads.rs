@@ -29,7 +29,7 @@ pub(crate) async fn begin_upload(
     });
     let begun = match open {
         Ok(()) => {
-            let context = Context { inner, caller: &caller, grant: &grant };
+            let context = Context { inner, caller: &caller, grant: &grant, answer: None };
             Upload::begin(context, put).await
         }
         Err(refused) => Err(refused.into()),

@@ -48,7 +48,7 @@ pub(crate) async fn digest(
     file: OwnedFd,
     account: &str,
 ) -> Result<String, Fault> {
-    let Context { inner, caller, grant } = context;
+    let Context { inner, caller, grant, .. } = context;
     let (wall, cpu, level) = match grant {
         Ok(grant) => {
             let today = permission::today(inner, caller, &grant.level);

@@ -229,7 +229,10 @@ pub(super) async fn prepare(
     let Some(row) = place.row else { return Err(Fault::no_such_session()) };
     let (id, number) = (place.id.clone(), place.number);
     let entry = entry_of(&who, &row, place.seal, None);
-    core.write(vec![Change::AddSession(row)]).await.map_err(|error| journal_fault(&error))?;
+    let mut changes = vec![Change::AddSession(row)];
+    changes.extend(answer_made(core, &who, &id));
+    core.write(changes).await.map_err(|error| journal_fault(&error))?;
+    tell_answer(core, &who, &id);
     core.table().insert(entry);
     let umask = core.needs.config.sandboxes.umask;
     let mut prepared = jobmanager.prepare(id.reveal(), umask).await;
@@ -281,6 +284,7 @@ async fn record(
         None => None,
     };
     changes.push(Change::AddJob(job_row));
+    changes.extend(answer_made(core, who, &place.id));
     let wants_leaf = make_leaf && job.leaf;
     let leaf_of = job.tag.clone();
     let durable = core.write(changes);
@@ -298,6 +302,7 @@ async fn record(
         }
         return Err(journal_fault(&error));
     }
+    tell_answer(core, who, &place.id);
     audit_admission(core, who, &place.id, &job);
     {
         let mut table = core.table();
@@ -318,6 +323,18 @@ async fn record(
             start::failed(core, number, "the machine has no room for its processes").await;
             Err(core.needs.grants.fault(&error, who.subject.is_none(), &who.request_id))
         }
+    }
+}
+
+/// That the call which the caller has given a tag to made this session.
+fn answer_made(core: &Core, who: &CallerGrant, session: &SessionId) -> Vec<Change> {
+    who.answer.map(|answer| core.answers.making(answer, session)).unwrap_or_default()
+}
+
+/// The same, now that it is durable.
+fn tell_answer(core: &Core, who: &CallerGrant, session: &SessionId) {
+    if let Some(answer) = who.answer {
+        core.answers.made(answer, session);
     }
 }
 

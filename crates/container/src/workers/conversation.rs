@@ -45,6 +45,8 @@ struct Talk<H> {
     /// The one ask that is being answered; others wait in the socket.
     asking: Option<Asking>,
     session: Option<SessionId>,
+    /// What the worker was refused last.
+    refused: Option<Fault>,
 }
 
 struct Asking {
@@ -96,7 +98,8 @@ impl<H: Host> Conversation<H> {
             return Err(unsendable(&error));
         }
         let began = Instant::now();
-        let talk = Talk { kept, worker, id, token, began, asking: None, session: None };
+        let talk =
+            Talk { kept, worker, id, token, began, asking: None, session: None, refused: None };
         Ok(Self(Some(talk)))
     }
 
@@ -238,7 +241,11 @@ impl<H: Host> Talk<H> {
         self.session = answered.session.or(self.session.take());
         match &answered.reply {
             Ok(value) => self.reply(&id, Ok(value)),
-            Err(fault) => self.reply(&id, Err((fault.code.number(), &fault.text))),
+            Err(fault) => {
+                let told = self.reply(&id, Err((fault.code.number(), &fault.text)));
+                self.refused = answered.reply.err();
+                told
+            }
         }
     }
 
@@ -260,19 +267,21 @@ impl<H: Host> Talk<H> {
     }
 
     fn conclude(self, ended: Ended) -> Called {
-        let Self { kept, mut worker, began, session, .. } = self;
+        let Self { kept, mut worker, began, session, refused, .. } = self;
         let wall = began.elapsed();
         match ended {
             Ended::Answered(outcome) => {
                 let cpu_usec = worker.charge(wall);
                 kept.desk.put_back(worker);
-                Called { reply: reply_of(&kept, outcome), session, cpu_usec }
+                let reply = reply_of(&kept, outcome);
+                let refused = session.is_none() && is_refusal(&reply, refused.as_ref());
+                Called { reply, session, cpu_usec, refused }
             }
             Ended::Lost(lost) => {
                 let cpu_usec = worker.used();
                 let reply = Err(lost_fault(&kept, &lost, &worker));
                 kept.desk.lost(worker);
-                Called { reply, session, cpu_usec }
+                Called { reply, session, cpu_usec, refused: false }
             }
             Ended::OverWall => {
                 let cpu_usec = worker.used();
@@ -282,7 +291,12 @@ impl<H: Host> Talk<H> {
                     wall.as_secs(),
                     kept.who.grant.level
                 );
-                Called { reply: Err(overrun(kept, worker, text)), session, cpu_usec }
+                Called {
+                    reply: Err(overrun(kept, worker, text)),
+                    session,
+                    cpu_usec,
+                    refused: false,
+                }
             }
             Ended::OverCpu(cpu_usec) => {
                 let limit = kept.who.grant.limits.call_cpu_seconds;
@@ -292,10 +306,25 @@ impl<H: Host> Talk<H> {
                     cpu_usec / 100_000 % 10,
                     kept.who.grant.level
                 );
-                Called { reply: Err(overrun(kept, worker, text)), session, cpu_usec }
+                Called {
+                    reply: Err(overrun(kept, worker, text)),
+                    session,
+                    cpu_usec,
+                    refused: false,
+                }
             }
         }
     }
+}
+
+/// Whether a worker only passes on what it was refused itself, or says that the call is none.
+fn is_refusal(reply: &Reply, refused: Option<&Fault>) -> bool {
+    let Err(fault) = reply else { return false };
+    let is_no_call = matches!(
+        fault.code,
+        FaultCode::InvalidRequest | FaultCode::NoSuchMethod | FaultCode::InvalidParams
+    );
+    is_no_call || Some(fault) == refused
 }
 
 fn garbage(text: &str) -> Ended {

@@ -118,7 +118,7 @@ async fn with_session(owner: &Caller) -> (World, String) {
 async fn session_of(world: &World, owner: &Caller) -> String {
     let inner = &world.container.inner;
     let grant = inner.grants.judge(owner).await;
-    let context = Context { inner, caller: owner, grant: &grant };
+    let context = Context { inner, caller: owner, grant: &grant, answer: None };
     let who = context.who().unwrap();
     let (id, _) = inner.jobs.prepare(&who, "s", "m", 5.0).await.unwrap();
     lock(&world.stage.asked_of_files).clear();
@@ -423,7 +423,7 @@ async fn digests_are_charged_and_refused_when_the_day_is_used_up() {
     assert!(world.file(&alice, "sha256", &[path]).await.is_ok());
     let inner = &world.container.inner;
     let grant = inner.grants.judge(&alice).await;
-    let who = Context { inner, caller: &alice, grant: &grant }.who().unwrap();
+    let who = Context { inner, caller: &alice, grant: &grant, answer: None }.who().unwrap();
     let used = || inner.jobs.today(alice.subject(), alice.address, &who.grant.level).0.own.cpu_usec;
     assert!(used() > 0, "a digest is charged");
     inner.jobs.charge_call(&who, 5_000_000);

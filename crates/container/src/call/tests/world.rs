@@ -82,6 +82,8 @@ pub(super) struct Stage {
     pub(super) sandbox_bytes: Mutex<u64>,
     /// Workers answer `wait` when this is empty.
     pub(super) hold: Mutex<Vec<()>>,
+    /// How often `once` was carried out.
+    pub(super) carried: Mutex<i64>,
     channel: Channel,
 }
 
@@ -149,6 +151,7 @@ impl World {
             alice_is: Mutex::new("alice"),
             sandbox_bytes: Mutex::default(),
             hold: Mutex::default(),
+            carried: Mutex::default(),
             channel: theirs,
         });
         let for_monitor = Arc::clone(&stage);
@@ -436,6 +439,17 @@ fn worker(stage: &Stage, stream: UnixStream, generation: i64) {
         let value = match name.as_str() {
             "add" => Value::Int(args.iter().filter_map(Value::as_int).sum()),
             "gen" => Value::Int(generation),
+            "once" => {
+                let count = {
+                    let mut carried = lock(&stage.carried);
+                    *carried += 1;
+                    *carried
+                };
+                while !lock(&stage.hold).is_empty() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Value::Int(count)
+            }
             "wait" => {
                 while !lock(&stage.hold).is_empty() {
                     std::thread::sleep(Duration::from_millis(1));
