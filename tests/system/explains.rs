@@ -215,6 +215,60 @@ fn whoami_and_may_ask_the_server_for_oneself() {
 }
 
 #[test]
+fn edits_by_command_hold_at_once_offline_too_and_after_a_restart() {
+    let alice = "/O=NESSSI Test/CN=Alice";
+    let mut world =
+        World::builder().key("policy", &format!("access_administrators = [{alice:?}]")).build();
+    let wendys = "allow = [\"/O=NESSSI Test/CN=Wendy\"]\ndeny = [\"/O=NESSSI Test/CN=Bob\"]\n";
+    world.service("wendys", DECLARES, Some(wendys));
+    world.start_server();
+    let by = |world: &World, who: &Credential, words: &[&str]| {
+        let out = nesssi_as(world, who, &[&["access"], words].concat());
+        format!("{}{}", text(&out.stdout), text(&out.stderr))
+    };
+    // A call and what is foretold of it, for each.
+    let check = |world: &World, expected: [&str; 3]| {
+        for (who, expected) in [&world.alice, &world.bob, &world.wendy].into_iter().zip(expected) {
+            let call = got(world, Some(who), "wendys.burn", 1);
+            let told = foretold(world, &["--dn", &who.dn], "wendys", "burn", "1");
+            assert_eq!(call, told, "{}", who.dn);
+            assert!(call.starts_with(expected), "{}: {call}", who.dn);
+        }
+    };
+    let accounts = &world.accounts;
+    let (alices, weak) = (accounts.strong.clone(), accounts.weak.clone());
+    check(&world, ["403 the access list", "403 the access list", &weak]);
+    let refused = by(&world, &world.wendy, &["deny", "wendys", "/"]);
+    assert!(refused.starts_with("fault 403: "), "{refused}");
+    assert_eq!(by(&world, &world.alice, &["allow", "wendys", "/O=NESSSI Test"]), "1\n");
+    check(&world, [&alices, "403 the access list", &weak]);
+    let wendy = world.wendy.dn.clone();
+    let deny =
+        ["deny", "wendys", wendy.as_str(), "--method", "burn", "--end", "2999-01-01T00:00:00Z"];
+    assert_eq!(by(&world, &world.alice, &deny), "2\n");
+    check(&world, [&alices, "403 the access list", "403 an administrator"]);
+    let rules = by(&world, &world.alice, &["rules", "wendys"]);
+    let second = format!("deny {wendy} at wendys.burn, until 29990101T00:00:00 (by {alice})");
+    assert!(rules.contains(&second) && rules.lines().count() == 2, "{rules}");
+
+    world.stop_server();
+    let offline = foretold(&world, &["--dn", &wendy], "wendys", "burn", "1");
+    assert!(offline.starts_with("403 an administrator"), "{offline}");
+    world.start_server();
+    check(&world, [&alices, "403 the access list", "403 an administrator"]);
+    for number in ["1", "2"] {
+        assert_eq!(by(&world, &world.alice, &["remove", number]), "");
+    }
+    check(&world, ["403 the access list", "403 the access list", &weak]);
+    let gone = by(&world, &world.alice, &["remove", "2"]);
+    assert_eq!(gone, "fault 404: there is no edit 2\n");
+    assert_eq!(by(&world, &world.alice, &["deny", "job", &wendy, "--method", "cancel"]), "3\n");
+    let session = Value::from("0".repeat(32));
+    let fault = world.call(Some(&world.wendy), "job.cancel", vec![session]).unwrap_err();
+    assert_eq!(fault.code.number(), 403);
+}
+
+#[test]
 fn access_files_are_checked_and_those_of_the_original_are_written_anew() {
     let mut world = World::builder().build();
     let old = "# from the days of Clarens\naccess = [\n  ('', (0, ['/O=NESSSI Test/CN=Alice'], None, None, None)),\n]\n";

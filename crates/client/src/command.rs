@@ -1,5 +1,6 @@
 //! The command line: its words, and what each verb does.
 
+mod access;
 mod admin;
 mod arguments;
 mod groups;
@@ -129,9 +130,9 @@ enum Verb {
     /// What a call would get, and by which rules: offline, by this site's files
     #[command(disable_help_flag = true)]
     Explain(Administration),
-    /// Check a service's access file, or write one of the original in TOML
-    #[command(disable_help_flag = true)]
-    Access(Administration),
+    /// Who may call which service: edits on the server, and access files
+    #[command(subcommand, after_help = access::HELP)]
+    Access(access::Verb),
     /// Check a gridmap
     #[command(disable_help_flag = true)]
     Gridmap(Administration),
@@ -232,13 +233,13 @@ async fn perform(options: Options, verb: Verb, screen: &Screen) -> Result<(), Fa
         Verb::May { method, seconds } => {
             oneself::may(&client(options)?, &method, seconds, screen).await
         }
+        Verb::Access(verb) => access::run(&client(options)?, verb, screen).await,
         Verb::Vo(verb) => groups::run(&client(options)?, verb, screen).await,
         Verb::Call { .. }
         | Verb::Service(_)
         | Verb::Restart(_)
         | Verb::Health(_)
         | Verb::Explain(_)
-        | Verb::Access(_)
         | Verb::Gridmap(_)
         | Verb::Demo(_) => {
             let text = "this command comes first, and its options after it: such as nesssi service list --guest";

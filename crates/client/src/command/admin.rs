@@ -9,6 +9,8 @@ use std::process::ExitCode;
 /// The first words that are `nesssi-admin`'s.
 const WORDS: [&str; 8] =
     ["service", "restart", "health", "demo", "explain", "access", "gridmap", "audit"];
+/// What `nesssi-admin` does about access.
+const ACCESS_WORDS: [&str; 2] = ["check", "convert"];
 /// What it gets of the environment; all else stays behind.
 const ENVIRONMENT: [&str; 20] = [
     "HOME",
@@ -38,6 +40,11 @@ pub(super) fn run(words: &[OsString]) -> Option<ExitCode> {
     let (_, words) = words.split_first()?;
     let verb = words.first()?.to_str()?;
     if !WORDS.contains(&verb) {
+        return None;
+    }
+    // Edits of access are the server's, and what helps with them is said where its words are parsed.
+    let is_about_files = |word: &OsString| ACCESS_WORDS.iter().any(|known| word == known);
+    if verb == "access" && !words.get(1).is_some_and(is_about_files) {
         return None;
     }
     let program = beside_us(OsStr::new("nesssi-admin"));
