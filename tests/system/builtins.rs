@@ -364,3 +364,153 @@ fn sessions_are_made_kept_and_ended_by_their_owner() {
     let ended = world.call(Some(&world.bob), "session.destroy", vec![session.into()]);
     assert_eq!(ended, Ok(Value::Bool(true)));
 }
+
+const SHELL: [&str; 3] = [
+    "enabled = true",
+    "levels = [\"strong\"]",
+    "commands = [[\"/bin/echo\", \"--\", \"*\"], [\"/bin/sleep\", \"*\"], [\"/usr/bin/id\", \"-un\"], \
+     [\"/usr/bin/head\", \"-c\", \"*\", \"/dev/zero\"], [\"/bin/cat\", \"*\"]]",
+];
+
+fn with_shell() -> nesssi_testkit::WorldBuilder {
+    SHELL.into_iter().fold(World::builder(), |world, line| world.key("shell", line))
+}
+
+#[test]
+fn a_listed_command_runs_word_for_word_and_nothing_else_does() {
+    let world = with_shell().start();
+    let alice = Some(&world.alice);
+    let run = |command: Value| world.call(alice, "shell.cmd", vec![command]);
+    let told = run(words(&["/usr/bin/id", "-un"])).unwrap();
+    let account = format!("{}\n", world.accounts.strong);
+    assert_eq!(told.member("stdout"), Some(&account.as_str().into()));
+    assert_eq!(told.member("state"), Some(&"done".into()));
+    assert_eq!(told.member("exit_code"), Some(&Value::Int(0)));
+    assert_eq!(told.member("cut"), Some(&Value::Bool(false)));
+    let session = told.member("session").unwrap().as_str().unwrap().to_owned();
+    assert_eq!(world.file(&session, "stdout").1, account);
+    assert_eq!(run("/usr/bin/id -un".into()).unwrap().member("stdout"), told.member("stdout"));
+
+    // What a shell would read as something, arrives as it was sent.
+    for odd in ["$(id); `id` | id > x & \"'\\*", "a\nb", "", "ü€", "*"] {
+        let told = run(words(&["/bin/echo", "--", odd])).unwrap();
+        let expected = format!("-- {odd}\n");
+        assert_eq!(told.member("stdout"), Some(&expected.as_str().into()), "{odd:?}");
+    }
+    let told = run(words(&["/bin/cat", "/no/such"])).unwrap();
+    assert_eq!(
+        (told.member("exit_code"), told.member("state")),
+        (Some(&Value::Int(1)), Some(&"failed".into()))
+    );
+    assert!(told.member("stderr").unwrap().as_str().unwrap().contains("/no/such"), "{told:?}");
+
+    let long = "x".repeat(4096);
+    assert!(run(words(&["/bin/echo", "--", &long])).is_ok());
+    let (over, huge) = ("x".repeat(4097), "x".repeat(128 * 1024));
+    for other in [
+        words(&[]),
+        words(&["/bin/sh", "-c", "id"]),
+        words(&["/bin/echo"]),
+        words(&["/bin/echo", "--", "-n"]),
+        words(&["/bin/echo", "--", "a", "b"]),
+        words(&["/bin/echo", "--", &over]),
+        words(&["/bin/echo", "--", &huge]),
+        words(&["/usr/bin/id", "-un; id"]),
+        words(&["id", "-un"]),
+        words(&["/usr/bin/../bin/id", "-un"]),
+        "/usr/bin/id -un; id".into(),
+        "/usr/bin/id '-un'".into(),
+        "/usr/bin/id -un\nid".into(),
+        "".into(),
+    ] {
+        let refused = fault(run(other.clone()));
+        assert!(refused.starts_with("403: this command is none of those"), "{other:?}: {refused}");
+    }
+    assert!(fault(run(Value::Int(1))).starts_with("-32602: "));
+    assert!(fault(run(Value::Array(vec![Value::Int(1)]))).starts_with("-32602: "));
+    let info = world.call(alice, "shell.cmd_info", vec![]).unwrap();
+    assert_eq!(info.member("account"), Some(&world.accounts.strong.as_str().into()));
+    assert!(matches!(info.member("commands"), Some(Value::Array(all)) if all.len() == 5));
+    for (kind, body) in in_every_dialect("shell.cmd", &["/usr/bin/id -un"]) {
+        let answer = post(&world, alice, kind, &body);
+        assert!(answer.text.contains(&world.accounts.strong), "{body}\n{}", answer.text);
+    }
+}
+
+#[test]
+fn the_output_of_a_command_is_bounded_and_a_long_one_goes_on() {
+    let world = with_shell().level("strong", "call_wall_seconds = 2").start();
+    let alice = Some(&world.alice);
+    let run = |command: &[&str]| world.call(alice, "shell.cmd", vec![words(command)]).unwrap();
+    for (bytes, cut) in [(65_535, false), (65_536, false), (65_537, true)] {
+        let told = run(&["/usr/bin/head", "-c", &bytes.to_string(), "/dev/zero"]);
+        let Some(Value::Binary(zeros)) = told.member("stdout") else { panic!("{told:?}") };
+        assert_eq!((zeros.len(), truth(&told, "cut")), (bytes.min(65_536), cut));
+    }
+    let began = Instant::now();
+    let told = run(&["/bin/sleep", "20"]);
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert_eq!(told.member("state"), Some(&"running".into()));
+    assert_eq!(told.member("exit_code"), None);
+    let session = told.member("session").unwrap().clone();
+    assert_eq!(world.call(alice, "job.cancel", vec![session]), Ok("cancelled".into()));
+}
+
+#[test]
+fn no_command_runs_where_it_is_off_or_for_whom_it_is_not() {
+    let world = World::builder().start();
+    let id = || vec![words(&["/usr/bin/id", "-un"])];
+    for (method, params) in [("shell.cmd", id()), ("shell.cmd_info", vec![])] {
+        let refused = fault(world.call(Some(&world.alice), method, params));
+        assert_eq!(refused, "403: shell.cmd is not offered by this server");
+    }
+    drop(world);
+    let world = with_shell().start();
+    let limited = world.grid.proxy(&world.alice, nesssi_testkit::ProxyPolicy::Limited);
+    for who in [Some(&world.wendy), None, Some(&limited)] {
+        let refused = fault(world.call(who, "shell.cmd", id()));
+        assert!(refused.starts_with("403: "), "{refused}");
+    }
+    let refused = fault(world.call(Some(&world.wendy), "shell.cmd_info", vec![]));
+    assert_eq!(refused, "403: shell.cmd is not open to level weak here");
+}
+
+#[test]
+fn a_listed_program_that_is_an_interpreter_by_another_name_is_told() {
+    let place = nesssi_testkit::Place::new();
+    let program = place.path().join("list-files");
+    std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
+    let commands = format!(
+        "commands = [[\"/bin/echo\", \"*\"], [{:?}, \"*\"]]",
+        program.display().to_string()
+    );
+    let mut world = World::builder().key(OPEN.0, OPEN.1);
+    for line in [SHELL[0], SHELL[1], &commands] {
+        world = world.key("shell", line);
+    }
+    let world = world.build();
+    let check = || {
+        let mut command = Command::new(world.program("nesssid"));
+        let output = command.args(["--check", "--config"]).arg(&world.config).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    let text = check();
+    assert!(
+        text.contains("list-files is /") && text.contains("makes a command of its arguments"),
+        "{text}"
+    );
+    assert!(
+        text.contains("shell.cmd: callers of strong may run as their account: /bin/echo *"),
+        "{text}"
+    );
+    assert!(
+        text.contains("job.submit: callers of strong, anonymous may run any command"),
+        "{text}"
+    );
+    let meant = std::fs::read_to_string(&world.config).unwrap();
+    let meant = meant.replace("enabled = true", "enabled = true\ninterpreters = true");
+    std::fs::write(&world.config, meant).unwrap();
+    let text = check();
+    assert!(!text.contains("list-files is /"), "{text}");
+}

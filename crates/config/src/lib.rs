@@ -10,6 +10,7 @@ mod keys;
 mod levels;
 mod meant;
 mod sections;
+mod shell;
 mod trees;
 
 use std::fmt;
@@ -21,6 +22,7 @@ pub use meant::{
     AccessLogTo, Batch, Bounds, Config, JobKeys, LocalBatch, Missing, PolicyKeys, Sandboxes,
     Server, Services,
 };
+pub use shell::{SHELL_COMMANDS_MAX, SHELL_WORD_BYTES_MAX, SHELL_WORDS_MAX, Shell};
 pub use trees::{TREES_MAX, Tree};
 
 /// Where the configuration is looked for when nobody says.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use nesssi_policy::{From, Level, LevelName, SubjectDn};
 
-use crate::{Front, Mistake, Tree};
+use crate::{Front, Mistake, Shell, Tree};
 
 /// A whole configuration without a mistake. Only [`crate::parse`] makes one.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct Config {
     pub services: Services,
     /// The server's own methods for jobs.
     pub job: JobKeys,
+    /// The commands of `shell.cmd`.
+    pub shell: Shell,
     /// Batch systems.
     pub batch: Batch,
     pub(crate) places: Places,

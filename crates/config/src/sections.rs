@@ -10,7 +10,7 @@ use crate::meant::{
     AccessLogTo, Batch, Bounds, Config, JobKeys, LocalBatch, Missing, Places, PolicyKeys,
     Sandboxes, Server, Services,
 };
-use crate::{Mistake, front, keys, levels, trees};
+use crate::{Mistake, front, keys, levels, shell, trees};
 
 const PORT_HTTPS: u16 = 8443;
 const PORT_HTTP: u16 = 8080;
@@ -43,10 +43,24 @@ fn read_root(mut root: Table<'_>, path: &str, base: &Path) -> Config {
     let job = section(&mut root, "job", base, |section| JobKeys {
         submit_levels: read_level_names(section, "submit_levels", &levels),
     });
+    let shell = section(&mut root, "shell", base, |section| shell::read(section, &levels));
     let batch = section(&mut root, "batch", base, read_batch);
     root.finish(keys::advice);
     let places = Places { file: path.to_owned(), public_line, services_line };
-    Config { server, bounds, front, policy, levels, sandboxes, trees, services, job, batch, places }
+    Config {
+        server,
+        bounds,
+        front,
+        policy,
+        levels,
+        sandboxes,
+        trees,
+        services,
+        job,
+        shell,
+        batch,
+        places,
+    }
 }
 
 /// One section being read; absent, it has no keys and gives all defaults.
@@ -291,7 +305,11 @@ fn read_names(section: &mut Section<'_, '_>, key: &str) -> Vec<SubjectDn> {
 }
 
 /// A list of levels that there are.
-fn read_level_names(section: &mut Section<'_, '_>, key: &str, levels: &[Level]) -> Vec<LevelName> {
+pub(crate) fn read_level_names(
+    section: &mut Section<'_, '_>,
+    key: &str,
+    levels: &[Level],
+) -> Vec<LevelName> {
     let Some(list) = section.table.as_mut().and_then(|table| table.texts(key)) else {
         return Vec::new();
     };

@@ -55,8 +55,10 @@ fn the_example_has_every_key_and_says_the_defaults() {
     assert!(example.trees.len() == 1 && defaults.trees.is_empty());
     defaults.front.clone_from(&example.front);
     let told = |config: &Config| {
-        let Config { server, bounds, policy, levels, sandboxes, services, job, batch, .. } = config;
-        let batch = (batch, job);
+        let Config {
+            server, bounds, policy, levels, sandboxes, services, job, shell, batch, ..
+        } = config;
+        let batch = (batch, job, shell);
         format!("{server:#?}{bounds:#?}{policy:#?}{levels:#?}{sandboxes:#?}{services:#?}{batch:#?}")
     };
     assert_eq!(told(&example), told(&defaults));
@@ -111,6 +113,101 @@ fn who_may_submit_are_levels_that_there_are() {
         "[job]\nsubmit_levels = [\"strong\",\n  \"stronger\"]\n",
         &["n.toml:3: `submit_levels`: there is no level \"stronger\""],
     );
+}
+
+fn shell(commands: &str) -> String {
+    format!("[shell]\nenabled = true\nlevels = [\"strong\"]\ncommands = {commands}\n")
+}
+
+#[test]
+fn commands_are_matched_word_for_word() {
+    let shell = good(&shell(r#"[["/bin/ls", "-l", "*"], ["/bin/true"]]"#)).shell;
+    let allows = |words: &[&str]| {
+        shell.allows(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+    };
+    for good in [&["/bin/true"] as &[&str], &["/bin/ls", "-l", "a b"], &["/bin/ls", "-l", "; rm *"]]
+    {
+        assert!(allows(good), "{good:?}");
+    }
+    for bad in [
+        &[] as &[&str],
+        &["/bin/true", ""],
+        &["true"],
+        &["/bin/ls"],
+        &["/bin/ls", "-l"],
+        &["/bin/ls", "-l", "-a"],
+        &["/bin/ls", "-l", "--"],
+        &["/bin/ls", "-l", "a", "b"],
+        &["/bin/ls", "-la", "a"],
+        &["/bin/ls", "*", "a"],
+        &["/bin//ls", "-l", "a"],
+        &["/bin/ls", "-l", "a\0b"],
+    ] {
+        assert!(!allows(bad), "{bad:?}");
+    }
+    for (bytes, fits) in [
+        (SHELL_WORD_BYTES_MAX - 1, true),
+        (SHELL_WORD_BYTES_MAX, true),
+        (SHELL_WORD_BYTES_MAX + 1, false),
+        (128 * 1024, false),
+    ] {
+        assert_eq!(allows(&["/bin/ls", "-l", &"x".repeat(bytes)]), fits, "{bytes}");
+    }
+    let off = Shell { enabled: false, ..shell.clone() };
+    assert!(!off.allows(&["/bin/true".to_owned()]));
+}
+
+#[test]
+fn a_list_of_commands_holds_no_interpreter_by_mistake() {
+    for program in [
+        "/bin/sh",
+        "/bin/bash",
+        "/usr/bin/python3",
+        "/usr/bin/python3.11",
+        "/usr/bin/perl5.36.0",
+        "/usr/bin/env",
+        "/usr/bin/find",
+        "/usr/bin/sudo",
+        "/lib64/ld-linux-x86-64.so.2",
+    ] {
+        let text = shell(&format!("[[\"{program}\", \"x\"]]"));
+        let mistakes = parse(&text, "n.toml").unwrap_err();
+        assert!(mistakes[0].text.contains("makes a command of its arguments"), "{program}");
+        assert_eq!(mistakes.iter().map(|one| one.line).max(), Some(4));
+        assert!(good(&format!("{text}interpreters = true\n")).shell.interpreters);
+    }
+    for program in ["/bin/ls", "/usr/bin/shasum", "/opt/perlite/run", "/usr/bin/md5sum"] {
+        good(&shell(&format!("[[\"{program}\"]]")));
+    }
+}
+
+#[test]
+fn mistakes_in_commands_are_told_with_their_line() {
+    let check = |commands: &str, expected: &str| {
+        let mistakes = parse(&shell(commands), "n.toml").unwrap_err();
+        assert!(mistakes.iter().any(|one| one.text.contains(expected)), "{mistakes:?}");
+    };
+    check("[[]]", "a command has a program");
+    check(r#"[["ls"]]"#, "absolute path");
+    check(r#"[["*"]]"#, "absolute path");
+    check(r#"[["/bin/../bin/ls"]]"#, "absolute path");
+    check(r#"[["/bin/ls", "a\nb"]]"#, "control characters");
+    check(r#"["/bin/ls"]"#, "a list of lists of texts");
+    check("[]", "lets nobody run anything");
+    let many = |count: usize, one: &str| format!("[{}]", vec![one; count].join(","));
+    let most = many(SHELL_COMMANDS_MAX, r#"["/bin/ls"]"#);
+    assert_eq!(good(&shell(&most)).shell.commands.len(), SHELL_COMMANDS_MAX);
+    check(&many(SHELL_COMMANDS_MAX + 1, r#"["/bin/ls"]"#), "256 at most");
+    let words = |count: usize| format!("[{}]", many(count, r#""/bin/ls""#));
+    assert_eq!(good(&shell(&words(SHELL_WORDS_MAX))).shell.commands.len(), 1);
+    check(&words(SHELL_WORDS_MAX + 1), "64 at most");
+    check_mistake(
+        "shell",
+        "enabled = true",
+        "`enabled` without `levels` or without `commands` lets nobody run anything",
+    );
+    check_mistake("shell", "levels = [\"none\"]", "`levels`: there is no level \"none\"");
+    assert!(!good("").shell.enabled);
 }
 
 #[test]

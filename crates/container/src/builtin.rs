@@ -12,6 +12,7 @@ pub(crate) mod oneself;
 pub(crate) mod server;
 pub(crate) mod service;
 pub(crate) mod session;
+pub(crate) mod shell;
 pub(crate) mod system;
 pub(crate) mod vo;
 
@@ -130,7 +131,7 @@ impl<'a> Context<'a> {
 }
 
 /// The tables, in the order they are listed.
-const TABLES: [&[Builtin]; 11] = [
+const TABLES: [&[Builtin]; 12] = [
     access::METHODS,
     echo::METHODS,
     file::METHODS,
@@ -140,6 +141,7 @@ const TABLES: [&[Builtin]; 11] = [
     server::METHODS,
     service::METHODS,
     session::METHODS,
+    shell::METHODS,
     system::METHODS,
     vo::METHODS,
 ];

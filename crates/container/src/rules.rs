@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
-use nesssi_config::{Config, Tree};
+use nesssi_config::{Config, Shell, Tree};
 use nesssi_policy::{From as LevelFrom, IpNet, Level, LevelName, SubjectDn};
 
 use crate::grants::address_prefix;
@@ -31,6 +31,8 @@ pub(crate) struct Known {
     pub(crate) submit_levels: Vec<LevelName>,
     /// Who changes access while the server runs.
     access_administrators: Vec<SubjectDn>,
+    /// The commands of `shell.cmd`.
+    pub(crate) shell: Arc<Shell>,
 }
 
 impl RulesInForce {
@@ -62,6 +64,7 @@ impl Known {
         let trees = config.trees.clone();
         let submit_levels = config.job.submit_levels.clone();
         let access_administrators = config.policy.access_administrators.clone();
+        let shell = Arc::new(config.shell.clone());
         Self {
             levels,
             tells_addresses_apart,
@@ -69,6 +72,7 @@ impl Known {
             vo_administrators,
             submit_levels,
             access_administrators,
+            shell,
         }
     }
 

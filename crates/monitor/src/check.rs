@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nesssi_config::{Config, Tree};
+use nesssi_config::{Config, Shell, Tree};
 use nesssi_policy::{Assigned, Gridmap, PoolName};
 use nesssi_privsep::{Account, Command, Ending, Spawn, account};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -71,6 +71,7 @@ impl<'a> Check<'a> {
         self.ways(&gridmap);
         self.levels();
         self.administrators();
+        self.words_of_callers();
         if let Err(problems) = setup::check_certificate(&self.config) {
             self.tell(problems);
         }
@@ -123,6 +124,46 @@ impl<'a> Check<'a> {
                 self.notes.push(format!(
                     "[[tree]] {name}: others can put another directory in its place: {problem}"
                 ));
+            }
+        }
+    }
+
+    /// Whoever may run words of his own, or those of the list: said loudly, and held against what the
+    /// programs really are.
+    fn words_of_callers(&mut self) {
+        let names = |levels: &[nesssi_policy::LevelName]| {
+            levels.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        let submit_levels = &self.config.job.submit_levels;
+        if !submit_levels.is_empty() {
+            let levels = names(submit_levels);
+            self.notes.push(format!(
+                "job.submit: callers of {levels} may run any command as their account"
+            ));
+        }
+        let shell = &self.config.shell;
+        if !shell.enabled {
+            return;
+        }
+        let levels = names(&shell.levels);
+        for command in &shell.commands {
+            let words = command.join(" ");
+            self.notes
+                .push(format!("shell.cmd: callers of {levels} may run as their account: {words}"));
+            let Some(program) = command.first() else { continue };
+            match std::fs::canonicalize(program) {
+                Err(error) => self.problems.push(format!("[shell] commands: {program}: {error}")),
+                Ok(program_is)
+                    if !shell.interpreters
+                        && Shell::is_interpreter(&program_is.to_string_lossy()) =>
+                {
+                    self.problems.push(format!(
+                        "[shell] commands: {program} is {}, which makes a command of its arguments: \
+                         if that is meant say `interpreters = true`",
+                        program_is.display()
+                    ));
+                }
+                Ok(_) => {}
             }
         }
     }

@@ -177,6 +177,19 @@ impl<'d> Table<'d> {
         })
     }
 
+    /// A list of lists of texts; the line of each is where it begins.
+    pub fn text_lists(&mut self, key: &str) -> Option<Lined<Vec<Lined<Vec<String>>>>> {
+        let document = self.document;
+        self.get(key, "a list of lists of texts", |value| {
+            let text = |item: &Spanned<DeValue<'_>>| item.get_ref().as_str().map(str::to_owned);
+            let one = |item: &Spanned<DeValue<'_>>| {
+                let value = item.get_ref().as_array()?.iter().map(text).collect::<Option<_>>()?;
+                Some(Lined { line: document.line(&item.span()), value })
+            };
+            value.as_array()?.iter().map(one).collect()
+        })
+    }
+
     /// A table inside, `[key]`.
     pub fn table(&mut self, key: &str) -> Option<Table<'d>> {
         let name = self.name_of(key);

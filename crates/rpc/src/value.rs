@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::chars;
+
 #[cfg(test)]
 mod tests;
 
@@ -114,6 +116,16 @@ impl Value {
                 .sum(),
         };
         size_of::<Self>() + beside
+    }
+
+    /// A string where `bytes` are a text that every dialect can carry, else the bytes.
+    #[must_use]
+    pub fn text_or_binary(bytes: Vec<u8>) -> Self {
+        match String::from_utf8(bytes) {
+            Ok(text) if chars::first_forbidden(&text).is_none() => Self::String(text),
+            Ok(text) => Self::Binary(text.into_bytes()),
+            Err(error) => Self::Binary(error.into_bytes()),
+        }
     }
 
     /// A struct from name-value pairs; a later pair of the same name wins.

@@ -48,7 +48,10 @@ pub(super) async fn remove_hidden(core: &Core, number: Number) -> Result<(), Str
     let known = core.table().get(number).map(|entry| (entry.id.clone(), entry.seal.clone()));
     let Some((id, seal)) = known else { return Ok(()) };
     let removed = remove(core, &id, &seal).await;
-    let told = removed.as_ref().map(|()| ()).map_err(trouble);
+    let told = match &removed {
+        Ok(()) => Ok(()),
+        Err(error) => Err(trouble(error)),
+    };
     settle(core, number, &id, removed).await;
     told
 }
