@@ -35,7 +35,8 @@ impl SandboxError {
     pub fn errno(&self) -> i32 {
         match self {
             Self::Absent => Errno::NOENT.raw_os_error(),
-            Self::Refused => Errno::ACCESS.raw_os_error(),
+            // As the system says of a link; what the account may not read is another matter.
+            Self::Refused => Errno::LOOP.raw_os_error(),
             Self::Exists => Errno::EXIST.raw_os_error(),
             Self::TooLong => Errno::FBIG.raw_os_error(),
             Self::System(errno) => errno.raw_os_error(),
