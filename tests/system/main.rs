@@ -23,6 +23,7 @@ mod credentials;
 mod dependencies;
 mod dialects;
 mod explains;
+mod file_service;
 mod files;
 mod front;
 mod jobs;

@@ -25,7 +25,7 @@ fn processes() -> BTreeMap<i32, (String, i32)> {
 }
 
 /// All processes below `root` (itself included) whose name begins with `name`.
-fn below(root: u32, name: &str) -> Vec<i32> {
+pub(crate) fn below(root: u32, name: &str) -> Vec<i32> {
     let all = processes();
     let root = root.cast_signed();
     let is_below = |mut pid: i32| {
@@ -52,7 +52,7 @@ fn kill(pid: i32) {
 
 /// comm holds 15 bytes.
 const SHEPHERD: &str = "nesssi-shepherd";
-const GATEKEEPER: &str = "nesssi-gatekeep";
+pub(crate) const GATEKEEPER: &str = "nesssi-gatekeep";
 const JOBMANAGER: &str = "nesssi-jobmanag";
 
 const RUN: &str = "from nesssi import run_job\n\

@@ -55,6 +55,8 @@ impl Builtin {
         match self.run {
             Run::Many => Ok(()),
             Run::Now(_) | Run::Later(_) => {
+                let as_text = names_as_text(self.parameters, params);
+                let params = as_text.as_deref().unwrap_or(params);
                 check_params(self.name, self.parameters, self.signatures, params)
             }
         }
@@ -194,6 +196,24 @@ pub(crate) fn find(name: &str) -> Option<&'static Builtin> {
 /// Every built-in.
 pub(crate) fn all() -> impl Iterator<Item = &'static Builtin> {
     TABLES.into_iter().flatten()
+}
+
+/// Parameters that name files: a user may name a file anything, so base64 stands for text there.
+const NAMES_OF_FILES: [&str; 4] = ["path", "pattern", "from", "to"];
+
+/// The parameters as they are declared, where one names a file and is base64.
+fn names_as_text(parameters: &[&str], params: &[Value]) -> Option<Vec<Value>> {
+    let is_name = |value: &Value, parameter: &&str| {
+        matches!(value, Value::Binary(_)) && NAMES_OF_FILES.contains(parameter)
+    };
+    params.iter().zip(parameters).find(|(value, name)| is_name(value, name))?;
+    let mut declared = params.to_vec();
+    for (value, name) in declared.iter_mut().zip(parameters) {
+        if is_name(value, name) {
+            *value = Value::String(String::new());
+        }
+    }
+    Some(declared)
 }
 
 /// Exactly the parameters that a method takes.

@@ -15,6 +15,7 @@ use crate::{Accounts, Credential, Grid, Place, Server, is_root, repository, wait
 pub struct WorldBuilder {
     keys: Vec<(String, String)>,
     levels: Vec<(String, String)>,
+    trees: Vec<(String, String)>,
     environment: Vec<(String, String)>,
     gridmap: Option<String>,
     ship_services: bool,
@@ -32,6 +33,13 @@ impl WorldBuilder {
     #[must_use]
     pub fn level(mut self, level: &str, line: &str) -> Self {
         self.levels.push((level.to_owned(), line.to_owned()));
+        self
+    }
+
+    /// A tree, an empty folder `trees/<name>` of this World: `.tree("data", "anonymous = true")`.
+    #[must_use]
+    pub fn tree(mut self, name: &str, keys: &str) -> Self {
+        self.trees.push((name.to_owned(), keys.to_owned()));
         self
     }
 
@@ -123,7 +131,11 @@ impl World {
         });
         fs::write(place.path().join("gridmap"), gridmap).unwrap();
         let config = place.path().join("nesssi.toml");
-        let text = config_text(&builder, &accounts, &host, https, http);
+        let mut text = config_text(&builder, &accounts, &host, https, http);
+        for (name, keys) in &builder.trees {
+            let folder = place.folder(&format!("trees/{name}"));
+            text.push_str(&format!("\n[[tree]]\nname = {name:?}\npath = {folder:?}\n{keys}\n"));
+        }
         fs::write(&config, text).unwrap();
         Self {
             server: None,
