@@ -53,11 +53,11 @@ class WaitTimeout(TimeoutError):
 
 
 class Patience:
-    """Goes on after what passes, for `PATIENCE_SECONDS` since anything last went well."""
+    """Goes on after what passes, for so many seconds (`PATIENCE_SECONDS`) since anything last went well."""
 
-    def __init__(self, core: Core, seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, core: Core, seconds: float | None = None) -> None:
         self._core = core
-        self._seconds = seconds
+        self._seconds = PATIENCE_SECONDS if seconds is None else seconds
         self.well()
 
     def well(self) -> None:

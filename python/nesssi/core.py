@@ -210,7 +210,7 @@ class Core:
         headers: dict[str, str],
         body: Body = b"",
         length: int | None = None,
-        seconds_max: float = CALL_SECONDS_MAX,
+        seconds_max: float | None = None,
         silence_seconds_max: float | None = None,
     ) -> Response:
         """Sends a request and waits for the head of its answer. The `Response` must be closed."""
@@ -219,7 +219,8 @@ class Core:
         try:
             silence = silence_seconds_max or self.options.timeout
             stream = await self._connected()
-            response = Response(self, stream, verb, time.monotonic() + seconds_max, silence)
+            deadline = time.monotonic() + (CALL_SECONDS_MAX if seconds_max is None else seconds_max)
+            response = Response(self, stream, verb, deadline, silence)
             await response.start(self._head(verb, target, headers, body, length), body)
             return response
         except BaseException:

@@ -4,7 +4,7 @@
     (True, False)
     >>> status = Status({"state": "running", "cpu_seconds": 1.25, "cpu_limit": 20.0, "wall_seconds": 63.0})
     >>> status
-    <running, 1.2 of 20 CPU seconds, 1:03>
+    <running, 1.25 of 20 CPU seconds, 1:03>
     >>> status.ended, status.cpu_limit, status["state"]
     (False, 20.0, 'running')
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import json
 import pathlib
@@ -62,17 +63,18 @@ class Credentials:
 class Server:
     """Answers `echo.echo`, `who.am_i`, ... and misbehaves where a method's name says so."""
 
-    def __init__(self, credentials: Credentials, name: str = "server") -> None:
+    def __init__(self, credentials: Credentials, name: str = "server", port: int = 0) -> None:
         handler = type("Handler", (_Handler,), {"server_": self})
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(credentials.path(f"{name}.pem"), credentials.path(f"{name}.key"))
         self.context.load_verify_locations(credentials.path("ca.pem"))
         self.context.verify_mode = ssl.CERT_OPTIONAL
-        self.http = _Http(("127.0.0.1", 0), handler, bind_and_activate=True)
+        self.http = _Http(("127.0.0.1", port), handler, bind_and_activate=True)
         self.http.daemon_threads = True
         self.http.block_on_close = False
         self.url = f"https://localhost:{self.http.server_port}/clarens/"
         self.connections = 0
+        self.open: set[ssl.SSLSocket] = set()
         self.calls: list[tuple[str, str, tuple]] = []
         # What each call said of itself: user and password, or None; and the logins that were made.
         self.basics: list[tuple[str, str] | None] = []
@@ -107,7 +109,10 @@ class Server:
             self.changed.notify_all()
 
     def stop(self) -> None:
-        self.become("lost")
+        for connection in list(self.open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.become(str(self.status["state"]))
         self.http.shutdown()
         self.thread.join()
         self.http.server_close()
@@ -127,10 +132,12 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         self.request = self.server_.context.wrap_socket(self.request, server_side=True)
         self.server_.connections += 1
+        self.server_.open.add(self.request)
         super().setup()
 
     def finish(self) -> None:
         super().finish()
+        self.server_.open.discard(self.request)
         self.request.close()
         self.server_.closed.set()
 

@@ -355,6 +355,96 @@ class Certificates(ClientCase):
         with self.assertRaisesRegex(ValueError, "give passwd or callback"):
             self.who(certfile=path("user.pem"), keyfile=path("locked.key"))
 
+    def test_keys_that_others_may_read_are_refused(self) -> None:
+        loose = self.home / "loose.key"
+        loose.write_text(pathlib.Path(self.made.path("user.key")).read_text())
+        for mode in (0o644, 0o640, 0o604, 0o660):
+            loose.chmod(mode)
+            with self.subTest(oct(mode)), self.assertRaisesRegex(nesssi.CredentialError, "chmod 600 .*loose.key"):
+                self.who(certfile=self.made.path("user.pem"), keyfile=loose)
+        for mode in (0o600, 0o400):
+            loose.chmod(mode)
+            self.assertEqual(self.who(certfile=self.made.path("user.pem"), keyfile=loose), "Alice")
+
+    def test_pkcs12_is_told_how_to_convert(self) -> None:
+        globus = self.home / ".globus"
+        globus.mkdir()
+        (globus / "usercred.p12").write_bytes(b"\x30\x82\x01\x02junk")
+        for options in ({}, {"certfile": str(globus / "usercred.p12")}):
+            with self.assertRaisesRegex(nesssi.CredentialError, "openssl pkcs12 -in .*usercred.p12 -clcerts"):
+                self.who(**options)
+
+    def test_a_pass_phrase_is_asked_for_once_in_a_process(self) -> None:
+        asked: list[tuple[object, ...]] = []
+
+        def callback(*arguments: object) -> str:
+            asked.append(arguments)
+            return fake_server.PASSPHRASE
+
+        def as_the_original(twice: int) -> str:
+            return callback(twice)
+
+        files = {"certfile": self.made.path("user.pem"), "keyfile": self.made.path("locked.key")}
+        with mock.patch.dict(credentials._remembered, clear=True):
+            svr = self.client(guest=0, callback=callback, **files)
+            self.assertEqual(svr.who.am_i(), "Alice")
+            svr.close()
+            self.assertEqual(svr.who.am_i(), "Alice")
+            self.assertEqual(self.who(**files), "Alice")
+            self.assertEqual(asked, [()])
+            credentials._remembered.clear()
+            self.assertEqual(self.who(callback=as_the_original, **files), "Alice")
+            self.assertEqual(asked[1:], [(0,)])
+
+    def test_a_wrong_pass_phrase_is_asked_for_thrice(self) -> None:
+        files = {"certfile": self.made.path("user.pem"), "keyfile": self.made.path("locked.key")}
+        for answers, well in ((["a", "", fake_server.PASSPHRASE], True), (["a", "b", "c", fake_server.PASSPHRASE], False)):
+            given = iter(answers)
+            with mock.patch.dict(credentials._remembered, clear=True):
+                if well:
+                    self.assertEqual(self.who(callback=lambda: next(given), **files), "Alice")
+                else:
+                    with self.assertRaises(nesssi.WrongPassphrase):
+                        self.who(callback=lambda: next(given), **files)
+                    self.assertEqual(next(given), fake_server.PASSPHRASE)
+
+    def test_a_terminal_is_asked_by_getpass(self) -> None:
+        files = {"certfile": self.made.path("user.pem"), "keyfile": self.made.path("locked.key")}
+        stdin = mock.Mock(**{"isatty.return_value": True})
+        asked = mock.Mock(side_effect=["wrong", fake_server.PASSPHRASE])
+        with mock.patch.dict(credentials._remembered, clear=True), mock.patch("sys.stdin", stdin), \
+                mock.patch("nesssi.credentials.getpass.getpass", asked), mock.patch("sys.stderr", io.StringIO()):
+            self.assertEqual(self.who(**files), "Alice")
+        self.assertEqual(asked.call_count, 2)
+        self.assertIn("locked.key", asked.call_args[0][0])
+
+    def test_an_end_that_is_near_is_warned_about(self) -> None:
+        text = pathlib.Path(self.made.path("user.pem")).read_bytes()
+        begin, end = credentials.validity(text) or (0, 0)
+        self.assertAlmostEqual(end - begin, 2 * 86400, delta=120)
+        files = {"certfile": self.made.path("user.pem"), "keyfile": self.made.path("user.key")}
+        for now, said in ((end - 17281, None), (end - 17279, "expires on"), (end + 1, "expired on")):
+            with mock.patch("nesssi.credentials.time.time", return_value=now), \
+                    warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                self.client(guest=0, **files)
+            self.assertEqual(len(caught), 0 if said is None else 1)
+            if said:
+                self.assertIs(caught[0].category, nesssi.CredentialWarning)
+                self.assertIn(said, str(caught[0].message))
+                self.assertEqual(pathlib.Path(caught[0].filename).name, "test_client.py")
+
+    def test_a_proxy_that_is_renewed_is_taken_up(self) -> None:
+        proxy = self.home / "proxy"
+        proxy.touch(0o600)
+        proxy.write_text(pathlib.Path(self.made.path("proxy.pem")).read_text())
+        svr = self.client(guest=0, certfile=str(proxy))
+        self.assertEqual(svr.who.am_i(), "Alice")
+        other = [pathlib.Path(self.made.path(name)).read_text() for name in ("stranger.pem", "stranger.key")]
+        proxy.write_text("".join(other))
+        svr.close()
+        self.assertEqual(svr.who.am_i(), "elsewhere")
+
     def test_the_order(self) -> None:
         with mock.patch.dict(os.environ, {"X509_USER_PROXY": "/p", "X509_USER_CERT": "/c"}):
             self.assertEqual(credentials.find("/given")[:2], ("/given", "/given"))
