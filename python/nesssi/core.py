@@ -289,8 +289,8 @@ class Core:
         finally:
             response.close()
         kind = response.kind()
-        is_raw = method == "file.read" and response.status == 200 and not _is_reply(data, kind)
-        if is_raw:
+        # A file as it is: only a fault has that type.
+        if method == "file.read" and response.status == 200 and self._codec is xmlcall and kind != "text/xml":
             return Reply(data, None, None)
         # What stands in the answer to a login is nobody's to read along.
         self.show("<-", b"(a login)" if method == "system.auth2" else data)
@@ -494,24 +494,18 @@ def parts(url: str) -> tuple[str, int, str]:
 
 
 _NAMES = {xmlcall: "XML-RPC", jsoncall: "JSON-RPC"}
+_NOT_AGAIN = "not carried out again"
 _SESSION = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 
 
 def _told_by_tag(fault: Conflict, tag: str | None) -> Conflict:
     """What a conflict over a tag means: that the call was lost on the server's side is a class of its own."""
-    if tag is None or "lost" not in fault.text:
+    if tag is None or not (fault.text.startswith("the call is lost") or _NOT_AGAIN in fault.text):
         return fault
     lost = CallLost(fault.code, fault.text)
     named = _SESSION.search(fault.text)
     lost.session = named.group() if named else None
     return lost
-
-
-def _is_reply(data: bytes, kind: str) -> bool:
-    """Whether the answer to `file.read` is a fault and not the file's bytes."""
-    if kind in ("application/json", "text/json"):
-        return True
-    return kind in ("text/xml", "application/xml") and b"<methodResponse" in data[:200]
 
 
 def _front(fault: Fault) -> Fault:

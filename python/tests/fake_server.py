@@ -293,8 +293,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.server_.carried_out += 1
         self.say(SESSION)
 
-    def answer_lost_call(self) -> None:
-        self.say(xmlrpc.client.Fault(409, f"the call was lost; its session is {SESSION}"))
+    def answer_lost_call(self, text: str) -> None:
+        self.say(xmlrpc.client.Fault(409, text))
 
     def answer_job_status(self, session: str) -> None:
         if session != SESSION:
@@ -325,7 +325,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "absent":
             self.say(xmlrpc.client.Fault(404, "no such file"))
         else:
-            self.say(b"<?xml raw", kind="text/xml")
+            self.say(b"<methodResponse> raw", kind="application/xml")
 
     def do_HEAD(self) -> None:
         self.do_GET()

@@ -61,11 +61,21 @@ class Tags(ClientCase):
         self.assertEqual(self.server.carried_out, 1)
 
     def test_a_call_that_the_server_lost_is_told_and_not_made_again(self) -> None:
-        with self.assertRaisesRegex(nesssi.CallLost, "lost") as raised:
-            self.client().lost.call()
-        self.assertEqual(raised.exception.session, fake_server.SESSION)
-        self.assertIsInstance(raised.exception, nesssi.Conflict)
-        self.assertEqual(len(self.server.calls), 1)
+        begin = "the server stopped in the middle of"
+        for text, session in (
+            (f"{begin} this call: it has made the session {fake_server.SESSION}, and is not carried out again",
+             fake_server.SESSION),
+            (f"the call is lost: {begin} it. It has made no session, and is not carried out again", None),
+        ):
+            before = len(self.server.calls)
+            with self.assertRaises(nesssi.CallLost) as raised:
+                self.client().lost.call(text)
+            self.assertEqual((raised.exception.session, raised.exception.text), (session, text))
+            self.assertIsInstance(raised.exception, nesssi.Conflict)
+            self.assertEqual(len(self.server.calls), before + 1)
+        with self.assertRaises(nesssi.Conflict) as raised:
+            self.client().lost.call("the luggage is lost")
+        self.assertIs(type(raised.exception), nesssi.Conflict)
 
 
 class Again(ClientCase):

@@ -168,7 +168,7 @@ class Files(SessionCase):
             read("stdout", -1)
         self.server.break_off = [2]
         self.assertEqual(read("stdout"), b"out\n")
-        self.assertEqual(self.svr.file.read("/x", 0, -1), b"<?xml raw")
+        self.assertEqual(self.svr.file.read("/x", 0, -1), b"<methodResponse> raw")
         with self.assertRaises(nesssi.NotFound):
             self.svr.file.read("absent", 0, -1)
 

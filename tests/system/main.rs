@@ -29,6 +29,7 @@ mod front;
 mod jobs;
 mod main_job;
 mod pages;
+mod python_client;
 mod refusals;
 mod secrets;
 mod services;
