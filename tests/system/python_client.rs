@@ -269,7 +269,7 @@ fn a_job_is_followed_and_cancelled() {
 fn a_wait_and_a_tail_outlive_a_restart_of_the_server() {
     let mut world = world();
     let code = "import threading, faulthandler\n\
-        faulthandler.dump_traceback_later(25, exit=True)\n\
+        faulthandler.dump_traceback_later(200, exit=True)\n\
         s = svr()\n\
         session = s.t.run(20, 'echo begun; while [ ! -e go ]; do sleep 0.1; done; echo ended')\n\
         texts = []\n\
@@ -330,7 +330,7 @@ fn a_hundred_calls_of_asyncio_at_once() {
          assert all(end.ok for end in ends), ends\n        \
          texts = await asyncio.gather(*(one.read('stdout') for one in sessions))\n        \
          assert texts == [b'%d\\n' % n for n in range(10)], texts\n        \
-         task = asyncio.ensure_future(s.job.wait((await s.t.run(5, 'sleep 60')), 30.0))\n        \
+         task = asyncio.ensure_future(s.job.wait((await s.t.run(5, 'sleep 30')), 5.0))\n        \
          await asyncio.sleep(0.3)\n        \
          task.cancel()\n        \
          try:\n            await task\n            raise AssertionError\n        except asyncio.CancelledError: pass\n        \
@@ -342,4 +342,85 @@ fn a_hundred_calls_of_asyncio_at_once() {
          asyncio.run(main())\n\
          print('well')\n",
     );
+}
+
+/// A relay on loopback. While `losing` is set, what the server says is kept back, and the connection ended: the
+/// call has arrived, and its answer is lost.
+const RELAY: &str = r"
+import socket, threading
+losing = threading.Event()
+listener = socket.create_server(('127.0.0.1', 0))
+lost = []
+def copy(a, b, from_server):
+    try:
+        while True:
+            data = a.recv(65536)
+            if not data:
+                break
+            if from_server and losing.is_set():
+                lost.append(len(data))
+                losing.clear()
+                break
+            b.sendall(data)
+    except OSError:
+        pass
+    for one in (a, b):
+        try:
+            one.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+def serve():
+    while True:
+        near, _ = listener.accept()
+        far = socket.create_connection(('127.0.0.1', port))
+        threading.Thread(target=copy, args=(near, far, False), daemon=True).start()
+        threading.Thread(target=copy, args=(far, near, True), daemon=True).start()
+port, url = int(url.split(':')[2].split('/')[0]), 'https://localhost:%d/clarens/' % listener.getsockname()[1]
+threading.Thread(target=serve, daemon=True).start()
+";
+
+#[test]
+fn an_answer_that_is_lost_is_given_again_and_the_job_runs_once() {
+    let world = world();
+    let code = r"
+s = svr()
+s.echo.echo('warm')
+losing.set()
+session = s.t.run(20, 'echo once')
+assert lost and session.wait(30).ok
+losing.set()
+other = s.t.run(20, 'echo twice')
+assert len(lost) == 2 and other.wait(30).ok
+mine = [one['session'] for one in s.job.list()]
+assert mine.count(str(session)) == 1 and len(set(mine)) == len(mine), mine
+before = len(mine)
+tagged = s.with_tag('tile-17-' + os.path.basename(place))
+first = tagged.t.run(20, 'echo tagged')
+assert isinstance(first, nesssi.Session) and tagged.t.run(20, 'echo tagged') == first
+assert len(s.job.list()) == before + 1
+try:
+    tagged.t.run(20, 'echo other')
+    raise AssertionError
+except nesssi.Conflict as fault:
+    assert not isinstance(fault, nesssi.CallLost), fault
+assert s.system.last_call('tile-17-' + os.path.basename(place))['session'] == first
+
+import asyncio
+async def main():
+    async with svr(nesssi.aio.client) as a:
+        await a.echo.echo('warm')
+        losing.set()
+        session = await a.t.run(20, 'echo thrice')
+        assert (await session.wait(30)).ok
+        assert len(lost) == 3
+asyncio.run(main())
+assert len(s.job.list()) == before + 2
+guest = svr(certfile=None, keyfile=None, guest=1)
+guest.echo.echo('warm')
+losing.set()
+assert guest.t.run(20, 'echo guest').wait(30).ok
+assert len(lost) == 4
+print('well')
+";
+    run(&world, &format!("{RELAY}{code}"));
 }
