@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Names of all functions in the Rust sources below a folder.
+/// Names of all functions in the Rust and Python sources below a folder.
 fn functions(folder: &Path) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let mut todo = vec![folder.to_owned()];
@@ -13,11 +13,11 @@ fn functions(folder: &Path) -> BTreeSet<String> {
             let path = entry.path();
             if path.is_dir() {
                 todo.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "rs") {
+            } else if path.extension().is_some_and(|ending| ending == "rs" || ending == "py") {
                 let text = fs::read_to_string(&path).unwrap();
                 let name = |line: &str| {
-                    let rest =
-                        line.trim_start().trim_start_matches("async ").strip_prefix("fn ")?;
+                    let line = line.trim_start().trim_start_matches("async ");
+                    let rest = line.strip_prefix("fn ").or_else(|| line.strip_prefix("def "))?;
                     Some(rest.split(['(', '<']).next()?.to_owned())
                 };
                 names.extend(text.lines().filter_map(name));
@@ -37,8 +37,10 @@ fn every_test_in_the_table_of_threats_exists() {
         let tried = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
         for part in tried.split("; ") {
             let (room, names) = part.split_once(" `").expect("a crate stands before its tests");
-            let folder =
-                if room == "tests" { root.join("tests") } else { root.join("crates").join(room) };
+            let folder = match room {
+                "tests" | "python" => root.join(room),
+                _ => root.join("crates").join(room),
+            };
             let functions = functions(&folder);
             for name in names.split('`').filter(|name| name.contains('_')) {
                 seen += 1;
