@@ -34,3 +34,4 @@ mod refusals;
 mod secrets;
 mod services;
 mod survival;
+mod tags;

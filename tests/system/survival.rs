@@ -46,14 +46,14 @@ pub(crate) fn below(root: u32, name: &str) -> Vec<i32> {
         .collect()
 }
 
-fn kill(pid: i32) {
+pub(crate) fn kill(pid: i32) {
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).ok();
 }
 
 /// comm holds 15 bytes.
 const SHEPHERD: &str = "nesssi-shepherd";
 pub(crate) const GATEKEEPER: &str = "nesssi-gatekeep";
-const JOBMANAGER: &str = "nesssi-jobmanag";
+pub(crate) const JOBMANAGER: &str = "nesssi-jobmanag";
 
 const RUN: &str = "from nesssi import run_job\n\
     def run(req, method_name, args):\n    return run_job(req, method_name, [args[0]], [str(a) for a in args[1:]])\n\
