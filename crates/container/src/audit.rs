@@ -16,6 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nesssi_config::Config;
+use nesssi_journal::chain::push_number;
 use tokio::sync::{oneshot, watch};
 
 pub use events::Served;
@@ -149,27 +150,17 @@ impl Waiting {
         for part in [",\"at\":\"", &second.1, "."] {
             lines.extend_from_slice(part.as_bytes());
         }
-        push_number(lines, 1000 + ms % 1000, 1);
+        push_millis(lines, ms);
         lines.extend_from_slice(b"Z\",\"event\":\"");
         lines.extend_from_slice(event.as_bytes());
         lines.push(b'"');
     }
 }
 
-/// Appends the decimal digits of `number` but the first `skip` of them.
-fn push_number(out: &mut Vec<u8>, number: u64, skip: usize) {
-    let mut digits = [0_u8; 20];
-    let mut left = number;
-    let mut count = 0;
-    for place in digits.iter_mut().rev() {
-        *place = b'0' + u8::try_from(left % 10).unwrap_or_default();
-        left /= 10;
-        count += 1;
-        if left == 0 {
-            break;
-        }
-    }
-    out.extend(digits.iter().skip(digits.len() - count + skip));
+/// Appends the three digits of the milliseconds in a second.
+fn push_millis(out: &mut Vec<u8>, ms: u64) {
+    let digit = |place: u64| b'0' + u8::try_from(ms / place % 10).unwrap_or_default();
+    out.extend([digit(100), digit(10), digit(1)]);
 }
 
 /// A line being written. Its text stands already among those that wait: [`Line::write`] leaves it
@@ -211,7 +202,7 @@ impl Line<'_> {
         if value < 0 {
             lines.push(b'-');
         }
-        push_number(lines, value.unsigned_abs(), 0);
+        push_number(lines, value.unsigned_abs());
         self
     }
 
@@ -219,7 +210,7 @@ impl Line<'_> {
     pub(crate) fn count(mut self, member: &'static str, value: u64) -> Self {
         let lines = &mut self.waiting.lines;
         push_name(lines, member);
-        push_number(lines, value, 0);
+        push_number(lines, value);
         self
     }
 
@@ -343,7 +334,7 @@ fn write_batch(shared: &Shared, file: &mut ChainFile, lines: &[u8], lost: u64) -
         batch.lines.extend_from_slice(lines);
         batch.begin(clock::now_ms(), "audit_lost");
         push_name(&mut batch.lines, "lines");
-        push_number(&mut batch.lines, lost, 0);
+        push_number(&mut batch.lines, lost);
         batch.lines.extend_from_slice(b"}\n");
         lines = &batch.lines;
     }

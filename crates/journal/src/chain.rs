@@ -384,7 +384,8 @@ fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
 }
 
-fn push_number(out: &mut Vec<u8>, number: u64) {
+/// Appends the decimal digits of `number`.
+pub fn push_number(out: &mut Vec<u8>, number: u64) {
     let mut digits = [0_u8; 20];
     let mut left = number;
     let mut count = 0;
