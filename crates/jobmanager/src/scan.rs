@@ -4,7 +4,6 @@
 //! deadline and a bounded answer, so that no service can hold up or spoil another.
 
 mod describe;
-mod digest;
 mod walk;
 
 use std::time::Duration;
@@ -13,6 +12,7 @@ use nesssi_privsep::Channel;
 use nesssi_privsep::messages::{FromJobmanager, ToJobmanager};
 use nesssi_privsep::wire::Blob;
 use nesssi_service::Manifest;
+use nesssi_service::folder::{ACCESS_FILE, MANIFEST_FILE, code_digest};
 use rustix::process::Rlimit;
 
 use crate::helpers::{self, send};
@@ -24,9 +24,6 @@ use walk::Folder;
 
 /// Throwaway workers at once.
 const WORKERS_MAX: usize = 2;
-
-/// The access list of a folder.
-const ACCESS_FILE: &str = ".clarens_access";
 
 /// Longest access file or manifest that is passed on.
 const TEXT_BYTES_MAX: usize = 24 * 1024;
@@ -189,8 +186,8 @@ fn look(order: &Order, files_max: Rlimit, folder: Folder, number: usize) -> Look
 }
 
 fn read_beside(path: &std::path::Path, found: &mut Found) -> Result<Manifest, String> {
-    found.digest = digest::digest(path)?;
-    found.manifest = walk::read_text(&path.join("service.toml"), TEXT_BYTES_MAX)
+    found.digest = code_digest(path)?.to_vec();
+    found.manifest = walk::read_text(&path.join(MANIFEST_FILE), TEXT_BYTES_MAX)
         .map_err(|why| format!("service.toml: {why}"))?;
     found.access = read_access(path)?;
     if found.access.is_none() {

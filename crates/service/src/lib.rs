@@ -3,12 +3,13 @@
 //! A *service* is a folder with code and an access file; its dotted name is the folder's place in
 //! the tree. A *service worker* is a process that runs the code of one service for one account and
 //! level. This room holds the words both sides share: the name, the manifest (`service.toml`), the
-//! description of methods, the registry, and the JSON lines of the service-worker protocol. It does
-//! no I/O.
+//! description of methods, the registry, and the JSON lines of the service-worker protocol. Only
+//! [`folder`] reads files.
 
 #![forbid(unsafe_code)]
 
 mod digest;
+pub mod folder;
 pub mod json;
 mod lines;
 mod manifest;

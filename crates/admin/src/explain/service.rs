@@ -1,10 +1,10 @@
 //! A service by its files: the access lists on the way to it, its manifest, its code's digest.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use nesssi_policy::{Access, AccessEdits, From, LevelName, Offer};
-use nesssi_service::{CodeDigest, Manifest, ServiceName, ServiceNameError};
+use nesssi_service::folder::{self, ACCESS_FILE, MANIFEST_FILE, code_digest};
+use nesssi_service::{Manifest, ServiceName, ServiceNameError};
 
 use super::Stop;
 use crate::files;
@@ -12,13 +12,6 @@ use crate::site::Site;
 
 /// Longest access file or manifest, as the server takes it.
 pub(crate) const TEXT_BYTES_MAX: usize = 24 * 1024;
-/// Most files of a service, most bytes of them, and how deep they lie, as the server takes it.
-const FILES_MAX: usize = 10_000;
-const CODE_BYTES_MAX: usize = 256 << 20;
-const DEPTH_MAX: usize = 32;
-
-const ACCESS: &str = ".clarens_access";
-const MANIFEST: &str = "service.toml";
 
 /// A service whose files have no mistake.
 #[derive(Debug)]
@@ -53,7 +46,7 @@ pub(super) fn find(site: &Site, name: &str) -> Result<Option<Found>, Stop> {
     let (mut folder, mut in_service, mut is_service) = (root.clone(), false, false);
     for (at, part) in parts.iter().enumerate() {
         folder.push(part);
-        is_service = is_a_service(&folder, in_service);
+        is_service = folder::is_service(&folder, in_service);
         in_service |= is_service;
         if at + 1 < parts.len() {
             reading.folder(&parts.get(..=at).unwrap_or_default().join("."), &folder);
@@ -124,7 +117,7 @@ impl Reading {
 
     /// The access list of a folder around the service, if it has one.
     fn folder(&mut self, name: &str, folder: &Path) {
-        let path = folder.join(ACCESS);
+        let path = folder.join(ACCESS_FILE);
         if path.exists()
             && let Some(access) = self.access(&path)
         {
@@ -134,7 +127,7 @@ impl Reading {
     }
 
     fn own(&mut self, name: &str, folder: &Path) {
-        let path = folder.join(ACCESS);
+        let path = folder.join(ACCESS_FILE);
         if let Some(access) = self.access(&path) {
             self.lists.push(List { of: format!("service {name}"), path, access });
         }
@@ -153,7 +146,7 @@ impl Reading {
     }
 
     fn manifest(&mut self, folder: &Path) -> Manifest {
-        let path = folder.join(MANIFEST);
+        let path = folder.join(MANIFEST_FILE);
         if !path.exists() {
             return Manifest::default();
         }
@@ -173,13 +166,6 @@ impl Reading {
     }
 }
 
-/// Whether a folder is one, as the server finds them: inside a service, a Python package without an
-/// access file is a part of it.
-fn is_a_service(folder: &Path, in_service: bool) -> bool {
-    let has = |file: &str| folder.join(file).exists();
-    has(MANIFEST) || (has("__init__.py") && (!in_service || has(ACCESS)))
-}
-
 /// The levels whose callers have no account of their own: what nobody has approved may serve them.
 fn community(site: &Site) -> Vec<LevelName> {
     let levels = site.rules.levels.iter().filter(|level| level.from != From::Gridmap);
@@ -188,54 +174,5 @@ fn community(site: &Site) -> Vec<LevelName> {
 
 /// The digest of a service's code in hexadecimal digits.
 pub(super) fn digest(folder: &Path) -> Result<String, String> {
-    let mut names = Vec::new();
-    collect(folder, "", 0, &mut Vec::new(), &mut names)?;
-    names.sort();
-    let mut digest = CodeDigest::default();
-    let mut left = CODE_BYTES_MAX;
-    for (name, path) in names {
-        let told = |error: std::io::Error| format!("{name}: {error}");
-        let mut bytes = Vec::new();
-        let limit = u64::try_from(left).unwrap_or(u64::MAX).saturating_add(1);
-        let file = std::fs::File::open(&path).map_err(told)?;
-        file.take(limit).read_to_end(&mut bytes).map_err(told)?;
-        left = left.checked_sub(bytes.len()).ok_or("the folder holds too many bytes")?;
-        digest.add(&name, &bytes);
-    }
-    Ok(digest.finish().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn collect(
-    folder: &Path,
-    prefix: &str,
-    depth: usize,
-    seen: &mut Vec<PathBuf>,
-    names: &mut Vec<(String, PathBuf)>,
-) -> Result<(), String> {
-    let text = |error: std::io::Error| error.to_string();
-    let real = folder.canonicalize().map_err(text)?;
-    if depth > DEPTH_MAX || seen.contains(&real) {
-        return Ok(());
-    }
-    seen.push(real);
-    for entry in folder.read_dir().map_err(text)? {
-        let entry = entry.map_err(text)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !CodeDigest::is_code(&name) {
-            continue;
-        }
-        let path = entry.path();
-        let name = format!("{prefix}{name}");
-        match path.metadata() {
-            Ok(facts) if facts.is_dir() => {
-                collect(&path, &format!("{name}/"), depth + 1, seen, names)?;
-            }
-            Ok(facts) if facts.is_file() => names.push((name, path)),
-            Ok(_) | Err(_) => {}
-        }
-        if names.len() > FILES_MAX {
-            return Err("the folder holds too many files".to_owned());
-        }
-    }
-    Ok(())
+    Ok(code_digest(folder)?.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -1,12 +1,11 @@
 //! The walk over the tree: which folders are services, and what they are called.
 
-use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
 use std::io::Read as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use nesssi_service::ServiceName;
+use nesssi_service::folder::{self, open_regular};
 
 /// Deepest folder.
 const DEPTH_MAX: usize = 16;
@@ -88,11 +87,8 @@ impl Walk {
 
     /// Takes note of a folder if it is a service.
     fn judge(&mut self, path: &Path, name: &str, in_service: bool) -> bool {
-        let has = |file: &str| path.join(file).exists();
-        // Inside a service, a Python package without an access file is a part of it.
-        let has_list = path.join(super::ACCESS_FILE).symlink_metadata().is_ok();
-        let is_service = has("service.toml") || (has("__init__.py") && (!in_service || has_list));
-        if !is_service && !has_list {
+        let is_service = folder::is_service(path, in_service);
+        if !is_service && !folder::has_access_file(path) {
             return false;
         }
         match ServiceName::parse(name) {
@@ -155,34 +151,4 @@ pub(super) fn read_text(path: &Path, bytes_max: usize) -> Result<Option<String>,
         return Err(format!("is longer than {bytes_max} bytes"));
     }
     String::from_utf8(bytes).map(Some).map_err(|_| "is not UTF-8".to_owned())
-}
-
-/// A regular file, open, with its length; nothing if there is no such name. A FIFO is not waited for.
-pub(super) fn open_regular(path: &Path) -> Result<Option<(File, u64)>, String> {
-    let nonblock = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
-    let flags = i32::try_from(nonblock.bits()).unwrap_or(0);
-    match path.metadata() {
-        Ok(facts) if !facts.is_file() => return Err("is no regular file".to_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Ok(_) | Err(_) => {}
-    }
-    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
-    let file = opened.map_err(|error| error.to_string())?;
-    let facts = file.metadata().map_err(|error| error.to_string())?;
-    if facts.is_file() {
-        Ok(Some((file, facts.len())))
-    } else {
-        Err("is no regular file".to_owned())
-    }
-}
-
-/// Folders met, so that none is entered twice.
-#[derive(Debug, Default)]
-pub(super) struct Visited(HashSet<(u64, u64)>);
-
-impl Visited {
-    /// `true` the first time.
-    pub(super) fn enter(&mut self, path: &Path) -> bool {
-        path.metadata().is_ok_and(|facts| self.0.insert((facts.dev(), facts.ino())))
-    }
 }
