@@ -66,7 +66,7 @@ class Client:
     def with_tag(self, tag: str) -> Client:
         """This client, whose calls carry `tag`: the same call with the same tag is carried out once.
 
-        svr.with_tag("run 17".replace(" ", "-")).sleepy.sleepyAdd(20, 3, 5)
+        svr.with_tag("run-17").sleepy.sleepyAdd(20, 3, 5)
         """
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
