@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use nesssi_testkit::{Credential, Fault, ProxyPolicy, Value, World, is_root, skipped, wait_until};
 
 use crate::dialects::{JSON, SOAP_12, post, soap_11, soap_12};
+use crate::services::restart;
 use crate::survival::{GATEKEEPER, below};
 
 const MIB: u64 = 1024 * 1024;
@@ -58,6 +59,20 @@ stream = context.wrap_socket(socket.create_connection(("localhost", int(port))),
 stream.sendall(f"PUT {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n".encode())
 stream.sendall(b"x" * int(sent))
 sys.stdin.read(1)
+"#;
+
+/// The same, that sends its last byte when it is told to, and prints the status.
+const PAUSE: &str = r#"
+import socket, ssl, sys
+port, ca, certificate, key, target = sys.argv[1:]
+context = ssl.create_default_context(cafile=ca)
+context.load_cert_chain(certificate, key)
+stream = context.wrap_socket(socket.create_connection(("localhost", int(port))), server_hostname="localhost")
+stream.sendall(f"PUT {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n".encode())
+stream.sendall(b"x" * 999999)
+sys.stdin.read(1)
+stream.sendall(b"x")
+print(stream.recv(65536).decode())
 "#;
 
 #[derive(Debug)]
@@ -375,6 +390,39 @@ fn an_upload_that_breaks_leaves_nothing_and_can_be_sent_again() {
         file(&world, alice, "size", &[&format!("{session}/data")]),
         Ok(Value::Int(3_000_000))
     );
+}
+
+#[test]
+fn an_upload_outlives_the_gatekeeper_that_has_begun_it() {
+    let mut world = world();
+    let session = ran(&world, Some(&world.alice), "true");
+    let monitor = world.server().pid();
+    let old = below(monitor, GATEKEEPER)[0];
+    let target = format!("/clarens/{session}/data");
+    let mut upload = python(&world, PAUSE, Some(&world.alice));
+    upload.arg(&target).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut upload = upload.spawn().unwrap();
+    let account = world.path().join("sandboxes").join(&world.accounts.strong);
+    wait_until("some of it is written", 30, || (bytes_in(&account) > 500_000).then_some(()));
+    let (good, text) = restart(&world, &["restart"]);
+    assert!(good, "{text}");
+    wait_until("another gatekeeper serves", 60, || {
+        below(monitor, GATEKEEPER).iter().any(|pid| *pid != old).then_some(())
+    });
+    assert!(file(&world, Some(&world.alice), "ls", &[&session]).is_ok());
+    upload.stdin.take().unwrap().write_all(b"x").unwrap();
+    let mut answer = String::new();
+    upload.stdout.take().unwrap().read_to_string(&mut answer).unwrap();
+    upload.wait().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    let size = file(&world, Some(&world.alice), "size", &[&format!("{session}/data")]);
+    assert_eq!(size, Ok(Value::Int(1_000_000)));
+    let verify = Command::new(world.program("nesssi-admin"))
+        .args(["audit", "verify", "--config"])
+        .arg(&world.config)
+        .output()
+        .unwrap();
+    assert!(verify.status.success(), "{}", String::from_utf8_lossy(&verify.stderr));
 }
 
 /// All bytes of files below a folder, hidden ones too.

@@ -28,7 +28,7 @@ fn methods(world: &World) -> Vec<String> {
     }
 }
 
-fn restart(world: &World, words: &[&str]) -> (bool, String) {
+pub(crate) fn restart(world: &World, words: &[&str]) -> (bool, String) {
     let output = Command::new(world.program("nesssi"))
         .args(words)
         .arg("--config")
