@@ -139,9 +139,7 @@ impl<'d> Reader<'d> {
                 if self.document.first_child(key).is_some() {
                     return Err((key, bad_value("the <key> of a Map is text")));
                 }
-                self.count(key, self.document.text(key).len())?;
-                name.clear();
-                name.push_str(self.document.text(key));
+                *name = self.key(key)?;
                 let max = self.bounds.name_bytes_max;
                 if name.len() > max {
                     let text = format!("a member's name is longer than {max} bytes");
@@ -150,6 +148,19 @@ impl<'d> Reader<'d> {
                 refuse_twice(members, name, key)?;
                 Ok(Some((value, Item::Any)))
             }
+        }
+    }
+
+    /// A Map's key, which SOAP::Lite writes as base64 where it is more than ASCII.
+    fn key(&mut self, key: Id) -> Result<String, At> {
+        let stated = self.shape(key, Type::String, Item::Any);
+        if !matches!(stated, Ok(Known::Stated(Shape::Scalar(Scalar::Base64)))) {
+            self.count(key, self.document.text(key).len())?;
+            return Ok(self.document.text(key).to_owned());
+        }
+        match self.scalar(key, Scalar::Base64, Type::String)? {
+            Value::String(text) => Ok(text),
+            _ => Err((key, bad_value("the <key> of a Map is text"))),
         }
     }
 
