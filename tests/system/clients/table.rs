@@ -132,7 +132,7 @@ pub(super) const HELP: &str =
 #[test]
 fn the_page_shows_the_table() {
     let page = fs::read_to_string(repository().join("docs/protocol.md")).unwrap();
-    for family in [super::xmlrpc::FAMILY, super::jsonrpc::FAMILY] {
+    for family in [super::xmlrpc::FAMILY, super::jsonrpc::FAMILY, super::soap::FAMILY] {
         let table = family.page();
         let name = family.name;
         assert!(page.contains(&format!("### {name}\n")), "docs/protocol.md has no heading {name}");

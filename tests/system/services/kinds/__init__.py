@@ -69,6 +69,11 @@ def nothing(req, method_name, args: tuple[()]) -> list:
     return [None, [None, {"a": None}]]
 
 
+def several(req, method_name, args: tuple[()]) -> list:
+    """A value of each simple type."""
+    return [1, "x", 2.5, True, datetime(2026, 11, 22, 8, 0, 1), b"\x00\xff\x10"]
+
+
 notes = []
 
 
@@ -106,6 +111,7 @@ methods_list = {
     "large": large,
     "returns": returns,
     "nothing": nothing,
+    "several": several,
     "note": note,
     "noted": noted,
 }
