@@ -9,9 +9,8 @@ use nesssi_testkit::{
     Credential, ProxyPolicy, World, WorldBuilder, is_root, repository, skipped, wait_until,
 };
 
-/// Answers who the service sees.
-const WHO: &str = "def who(req, method_name, args):\n    return req.clarens_dn or 'nobody'\n\
-                   methods_list = {'who': who}\n";
+use crate::hostile;
+
 const CALL: &str =
     "<?xml version='1.0'?><methodCall><methodName>asks.who</methodName><params/></methodCall>";
 
@@ -46,7 +45,7 @@ fn behind(keys: &[&str]) -> World {
     let keys =
         keys.iter().fold(World::builder(), |world: WorldBuilder, key| world.key("front", key));
     let mut world = keys.key("front", "peers = [\"127.0.0.1/32\"]").build();
-    world.service("asks", WHO, None);
+    world.service("asks", hostile::ASKS, None);
     world.start_server();
     world
 }
@@ -240,6 +239,33 @@ fn behind_apache_httpd() {
     let certificate = world.grid.person("front");
     let Some(front) = httpd(&world, &certificate) else { return };
     tells_its_callers_apart(&world, &front);
+}
+
+/// What is hidden in a request comes through no front as a request of its own, and into nobody else's answer.
+fn hides_nothing_behind(front: fn(&World, &Credential) -> Option<Front>, form: &str) {
+    let mut world = headers_of(form);
+    let certificate = world.grid.person("front");
+    let Some(front) = front(&world, &certificate) else { return };
+    let told = hostile::hides_nothing(&world, front.address);
+    // A front may take the second for a request of the same caller that was sent ahead: then it answers both to him.
+    // What it took for one request and we for two would be answered to somebody else.
+    let answers =
+        |fields: &[String]| fields[1].split(' ').filter(|status| *status != "100").count();
+    let sent_ahead = told.iter().filter(|fields| answers(fields) > 1).count();
+    for _ in 0..5 {
+        says(&curl(&world, front.address, Some(&world.wendy), &[]), &world.wendy.dn);
+    }
+    drop(front);
+    world.stop_server();
+    assert!(hostile::carried_out(&world, "who") >= 5, "the audit tells of calls");
+    let hidden = hostile::carried_out(&world, "hidden");
+    assert!(hidden <= sent_ahead, "{hidden} of {sent_ahead}: {told:?}");
+}
+
+#[test]
+fn a_request_hidden_in_another_comes_through_neither_nginx_nor_httpd() {
+    hides_nothing_behind(nginx, "nginx");
+    hides_nothing_behind(httpd, "apache");
 }
 
 #[test]

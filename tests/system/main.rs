@@ -26,6 +26,7 @@ mod explains;
 mod file_service;
 mod files;
 mod front;
+mod hostile;
 mod jobs;
 mod main_job;
 mod pages;

@@ -192,11 +192,11 @@ impl<H: House> Clarens<H> {
             (Unclear::Basic | Unclear::ClientTag, &Method::POST) => {
                 Manner::of(&parts.headers, service).ok()
             }
-            (Unclear::Basic | Unclear::Account | Unclear::ClientTag, _) => None,
+            (Unclear::Basic | Unclear::Account | Unclear::ClientTag | Unclear::Host, _) => None,
         };
         let code = match unclear {
             Unclear::Basic => FaultCode::NoCredential,
-            Unclear::Account | Unclear::ClientTag => FaultCode::InvalidRequest,
+            Unclear::Account | Unclear::ClientTag | Unclear::Host => FaultCode::InvalidRequest,
         };
         let reply = match manner {
             Some(manner) => manner.refuse(&Fault::new(code, unclear.to_string())),

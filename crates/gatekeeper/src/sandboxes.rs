@@ -27,6 +27,7 @@ use crate::answer::Reply;
 use crate::body::Source;
 use crate::clock::now_unix;
 use crate::house::House;
+use crate::wishes::Unclear;
 pub(crate) use path::Asked;
 use path::encode_name;
 use range::Part;
@@ -67,6 +68,12 @@ impl<H: House> Sandboxes<H> {
     /// The pool that reads files.
     pub(crate) fn readers(&self) -> &Readers {
         &self.readers
+    }
+
+    /// The answer to a request that is unclear.
+    pub(crate) fn refuse(unclear: Unclear) -> Reply {
+        let text = Source::of(format!("{unclear}\n"));
+        guarded(Reply::new(StatusCode::BAD_REQUEST, text).with(CONTENT_TYPE, PLAIN).last())
     }
 
     /// Answers one request, which came from this address.

@@ -39,7 +39,7 @@ use crate::request_id::RequestIds;
 use crate::sandboxes::Sandboxes;
 use crate::tls::ALPN_HTTP2;
 use crate::trust::{self, Trust};
-use crate::wishes::{Unclear, Wishes};
+use crate::wishes::{Unclear, Wishes, check_host};
 
 /// Longest head of a request. Its lines are 100 at most, which is what hyper allows by itself.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -389,7 +389,7 @@ impl<H: House> Conversation<H> {
         shared.fronts.strip(&mut head.headers);
         match host {
             Host::Api => {
-                let wishes = Wishes::take(&mut head.headers);
+                let wishes = Wishes::of(&mut head);
                 let asking = Asking::begin(visit, &request_id, head);
                 let of = Of { peer, presented, address: visit.address, request_id };
                 let reply = self.call(of, wishes, asking.parts(), body).await;
@@ -398,7 +398,10 @@ impl<H: House> Conversation<H> {
             Host::Sandboxes => {
                 let asking = Asking::begin(visit, &request_id, head);
                 let sandboxes = &shared.sandboxes;
-                let reply = sandboxes.answer(asking.parts(), visit.address, &request_id).await;
+                let reply = match check_host(asking.parts()) {
+                    Ok(()) => sandboxes.answer(asking.parts(), visit.address, &request_id).await,
+                    Err(unclear) => Sandboxes::<H>::refuse(unclear),
+                };
                 asking.answer(reply)
             }
         }
@@ -420,7 +423,7 @@ impl<H: House> Conversation<H> {
         }
         shared.fronts.strip(&mut head.headers);
         let visit = Arc::new(visit.of(address, line_start_of(address, &peer)));
-        let wishes = Wishes::take(&mut head.headers);
+        let wishes = Wishes::of(&mut head);
         let asking = Asking::begin(&visit, &request_id, head);
         let of = Of { peer: &peer, presented: presented.as_ref(), address, request_id };
         let reply = self.call(of, wishes, asking.parts(), body).await;

@@ -3,7 +3,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use http::Version;
+use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
 use nesssi_container::Basic;
 use nesssi_rpc::ClientTag;
 
@@ -21,20 +23,43 @@ pub(crate) struct Wishes {
     pub(crate) tag: Option<ClientTag>,
 }
 
-/// A wish that is none.
+/// What is wrong with a request's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unclear {
     #[error("NESSSI-Account names one account, once")]
     Account,
     #[error("NESSSI-Client-Tag is one, of 1 to 128 printable characters of ASCII without blanks")]
     ClientTag,
+    #[error("a request has one Host, and no other (RFC 9112, section 3.2)")]
+    Host,
     #[error("Authorization: Basic is one, with user and password in base64 (RFC 7617)")]
     Basic,
 }
 
+/// Whether a head says once for whom it is: two readers may each take another of two hosts.
+///
+/// # Errors
+/// [`Unclear::Host`].
+pub(crate) fn check_host(head: &Parts) -> Result<(), Unclear> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(_), None) => Ok(()),
+        (None, _) if head.version != Version::HTTP_11 => Ok(()),
+        (None, _) | (Some(_), Some(_)) => Err(Unclear::Host),
+    }
+}
+
 impl Wishes {
     /// Takes the wishes out of a head.
-    pub(crate) fn take(headers: &mut HeaderMap) -> Result<Self, Unclear> {
+    ///
+    /// # Errors
+    /// [`Unclear`], of the host too.
+    pub(crate) fn of(head: &mut Parts) -> Result<Self, Unclear> {
+        check_host(head)?;
+        Self::take(&mut head.headers)
+    }
+
+    fn take(headers: &mut HeaderMap) -> Result<Self, Unclear> {
         let account = match headers.contains_key(ACCOUNT) {
             true => Some(account(headers)?),
             false => None,

@@ -177,7 +177,9 @@ async fn a_directory_for_people_and_for_programs() {
     assert_eq!(listing["entries"][2]["size"], 100);
     assert_eq!(listing["entries"][2]["modified"], 784_111_777);
 
-    let hosts = "Host: evil.example\r\nX-Forwarded-Host: evil.example\r\n";
+    let hosts = "Host: evil.example\r\n";
+    assert_eq!(get(&world, "/", hosts).await.status, 400, "one Host and no other");
+    let hosts = "X-Forwarded-Host: evil.example\r\n";
     for (path, location) in [("", format!("./{SESSION}/")), ("/a%3a%20b", "./a%3A%20b/".to_owned())]
     {
         let moved = get(&world, path, hosts).await;
