@@ -537,6 +537,53 @@ fn without_root_there_is_one_account_and_the_refusal_says_so() {
 }
 
 #[test]
+fn a_jobmanager_is_told_of_the_trees() {
+    let mut world = World::prepare();
+    world.add_config("[[tree]]\nname = \"data\"\npath = \"/srv/a=b\"\n");
+    world.add_config("[[tree]]\nname = \"more\"\npath = \"/srv/more\"\n");
+    world.launch(&[]);
+    let gatekeeper = world.gatekeeper();
+    gatekeeper.send(1, &ToMonitor::Ready {});
+    gatekeeper.start_as(world::ALICE);
+    let jobmanager = world.jobmanager(&accounts().alice.name);
+    let trees = " --tree data=/srv/a=b --tree more=/srv/more";
+    assert!(jobmanager.arguments.ends_with(trees), "{}", jobmanager.arguments);
+}
+
+#[test]
+fn check_says_what_is_wrong_with_trees() {
+    let mut world = World::prepare();
+    let at = |name: &str| world.directory().join(name);
+    let (good, file, link) = (at("good"), at("file"), at("link"));
+    let sandboxes = at("sandboxes");
+    fs::create_dir(&good).unwrap();
+    fs::create_dir(&sandboxes).unwrap();
+    fs::write(&file, "").unwrap();
+    std::os::unix::fs::symlink(&sandboxes, &link).unwrap();
+    let trees = [("good", &good), ("file", &file), ("none", &at("none")), ("link", &link)];
+    let text: String = trees
+        .iter()
+        .map(|(name, path)| format!("[[tree]]\nname = \"{name}\"\npath = {path:?}\n"))
+        .collect();
+    world.add_config(&text);
+    let (code, text) = world.run_to_end(&["--check"]);
+    assert_eq!(code, 1);
+    for problem in [
+        format!("[[tree]] file: {} is not a directory", file.display()),
+        "[[tree]] none: ".to_owned(),
+        format!("[[tree]] link: {} and the root of sandboxes ", link.display()),
+    ] {
+        assert!(text.contains(&problem), "{problem}: {text}");
+    }
+    assert!(!text.contains("[[tree]] good"), "{text}");
+    // By its name alone it is seen at the start as well.
+    let above = format!("[[tree]]\nname = \"above\"\npath = {:?}\n", world.directory());
+    world.add_config(&above);
+    let (code, text) = world.run_to_end(&[]);
+    assert!(code == 1 && text.contains("lie in one another"), "{text}");
+}
+
+#[test]
 fn check_says_every_problem_and_binds_nothing() {
     let mut world = World::prepare();
     world.break_config();

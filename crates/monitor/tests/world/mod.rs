@@ -300,8 +300,12 @@ impl World {
     }
 
     pub fn break_config(&self) {
+        self.add_config("[bounds]\nunknown_key = 1\n");
+    }
+
+    pub fn add_config(&self, more: &str) {
         let text = fs::read_to_string(self.config()).unwrap();
-        fs::write(self.config(), format!("{text}\n[bounds]\nunknown_key = 1\n")).unwrap();
+        fs::write(self.config(), format!("{text}\n{more}")).unwrap();
     }
 
     pub fn write_gridmap(&self, text: &str) {
