@@ -329,3 +329,6 @@ fn stated(answer: Received<FromJobmanager>) -> Result<Stated, AskError> {
         _ => Err(AskError::Unfit),
     }
 }
+
+#[cfg(test)]
+mod tests;
