@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("admin", &["policy", "config", "journal", "service", "identity", "client", "dn"]),
     ("service", &["rpc"]),
     ("sdk", &["rpc", "service", "privsep"]),
-    ("client", &["rpc"]),
+    ("client", &["rpc", "identity"]), // to make and show proxies: only identity knows X.509
     ("journal", &["job", "session", "policy", "rpc"]),
     ("config", &["policy"]),
     ("identity", &["dn"]),

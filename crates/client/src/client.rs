@@ -1,6 +1,6 @@
 //! A client: one server, one credential.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::connection::{Pauses, Pool, whole};
-use crate::credential::CredentialSearch;
+use crate::credential::{AskPassphrase, CredentialSearch};
 use crate::error::{Error, SetupError, TransportError};
 use crate::tag::{Tag, only_reads, takes_tag};
 use crate::tls::Tls;
@@ -98,6 +98,7 @@ pub struct Builder {
     ca: Option<PathBuf>,
     guest: bool,
     search: CredentialSearch,
+    passphrase: AskPassphrase,
     account: Option<String>,
     tags: bool,
     call_seconds_max: u64,
@@ -130,6 +131,17 @@ impl Builder {
     #[must_use]
     pub fn guest(mut self, guest: bool) -> Self {
         self.guest = guest;
+        self
+    }
+
+    /// Asks for the passphrase of an encrypted key by calling this function with the key's file; it is
+    /// called once at most. Without it an encrypted key cannot be used.
+    #[must_use]
+    pub fn passphrase(
+        mut self,
+        ask: impl Fn(&Path) -> std::io::Result<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.passphrase = AskPassphrase::by(ask);
         self
     }
 
@@ -184,7 +196,11 @@ impl Builder {
         let account = account
             .transpose()
             .map_err(|name| SetupError::Parameters(format!("{name:?} is no account's name")))?;
-        let credential = if secure && !self.guest { Some(self.search.find()?) } else { None };
+        let credential = if secure && !self.guest {
+            Some(self.search.find_with(&self.passphrase)?)
+        } else {
+            None
+        };
         let tls = Tls::new(roots, credential)?;
         let shared = Shared {
             pool: Pool::new(url.origin, Arc::clone(&tls.calls)),
@@ -212,6 +228,7 @@ impl Client {
             ca: None,
             guest: false,
             search: CredentialSearch::of_process(),
+            passphrase: AskPassphrase::default(),
             account: None,
             tags: true,
             call_seconds_max: CALL_SECONDS_MAX,

@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nesssi_identity::Described;
+use p12_keystore::{KeyStore, Pkcs12ImportPolicy};
 use rustls::crypto::CryptoProvider;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::pem::PemObject as _;
@@ -13,8 +15,11 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::error::SetupError;
 
+mod key;
 #[cfg(test)]
 mod tests;
+
+pub use key::AskPassphrase;
 
 /// Bytes of one file that are read: a chain of a few certificates and a key are some kilobytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -22,7 +27,7 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Where to look for a credential, and what was said about it.
 ///
 /// The order is: the files that were named; `X509_USER_PROXY`; `X509_USER_CERT` with `X509_USER_KEY`;
-/// the proxy `/tmp/x509up_u<uid>`; `~/.globus/usercert.pem` with `userkey.pem`. What is named, here or
+/// the proxy `/tmp/x509up_u<uid>`; `~/.globus/usercert.pem` with `userkey.pem`; `~/.globus/usercred.p12`. What is named, here or
 /// in the environment, must be there and be good; the last two are passed over if they are not there.
 #[derive(Debug, Clone, Default)]
 pub struct CredentialSearch {
@@ -68,24 +73,36 @@ impl CredentialSearch {
     /// [`SetupError::NoCredential`] where there is none, another [`SetupError`] where the first one
     /// found cannot be used.
     pub fn find(&self) -> Result<Credential, SetupError> {
+        self.find_with(&AskPassphrase::default())
+    }
+
+    /// As [`Self::find`], with somebody to ask for the passphrase of an encrypted key.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn find_with(&self, ask: &AskPassphrase) -> Result<Credential, SetupError> {
         if let Some(certificate) = &self.certificate {
-            return Credential::read(certificate, self.key.as_deref());
+            return Credential::read_with(certificate, self.key.as_deref(), ask);
         }
         if let Some(proxy) = &self.user_proxy {
-            return Credential::read(proxy, None);
+            return Credential::read_with(proxy, None, ask);
         }
         if let Some(certificate) = &self.user_certificate {
-            return Credential::read(certificate, self.user_key.as_deref());
+            return Credential::read_with(certificate, self.user_key.as_deref(), ask);
         }
         let proxy = self.proxies.join(format!("x509up_u{}", self.uid));
         if is_own(&proxy, self.uid) {
-            return Credential::read_private(&proxy, None);
+            return Credential::read_private(&proxy, None, ask);
         }
         let globus = self.home.as_deref().map(|home| home.join(".globus"));
         if let Some(globus) = &globus {
             let (certificate, key) = (globus.join("usercert.pem"), globus.join("userkey.pem"));
             if certificate.exists() {
-                return Credential::read_private(&certificate, Some(&key));
+                return Credential::read_private(&certificate, Some(&key), ask);
+            }
+            let pkcs12 = globus.join("usercred.p12");
+            if pkcs12.exists() {
+                return Credential::read_private(&pkcs12, None, ask);
             }
         }
         let globus = globus.map(|globus| format!(", {}", globus.join("usercert.pem").display()));
@@ -99,39 +116,87 @@ impl CredentialSearch {
 #[derive(Debug)]
 pub struct Credential {
     path: PathBuf,
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) key: PrivateKeyDer<'static>,
 }
 
 impl Credential {
-    /// Reads a certificate chain from `certificate`, and the key from `key` or the same file.
+    /// Reads a certificate chain from `certificate`, and the key from `key` or the same file. A file
+    /// in PKCS#12 (`.p12`, `.pfx`) holds both.
     ///
     /// # Errors
     /// [`SetupError`] with the file's name where one of them is not there or not good.
     pub fn read(certificate: &Path, key: Option<&Path>) -> Result<Self, SetupError> {
+        Self::read_with(certificate, key, &AskPassphrase::default())
+    }
+
+    /// As [`Self::read`], with somebody to ask for the passphrase of an encrypted key.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_with(
+        certificate: &Path,
+        key: Option<&Path>,
+        ask: &AskPassphrase,
+    ) -> Result<Self, SetupError> {
         let chain_pem = read_bounded(certificate)?;
-        let key_path = key.unwrap_or(certificate);
-        let key_pem = if key.is_some() { read_bounded(key_path)? } else { chain_pem.clone() };
         let wrong = |path: &Path, why: &str| SetupError::Credential {
             path: path.to_owned(),
             why: why.to_owned(),
         };
-        if is_encrypted(&key_pem) {
-            return Err(wrong(key_path, ENCRYPTED));
+        if is_der(&chain_pem) {
+            return Self::read_pkcs12(certificate, &chain_pem, ask)
+                .map_err(|why| wrong(certificate, &why));
         }
-        let chain = CertificateDer::pem_slice_iter(&chain_pem)
+        let key_path = key.unwrap_or(certificate);
+        let key_pem = if key.is_some() { read_bounded(key_path)? } else { chain_pem.clone() };
+        let chain = CertificateDer::pem_slice_iter(only_certificates(&chain_pem).as_bytes())
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| wrong(certificate, "not well-formed PEM"))?;
         if chain.is_empty() {
             return Err(wrong(certificate, "no certificate in it (PEM is wanted)"));
         }
-        let key = PrivateKeyDer::from_pem_slice(&key_pem)
-            .map_err(|_| wrong(key_path, "no private key in it"))?;
+        let key_text = String::from_utf8_lossy(&key_pem);
+        let key = if key::is_encrypted(&key_text) {
+            let passphrase = ask.ask(key_path).map_err(|why| wrong(key_path, &why))?;
+            key::decrypt(&key_text, &passphrase).map_err(|why| wrong(key_path, &why))?
+        } else {
+            PrivateKeyDer::from_pem_slice(&key_pem)
+                .map_err(|_| wrong(key_path, "no private key in it"))?
+        };
         Ok(Self { path: certificate.to_owned(), chain, key })
     }
 
+    /// The certificate with a key, its chain without the CA at the end, and the key.
+    fn read_pkcs12(path: &Path, bytes: &[u8], ask: &AskPassphrase) -> Result<Self, String> {
+        let read = |passphrase: &str| {
+            KeyStore::from_pkcs12(bytes, passphrase, Pkcs12ImportPolicy::Relaxed)
+        };
+        let store = match read("") {
+            Ok(store) => store,
+            Err(_) => read(&ask.ask(path)?).map_err(|error| {
+                format!("no PKCS#12 that this passphrase opens, and no PEM either ({error})")
+            })?,
+        };
+        let (_, held) = store.private_key_chain().ok_or("no certificate with its key in it")?;
+        let ends = |der: &&[u8]| Described::of(der).is_ok_and(|d| d.subject != d.issuer);
+        let chain = held.certs().iter().map(|certificate| certificate.as_der());
+        let chain: Vec<_> =
+            chain.filter(ends).map(|der| CertificateDer::from(der.to_vec())).collect();
+        if chain.is_empty() {
+            return Err("no certificate with its key in it".to_owned());
+        }
+        let key = PrivateKeyDer::try_from(held.key().as_der().to_vec());
+        let key = key.map_err(|_| "its private key is of a kind that is not known".to_owned())?;
+        Ok(Self { path: path.to_owned(), chain, key })
+    }
+
     /// As [`Self::read`], for a credential that was found: its key must be readable by its owner alone.
-    fn read_private(certificate: &Path, key: Option<&Path>) -> Result<Self, SetupError> {
+    fn read_private(
+        certificate: &Path,
+        key: Option<&Path>,
+        ask: &AskPassphrase,
+    ) -> Result<Self, SetupError> {
         let path = key.unwrap_or(certificate);
         let mode = fs::metadata(path).map(|metadata| metadata.mode());
         let mode = mode.map_err(|source| SetupError::File { path: path.to_owned(), source })?;
@@ -139,7 +204,7 @@ impl Credential {
             let why = format!("others may read this private key (chmod 600 {})", path.display());
             return Err(SetupError::Credential { path: path.to_owned(), why });
         }
-        Self::read(certificate, key)
+        Self::read_with(certificate, key, ask)
     }
 
     /// The file that the certificate came from.
@@ -172,12 +237,24 @@ impl Credential {
     }
 }
 
-const ENCRYPTED: &str =
-    "the private key is encrypted: make a proxy, or decrypt it with `openssl pkey`";
-
-fn is_encrypted(pem: &[u8]) -> bool {
+/// The certificates in a file of PEM, without the keys between them, which may be encrypted.
+fn only_certificates(pem: &[u8]) -> String {
     let text = String::from_utf8_lossy(pem);
-    text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED")
+    let (mut certificates, mut inside) = (String::new(), false);
+    for line in text.lines() {
+        inside |= line.starts_with("-----BEGIN CERTIFICATE-----");
+        if inside {
+            certificates.push_str(line);
+            certificates.push('\n');
+        }
+        inside &= !line.starts_with("-----END ");
+    }
+    certificates
+}
+
+/// PEM is text; what begins with a SEQUENCE is not.
+fn is_der(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x30, second, ..] if *second >= 0x80)
 }
 
 /// Whether `path` is a file of `uid`: in a directory that all may write, another's is not taken.

@@ -22,10 +22,12 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod clock;
 mod connection;
 mod credential;
 mod error;
 mod files;
+mod proxy;
 mod session;
 mod tag;
 mod tail;
@@ -35,10 +37,11 @@ mod trust;
 mod url;
 
 pub use client::{Answer, Builder, CallOptions, Client};
-pub use credential::{Credential, CredentialSearch};
+pub use credential::{AskPassphrase, Credential, CredentialSearch};
 pub use error::{Error, SetupError, TransportError};
 pub use files::{Entry, File, Listing};
 pub use nesssi_rpc::{DateTime, Fault, FaultCode, Value, typed};
+pub use proxy::{Proxy, ProxyInfo, ProxyKey, ProxyOptions, destroy_proxy};
 pub use session::{JobFilter, Session, State, Status, session_id};
 pub use tag::Tag;
 pub use tail::Tail;

@@ -9,12 +9,14 @@
 //! again for every connection and every resumption of one, with the time as a parameter.
 //!
 //! A caller may send *proxy certificates* in front of his EEC, which he has signed himself: `proxy`.
+//! What he signs is [`ProxyDraft`]'s; the key stays with him.
 #![forbid(unsafe_code)]
 
 mod certificate;
 mod chain;
 mod crl;
 mod hash;
+mod issue;
 mod matching;
 mod names;
 mod namespaces;
@@ -32,6 +34,7 @@ mod verified;
 
 pub use chain::{CHAIN_LENGTH_MAX, judge_chain, judge_peer};
 pub use crl::{CRL_BYTES_MAX, Crl, CrlError};
+pub use issue::{Described, IssueError, ProxyDraft, SignatureKind, signed};
 pub use namespaces::Namespaces;
 pub use peer::{Identity, NoCertificate, Peer, ProxyKind, Refusal};
 pub use presented::{PemError, Presented};

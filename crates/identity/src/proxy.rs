@@ -22,15 +22,15 @@ use crate::ProxyKind;
 use crate::certificate::Certificate;
 
 /// 1.3.6.1.5.5.7.1.14, the content of its DER.
-const RFC_INFO: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 14];
+pub(crate) const RFC_INFO: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 14];
 /// 1.3.6.1.4.1.3536.1.222
 const DRAFT_INFO: &[u8] = &[0x2b, 6, 1, 4, 1, 0x9b, 0x50, 1, 0x81, 0x5e];
 /// 1.3.6.1.5.5.7.21.1
-const INHERIT_ALL: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 21, 1];
+pub(crate) const INHERIT_ALL: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 21, 1];
 /// 1.3.6.1.5.5.7.21.2
-const INDEPENDENT: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 21, 2];
+pub(crate) const INDEPENDENT: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 21, 2];
 /// 1.3.6.1.4.1.3536.1.1.1.9
-const LIMITED: &[u8] = &[0x2b, 6, 1, 4, 1, 0x9b, 0x50, 1, 1, 1, 9];
+pub(crate) const LIMITED: &[u8] = &[0x2b, 6, 1, 4, 1, 0x9b, 0x50, 1, 1, 1, 9];
 
 /// A rule for proxies that a certificate breaks. The texts go on from "certificate ... refused: ".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -189,3 +189,73 @@ fn a_proxy_certificate_is_taken_though_tls_libraries_do_not_know_its_extension()
     assert_eq!(credential.chain.len(), 2);
     assert!(credential.resolver(&rustls::crypto::aws_lc_rs::default_provider()).is_ok());
 }
+
+/// OpenSSL's command, as it would have been typed.
+fn openssl(words: &[&str]) {
+    #[allow(clippy::disallowed_methods, reason = "a test plays a user, who has an environment")]
+    let done = std::process::Command::new("openssl").args(words).output().unwrap();
+    assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[test]
+fn keys_that_a_passphrase_protects_are_read_in_every_form_that_openssl_writes() {
+    let places = Places::new();
+    let (certificate, key) = pair();
+    let certificate = places.put("cert.pem", &certificate);
+    let plain = places.put("plain.pem", &key);
+    let ask = |text: &'static str| AskPassphrase::by(move |_| Ok(text.to_owned()));
+    let path = |name: &str| places.directory.path().join(name).to_str().unwrap().to_owned();
+    for cipher in ["-aes128", "-aes256", "-des3"] {
+        for (form, name) in [("pkcs8", "new"), ("traditional", "old")] {
+            let file = path(&format!("{name}{cipher}.pem"));
+            let mut words =
+                vec!["pkey", "-in", plain.to_str().unwrap(), "-passout", "pass:f\u{fc}nf"];
+            words.extend([cipher, "-out", &file]);
+            if form == "traditional" {
+                words.push("-traditional");
+            }
+            openssl(&words);
+            let key = Path::new(&file);
+            let read = |ask: &AskPassphrase| Credential::read_with(&certificate, Some(key), ask);
+            let credential = read(&ask("f\u{fc}nf")).unwrap();
+            assert!(credential.resolver(&rustls::crypto::aws_lc_rs::default_provider()).is_ok());
+            let wrong = read(&ask("six")).unwrap_err().to_string();
+            assert!(wrong.contains("passphrase is wrong"), "{form} {cipher}: {wrong}");
+            let nobody = read(&AskPassphrase::default()).unwrap_err().to_string();
+            assert!(nobody.contains("nobody to ask"), "{form} {cipher}: {nobody}");
+        }
+    }
+}
+
+#[test]
+fn pkcs12_is_read_as_browsers_and_openssl_write_it() {
+    let places = Places::new();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "Alice");
+    let issuer_key = KeyPair::generate().unwrap();
+    let issuer = rcgen::Issuer::new(CertificateParams::default(), issuer_key);
+    let certificate = places.put("cert.pem", &params.signed_by(&key, &issuer).unwrap().pem());
+    let key = places.put("key.pem", &key.serialize_pem());
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    for (number, more) in [
+        &["-passout", "pass:five"][..],
+        &["-passout", "pass:five", "-certpbe", "PBE-SHA1-3DES", "-keypbe", "PBE-SHA1-3DES"],
+        &["-passout", "pass:", "-name", "mine"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let file = places.directory.path().join(format!("{number}.p12"));
+        let (cert, key, out) = (text(&certificate), text(&key), text(&file));
+        let words = ["pkcs12", "-export", "-in", &cert, "-inkey", &key, "-out", &out];
+        openssl(&[&words[..], more].concat());
+        let ask = AskPassphrase::by(|_| Ok("five".to_owned()));
+        let credential = Credential::read_with(&file, None, &ask).unwrap();
+        assert_eq!(credential.chain.len(), 1);
+        assert!(credential.resolver(&rustls::crypto::aws_lc_rs::default_provider()).is_ok());
+    }
+    let wrong = AskPassphrase::by(|_| Ok("six".to_owned()));
+    let error = Credential::read_with(&places.directory.path().join("0.p12"), None, &wrong);
+    assert!(error.unwrap_err().to_string().contains("PKCS#12"));
+}
