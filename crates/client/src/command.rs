@@ -3,17 +3,22 @@
 mod access;
 mod admin;
 mod arguments;
+mod files;
 mod groups;
+mod help;
+mod jobs;
 mod json;
 mod oneself;
+mod proxy;
 mod show;
+mod terminal;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use nesssi_client::{Client, Error, SetupError, Value};
+use nesssi_client::{CallOptions, Client, Error, SetupError, State, Tag, Value};
 
 use show::Screen;
 
@@ -21,10 +26,23 @@ use show::Screen;
 const FAULT: u8 = 1;
 const USAGE: u8 = 2;
 const TRANSPORT: u8 = 3;
+const JOB: u8 = 4;
+const NOT_ENDED: u8 = 5;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; of a job that was waited for: it ended well
+  1  a fault: the server refused, or something is not there
+  2  wrong usage, or nothing to call with (certificate, CA, file)
+  3  the server was not reached, or did not answer
+  4  the job that was waited for failed, was cancelled, went over a limit or was lost
+  5  the job had not ended when the time to wait was over
+
+With --json standard output is one JSON value and nothing else; docs/clients.md says which.";
 
 #[derive(Debug, Parser)]
 #[command(name = "nesssi", version, about = "Call a NESSSI server, and look after its jobs")]
-#[command(after_help = "Exit codes: 0 done, 1 fault, 2 wrong usage, 3 server not reached.")]
+#[command(after_help = EXIT_CODES, disable_help_subcommand = true)]
 struct Words {
     #[command(flatten)]
     options: Options,
@@ -48,6 +66,9 @@ struct Options {
     /// CA certificates to trust: a PEM file or a directory [default: found as grid tools do]
     #[arg(long, global = true, env = "NESSSI_CA", value_name = "PATH")]
     ca: Option<PathBuf>,
+    /// A file with the passphrase of the private key; - is standard input [default: asked for]
+    #[arg(long, global = true, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
     /// Call without a certificate
     #[arg(long, global = true)]
     guest: bool,
@@ -74,11 +95,51 @@ enum Verb {
         /// Take every argument as JSON
         #[arg(long)]
         json_args: bool,
+        /// Carry this tag: a call with the same one and the same arguments gets the first answer again
+        #[arg(long, value_name = "TAG")]
+        tag: Option<String>,
+        /// The call answers a session: wait until its job has ended, and exit as it did
+        #[arg(long)]
+        wait: bool,
     },
+    /// What a method or a service is for; without a name, the methods there are
+    Help {
+        /// A method's or a service's dotted name
+        #[arg(value_name = "METHOD|SERVICE")]
+        name: Option<String>,
+    },
+    /// The services, their state and what they are for
+    Services,
+    /// Run a command on the server, where it lets callers do that
+    Submit(jobs::Submit),
+    /// Your jobs, the newest first
+    Jobs(jobs::Filter),
     /// How a session's job is doing
     Status {
         /// The session id
         session: String,
+    },
+    /// Wait until a session's job has ended, and exit as it did
+    Wait {
+        /// The session id
+        session: String,
+        /// Wait no longer than this [default: as long as it takes]
+        #[arg(long, value_name = "N")]
+        seconds: Option<u64>,
+    },
+    /// Print the end of a session's file
+    Tail {
+        /// The session id
+        session: String,
+        /// The file in the sandbox
+        #[arg(default_value = "stdout")]
+        path: String,
+        /// Go on as the file grows, until the job has ended
+        #[arg(short, long)]
+        follow: bool,
+        /// How much of it
+        #[arg(short = 'n', long, value_name = "BYTES", default_value_t = 4096)]
+        bytes: u64,
     },
     /// List a session's files
     Ls {
@@ -98,10 +159,54 @@ enum Verb {
         #[arg(long)]
         follow: bool,
     },
+    /// Fetch a file or a directory; what an earlier attempt has left is not fetched again
+    Get {
+        /// The session id
+        session: String,
+        /// In the sandbox [default: all that is in it]
+        #[arg(default_value = "", hide_default_value = true)]
+        path: String,
+        /// Where to write it [default: here, under its own name]
+        #[arg(short, long, value_name = "FILE|DIRECTORY")]
+        output: Option<PathBuf>,
+    },
+    /// Send a file into a session's sandbox
+    Put {
+        /// The file
+        file: PathBuf,
+        /// SESSION, SESSION/PATH, or SESSION/DIRECTORY/
+        #[arg(value_name = "SESSION[/PATH]")]
+        to: String,
+    },
     /// Cancel a session's job
     Cancel {
         /// The session id
         session: String,
+    },
+    /// Keep a session for longer
+    Extend {
+        /// The session id
+        session: String,
+        /// For so many seconds from now
+        seconds: i64,
+    },
+    /// Remove a session with its files
+    Destroy {
+        /// The session id
+        session: String,
+    },
+    /// Make, show and remove proxy certificates
+    #[command(subcommand, after_help = proxy::HELP)]
+    Proxy(proxy::Verb),
+    /// Print a shell's completions
+    Completions {
+        /// Such as bash, zsh or fish
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages
+    Man {
+        /// Into this directory
+        directory: PathBuf,
     },
     /// Who you are to the server: DN, level, account, limits, and what you have used
     #[command(after_help = oneself::WHOAMI_HELP)]
@@ -176,6 +281,13 @@ enum Failure {
     Usage(String),
     #[error("{0}")]
     Refused(String),
+    #[error("{0}")]
+    Job(String),
+    #[error("the job has not ended: it is {0}")]
+    NotEnded(State),
+    /// As [`Self::Refused`], where nothing is to be said.
+    #[error("refused")]
+    Silent,
     #[error("cannot write the output")]
     Output(#[from] std::io::Error),
 }
@@ -194,6 +306,9 @@ impl Failure {
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
                 return ExitCode::SUCCESS;
             }
+            Self::Silent => return ExitCode::from(FAULT),
+            Self::Job(_) => (JOB, ""),
+            Self::NotEnded(_) => (NOT_ENDED, ""),
             Self::Client(Error::Fault(_)) | Self::Refused(_) => (FAULT, ""),
             Self::Client(Error::Transport(_)) => (TRANSPORT, "nesssi: "),
             Self::Client(Error::Setup(_)) | Self::Usage(_) | Self::Output(_) => (USAGE, "nesssi: "),
@@ -210,47 +325,91 @@ impl Failure {
 }
 
 async fn perform(options: Options, verb: Verb, screen: &Screen) -> Result<(), Failure> {
-    if let Verb::Call { method, args, json_args } = verb {
-        // Wrong arguments are told before a credential is looked for.
-        let params = arguments::parse(&args, json_args).map_err(Failure::Usage)?;
-        return call(&client(options)?, &method, params, screen).await;
-    }
     match verb {
-        Verb::Status { session } => {
-            show_call(&client(options)?, "job.status", &session, screen).await
+        Verb::Completions { shell } => return help::completions(shell),
+        Verb::Man { directory } => return help::man(&directory),
+        Verb::Proxy(verb) => return proxy::run(options, verb, screen),
+        Verb::Call { method, args, json_args, tag, wait } => {
+            // Wrong arguments are told before a credential is looked for.
+            let params = arguments::parse(&args, json_args).map_err(Failure::Usage)?;
+            let tag = tag.as_deref().map(Tag::parse).transpose()?;
+            return call(&client(options)?, &method, params, tag, wait, screen).await;
         }
-        Verb::Cancel { session } => {
-            show_call(&client(options)?, "job.cancel", &session, screen).await
-        }
-        Verb::Ls { session, path } => {
-            screen.listing(&client(options)?.list(&session, &path).await?)?;
-            Ok(())
-        }
-        Verb::Cat { session, path, follow } => {
-            cat(&client(options)?, &session, &path, follow, screen).await
-        }
-        Verb::Whoami => oneself::whoami(&client(options)?, screen).await,
-        Verb::May { method, seconds } => {
-            oneself::may(&client(options)?, &method, seconds, screen).await
-        }
-        Verb::Access(verb) => access::run(&client(options)?, verb, screen).await,
-        Verb::Vo(verb) => groups::run(&client(options)?, verb, screen).await,
-        Verb::Call { .. }
-        | Verb::Service(_)
+        Verb::Service(_)
         | Verb::Restart(_)
         | Verb::Health(_)
         | Verb::Explain(_)
         | Verb::Gridmap(_)
         | Verb::Demo(_) => {
             let text = "this command comes first, and its options after it: such as nesssi service list --guest";
-            Err(Failure::Usage(text.to_owned()))
+            return Err(Failure::Usage(text.to_owned()));
         }
+        _ => {}
+    }
+    Box::pin(with_server(&client(options)?, verb, screen)).await
+}
+
+async fn with_server(client: &Client, verb: Verb, screen: &Screen) -> Result<(), Failure> {
+    match verb {
+        Verb::Help { name } => help::on(client, name.as_deref(), screen).await,
+        Verb::Services => help::services(client, screen).await,
+        Verb::Submit(asked) => jobs::submit(client, asked, screen).await,
+        Verb::Jobs(filter) => jobs::list(client, filter, screen).await,
+        Verb::Status { session } => {
+            Ok(screen.members(&client.session(&session).status_value().await?)?)
+        }
+        Verb::Wait { session, seconds } => {
+            jobs::finish(&client.session(&session), seconds, screen).await
+        }
+        Verb::Tail { session, path, follow, bytes } => {
+            files::tail(&client.session(&session), &path, Some(bytes), follow, screen).await
+        }
+        Verb::Ls { session, path } => {
+            Ok(screen.listing(&client.session(&session).files(&path).await?)?)
+        }
+        Verb::Cat { session, path, follow: true } => {
+            files::tail(&client.session(&session), &path, None, true, screen).await
+        }
+        Verb::Cat { session, path, follow: false } => {
+            files::cat(&client.session(&session), &path, screen).await
+        }
+        Verb::Get { session, path, output } => {
+            files::get(client, &session, &path, output, screen).await
+        }
+        Verb::Put { file, to } => files::put(client, &file, &to, screen).await,
+        Verb::Cancel { session } => {
+            let state = client.session(&session).cancel().await?;
+            Ok(screen.value(&Value::String(state))?)
+        }
+        Verb::Extend { session, seconds } => {
+            jobs::extend(&client.session(&session), seconds, screen).await
+        }
+        Verb::Destroy { session } => {
+            client.session(&session).destroy().await?;
+            Ok(screen.quietly(&Value::Bool(true))?)
+        }
+        Verb::Whoami => oneself::whoami(client, screen).await,
+        Verb::May { method, seconds } => oneself::may(client, &method, seconds, screen).await,
+        Verb::Access(verb) => access::run(client, verb, screen).await,
+        Verb::Vo(verb) => groups::run(client, verb, screen).await,
+        Verb::Call { .. }
+        | Verb::Completions { .. }
+        | Verb::Man { .. }
+        | Verb::Proxy(_)
+        | Verb::Service(_)
+        | Verb::Restart(_)
+        | Verb::Health(_)
+        | Verb::Explain(_)
+        | Verb::Gridmap(_)
+        | Verb::Demo(_) => Ok(()),
     }
 }
 
 fn client(options: Options) -> Result<Client, SetupError> {
     let mut builder =
         Client::builder(options.url).guest(options.guest).call_seconds_max(options.timeout);
+    let passphrase_file = options.passphrase_file;
+    builder = builder.passphrase(move |file| terminal::passphrase(passphrase_file.as_ref(), file));
     if let Some(certificate) = options.cert {
         builder = builder.certificate(certificate);
     }
@@ -270,40 +429,18 @@ async fn call(
     client: &Client,
     method: &str,
     params: Vec<Value>,
+    tag: Option<Tag>,
+    wait: bool,
     screen: &Screen,
 ) -> Result<(), Failure> {
-    let answer = Box::pin(client.ask(method, params)).await?;
+    let options = CallOptions { tag, ..CallOptions::default() };
+    let answer = Box::pin(client.ask_with(method, params, options)).await?;
+    if wait {
+        return jobs::wait_for_answer(client, &answer.value, screen).await;
+    }
     screen.value(&answer.value)?;
     if let Some(url) = answer.session_url {
         screen.complain(&format!("sandbox: {url}"));
     }
-    Ok(())
-}
-
-/// Calls a method whose only parameter is the session, and shows the members of its answer.
-async fn show_call(
-    client: &Client,
-    method: &str,
-    session: &str,
-    screen: &Screen,
-) -> Result<(), Failure> {
-    let value = Box::pin(client.call(method, vec![Value::from(session)])).await?;
-    screen.members(&value)?;
-    Ok(())
-}
-
-async fn cat(
-    client: &Client,
-    session: &str,
-    path: &str,
-    follow: bool,
-    screen: &Screen,
-) -> Result<(), Failure> {
-    let mut file = Box::pin(client.open(session, path, follow)).await?;
-    let mut pour = screen.pour();
-    while let Some(piece) = file.chunk().await? {
-        pour.write(&piece)?;
-    }
-    pour.finish()?;
     Ok(())
 }

@@ -287,8 +287,16 @@ impl Session {
     /// # Errors
     /// As [`Client::call`]; 404 for no such session.
     pub async fn status(&self) -> Result<Status, Error> {
-        let value = self.ask("job.status", []).await?;
+        let value = self.status_value().await?;
         self.client.typed("job.status", value)
+    }
+
+    /// As [`Self::status`], as it came.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub async fn status_value(&self) -> Result<Value, Error> {
+        self.ask("job.status", []).await
     }
 
     /// Gives a session that was prepared its job.

@@ -69,6 +69,33 @@ impl Screen {
             .try_for_each(|(name, value)| self.line(format!("{name:width$}  {value}").trim_end()))
     }
 
+    /// Sessions, each with its state, time and method; the state may have its colour.
+    pub(super) fn rows(
+        &self,
+        rows: &[(String, String, String, String)],
+        value: &Value,
+    ) -> io::Result<()> {
+        if self.json {
+            return self.value(value);
+        }
+        let mut output = io::stdout().lock();
+        for (session, state, when, from) in rows {
+            let safe =
+                |text| if self.output_is_terminal { terminal_safe(text) } else { text.into() };
+            writeln!(output, "{}  {state}  {}  {}", safe(session), safe(when), safe(from))?;
+        }
+        output.flush()
+    }
+
+    /// What was done, for programs; a person sees that it was.
+    pub(super) fn quietly(&self, facts: &Value) -> io::Result<()> {
+        if self.json { self.value(facts) } else { Ok(()) }
+    }
+
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Lines of text, or the whole as it came.
     pub(super) fn lines(&self, lines: &[String], value: &Value) -> io::Result<()> {
         if self.json { self.value(value) } else { self.line(&lines.join("\n")) }
@@ -170,7 +197,7 @@ fn may_go_on(bytes: &[u8]) -> bool {
 }
 
 /// `text` with every character that a terminal obeys, or that turns the line around, written out.
-fn terminal_safe(text: &str) -> Cow<'_, str> {
+pub(super) fn terminal_safe(text: &str) -> Cow<'_, str> {
     let unsafe_character = |character: char| match character {
         '\n' | '\t' => false,
         '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{200E}' | '\u{200F}' => true,

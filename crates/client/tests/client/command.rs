@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::server::{SESSION, Server};
+use crate::server::{FAILING, RESUMED, RUNNING, SESSION, Server};
 
 /// What a run came to, as text.
 #[derive(Debug, PartialEq)]
@@ -83,11 +83,11 @@ fn a_call_that_makes_a_session_says_where_its_sandbox_is() {
 #[test]
 fn sessions_are_looked_after() {
     let server = Server::start();
-    check(&server, &["status", SESSION], "cpu_seconds: 1.5\nstate: running\n");
+    check(&server, &["status", SESSION], "cpu_seconds: 1.5\nstate: done\n");
     check(
         &server,
         &["status", SESSION, "--json"],
-        "{\n  \"cpu_seconds\": 1.5,\n  \"state\": \"running\"\n}\n",
+        "{\n  \"cpu_seconds\": 1.5,\n  \"state\": \"done\"\n}\n",
     );
     check(&server, &["cancel", SESSION], "cancelled\n");
     check(&server, &["cat", SESSION, "stdout"], "3 + 5 = 8\n");
@@ -244,7 +244,186 @@ fn help_names_every_verb() {
     let server = Server::start();
     let ran = nesssi(&server, &["--help"]);
     assert_eq!(ran.code, 0);
-    for verb in ["call", "status", "ls", "cat", "cancel", "service", "restart", "health", "demo"] {
+    for verb in [
+        "call",
+        "help",
+        "services",
+        "submit",
+        "jobs",
+        "status",
+        "wait",
+        "tail",
+        "ls",
+        "cat",
+        "get",
+        "put",
+        "cancel",
+        "extend",
+        "destroy",
+        "whoami",
+        "may",
+        "vo",
+        "proxy",
+        "completions",
+        "man",
+        "service",
+        "restart",
+        "health",
+        "demo",
+    ] {
         assert!(ran.output.contains(&format!("\n  {verb} ")), "{verb}: {}", ran.output);
     }
+    for code in 0..=5 {
+        assert!(ran.output.contains(&format!("\n  {code}  ")), "{code}: {}", ran.output);
+    }
+}
+
+#[test]
+fn the_end_of_a_job_is_the_end_of_the_command() {
+    let server = Server::start();
+    let status = "cpu_seconds: 1.5\nstate: done\n";
+    check(&server, &["wait", SESSION], status);
+    check_wrong_but_told(&server, &["wait", RUNNING, "--seconds", "0"], 5, "it is running\n");
+    check_wrong_but_told(
+        &server,
+        &["submit", "--wait", "--", "/bin/false", "--guest"],
+        4,
+        "job failed, exit code 7\n",
+    );
+    check(&server, &["submit", "--cpu-seconds", "2", "/bin/true"], &format!("{FAILING}\n"));
+    let waited = nesssi(&server, &["--guest", "call", "--wait", "test.session"]);
+    assert_eq!((waited.code, waited.output.as_str()), (0, status));
+    assert_eq!(waited.errors, format!("session: {SESSION}\n"));
+    check_wrong(&server, &["wait", "ffffffffffffffffffffffffffffffff"], 1, "fault 404");
+    let none = nesssi(&server, &["--guest", "call", "--wait", "echo.echo", "x"]);
+    assert_eq!(none.code, 2);
+    assert!(none.errors.contains("no session to wait for"), "{none:?}");
+}
+
+/// A run as a guest whose job went wrong: its status is told nevertheless.
+#[track_caller]
+fn check_wrong_but_told(server: &Server, words: &[&str], code: i32, errors: &str) {
+    let ran = nesssi(server, &[&["--guest"], words].concat());
+    assert_eq!(ran.code, code, "{words:?}: {ran:?}");
+    assert!(ran.errors.ends_with(errors), "{words:?}: {}", ran.errors);
+    assert!(ran.output.contains("state: "), "{ran:?}");
+}
+
+#[test]
+fn sessions_are_listed_kept_and_removed() {
+    let server = Server::start();
+    let jobs = nesssi(&server, &["--guest", "jobs", "--state", "done", "--limit", "3"]);
+    assert_eq!(jobs.output, format!("{SESSION}  done        2006-11-22T12:00:00Z  sleepy.\n"));
+    let json = nesssi(&server, &["--guest", "jobs", "--json", "--state", "done"]);
+    assert!(json.output.contains("\"filter\": [\n      {\n        \"state\": ["), "{json:?}");
+    check_wrong(&server, &["jobs", "--state", "gone"], 2, "over_limit or lost");
+    check(&server, &["extend", SESSION, "60"], "kept until 20300101T00:00:00 UTC\n");
+    check(&server, &["destroy", SESSION], "");
+    check_wrong(&server, &["destroy", FAILING], 1, "fault 404");
+}
+
+#[test]
+fn files_go_both_ways() {
+    let server = Server::start();
+    let folder = server.folder().join("here");
+    fs::create_dir(&folder).unwrap();
+    let here = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    check(&server, &["get", SESSION, "resumed", "-o", &here("")], "");
+    assert_eq!(fs::read_to_string(here("resumed")).unwrap(), RESUMED);
+    let told = nesssi(&server, &["--guest", "--json", "get", SESSION, "stdout", "-o", &here("s")]);
+    assert!(told.output.contains("\"bytes\": 10"), "{told:?}");
+    let evil = nesssi(&server, &["--guest", "get", SESSION, "evil", "-o", &here("evil")]);
+    assert_eq!(evil.code, 1);
+    assert!(evil.errors.contains("/etc/passwd: a name with a slash"), "{evil:?}");
+    check(&server, &["put", &here("resumed"), &format!("{SESSION}/in/")], "");
+    assert_eq!(server.put(), [(format!("{SESSION}/in/resumed"), RESUMED.into())]);
+    check(&server, &["tail", SESSION, "stdout"], "3 + 5 = 8\n");
+}
+
+#[test]
+fn a_pipe_that_is_closed_is_no_fault() {
+    let server = Server::start();
+    let mut command = command(Path::new(env!("CARGO_BIN_EXE_nesssi")), server.folder());
+    command.env("NESSSI_URL", &server.url).env("NESSSI_CA", server.file("ca.pem"));
+    command.args(["--guest", "cat", SESSION, "big"]);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 10];
+    std::io::Read::read_exact(&mut child.stdout.take().unwrap(), &mut first).unwrap();
+    assert_eq!((child.wait().unwrap().code(), &first), (Some(0), b"xxxxxxxxxx"));
+}
+
+#[test]
+fn completions_and_man_pages_are_written() {
+    let server = Server::start();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = nesssi(&server, &["completions", shell]);
+        assert_eq!(script.code, 0);
+        assert!(script.output.contains("proxy"), "{shell}");
+        if shell == "bash" {
+            let file = server.folder().join("nesssi.bash");
+            fs::write(&file, &script.output).unwrap();
+            let parsed =
+                command(Path::new("/bin/bash"), server.folder()).arg("-n").arg(file).status();
+            assert!(parsed.unwrap().success());
+        }
+    }
+    let folder = server.folder().join("man");
+    fs::create_dir(&folder).unwrap();
+    check(&server, &["man", folder.to_str().unwrap()], "");
+    for page in ["nesssi.1", "nesssi-call.1", "nesssi-proxy-init.1"] {
+        let text = fs::read_to_string(folder.join(page)).unwrap();
+        assert!(text.contains(".SH SYNOPSIS"), "{page}");
+        let groff = Path::new("/usr/bin/groff");
+        if groff.exists() {
+            let mut groff = command(groff, server.folder());
+            let made =
+                groff.args(["-man", "-Tutf8", "-ww"]).arg(folder.join(page)).output().unwrap();
+            assert!(made.status.success() && made.stderr.is_empty(), "{page}: {made:?}");
+        }
+    }
+}
+
+#[test]
+fn proxies_are_made_of_a_key_with_a_passphrase_shown_and_removed() {
+    let server = Server::start();
+    let file = |name: &str| server.file(name).to_str().unwrap().to_owned();
+    let proxy = file("x509up");
+    let with = |words: &[&str]| -> Ran {
+        let mut command = command(Path::new(env!("CARGO_BIN_EXE_nesssi")), server.folder());
+        command.env("X509_USER_PROXY", &proxy).args(words).output().unwrap().into()
+    };
+    assert_eq!(with(&["proxy", "info", "--exists"]).code, 1);
+    let none = with(&["proxy", "info"]);
+    assert_eq!(none.code, 1);
+    assert!(none.errors.contains("no proxy: "), "{none:?}");
+    let (user, key) = (file("user.pem"), file("user.key"));
+    let made = with(&["proxy", "init", "--cert", &user, "--key", &key, "--bits", "p256"]);
+    assert_eq!(made.code, 0, "{made:?}");
+    assert!(
+        made.output.contains("timeleft  11:59:59") || made.output.contains("12:00:00"),
+        "{made:?}"
+    );
+    assert_eq!(fs::metadata(&proxy).unwrap().permissions().mode() & 0o777, 0o600);
+    let info = with(&["proxy", "info", "--json"]);
+    assert!(info.output.contains("\"type\": \"RFC 3820 proxy\""), "{info:?}");
+    assert_eq!(with(&["proxy", "info", "--exists", "--valid", "11"]).code, 0);
+    assert_eq!(with(&["proxy", "info", "--exists", "--valid", "13"]).code, 1);
+    assert_eq!(with(&["proxy", "destroy"]).code, 0);
+    assert!(!Path::new(&proxy).exists());
+    assert_eq!(with(&["proxy", "destroy"]).code, 1);
+    // A key with a passphrase, and nobody at a terminal.
+    let locked = file("locked.key");
+    let mut openssl = command(Path::new("/usr/bin/openssl"), server.folder());
+    openssl.args(["pkey", "-in", &key, "-aes256", "-passout", "pass:secret", "-out", &locked]);
+    assert!(openssl.output().unwrap().status.success());
+    fs::write(server.file("word"), "secret\n").unwrap();
+    let words =
+        ["proxy", "init", "--cert", &user, "--key", &locked, "--limited", "--passphrase-file"];
+    let made = with(&[&words[..], &[&file("word")]].concat());
+    assert_eq!(made.code, 0, "{made:?}");
+    assert!(made.output.contains("RFC 3820 limited proxy"), "{made:?}");
+    fs::write(server.file("word"), "wrong\n").unwrap();
+    let wrong = with(&[&words[..], &[&file("word")]].concat());
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.errors.contains("the passphrase is wrong"), "{wrong:?}");
 }

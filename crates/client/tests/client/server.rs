@@ -307,10 +307,11 @@ fn reply(state: &State, call: &Call) -> nesssi_rpc::Reply {
             "odd" => Ok(Value::from("file:///etc/")),
             _ => Err(Fault::no_such_session()),
         },
-        ("job.status", [Value::String(session)]) if session == SESSION => Ok(Value::record([
-            ("state", Value::from("running")),
-            ("cpu_seconds", Value::Double(1.5)),
-        ])),
+        ("job.status", [Value::String(session)])
+            if [SESSION, FAILING, RUNNING].contains(&session.as_str()) =>
+        {
+            Ok(Value::record([("state", Value::from("done")), ("cpu_seconds", Value::Double(1.5))]))
+        }
         ("job.cancel", [Value::String(session)]) if session == SESSION => {
             Ok(Value::from("cancelled"))
         }
@@ -428,6 +429,7 @@ fn answer_file(request: &Request<Incoming>) -> File {
             answer(200, "application/json; charset=utf-8", r#"{"entries":[],"cut":false}"#)
         }
         (Some("stdout"), None) => answer(200, "text/plain", "3 + 5 = 8\n"),
+        (Some("stdout"), Some("follow&from=14")) => answer(200, "text/plain", ""),
         (Some("stdout"), Some("follow")) => answer(200, "text/plain", "3 + 5 = 8\nend\n"),
         (Some("a%20b"), None) => answer(200, "application/octet-stream", &b"\xff\x00\x1b[2J"[..]),
         (Some("resumed"), None) => return resumed(request),

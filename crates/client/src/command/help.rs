@@ -1,0 +1,75 @@
+//! `help`, `services`, `completions`, `man`: what there is to call, on the server and here.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+use nesssi_client::{Client, Error, FaultCode, Value};
+
+use super::show::{Screen, plain};
+use super::{Failure, Words};
+
+/// Without a word: the methods; with a method's or a service's name: what it is for.
+pub(super) async fn on(
+    client: &Client,
+    what: Option<&str>,
+    screen: &Screen,
+) -> Result<(), Failure> {
+    let Some(name) = what else {
+        let methods = Box::pin(client.call("system.listMethods", vec![])).await?;
+        return Ok(screen.items(&methods)?);
+    };
+    let asked = || vec![Value::from(name)];
+    let help = match Box::pin(client.call("system.methodHelp", asked())).await {
+        Ok(help) => help,
+        Err(Error::Fault(fault)) if fault.code == FaultCode::NoSuchMethod => {
+            let help = Box::pin(client.call("service.help", asked())).await?;
+            return Ok(screen.value(&help)?);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let signatures = Box::pin(client.call("system.methodSignature", asked())).await?;
+    let mut lines = signature_lines(name, &signatures);
+    lines.push(plain(&help));
+    let both =
+        Value::record([("method", Value::from(name)), ("help", help), ("signatures", signatures)]);
+    Ok(screen.lines(&lines, &both)?)
+}
+
+/// `int name(string, double)`; nothing where a service does not say.
+fn signature_lines(name: &str, signatures: &Value) -> Vec<String> {
+    let line = |signature: &Value| {
+        let (result, parameters) = signature.as_array()?.split_first()?;
+        let parameters: Vec<String> = parameters.iter().map(plain).collect();
+        Some(format!("{} {name}({})", plain(result), parameters.join(", ")))
+    };
+    signatures.as_array().unwrap_or_default().iter().filter_map(line).collect()
+}
+
+/// The services, with their state and what they are for.
+pub(super) async fn services(client: &Client, screen: &Screen) -> Result<(), Failure> {
+    let list = Box::pin(client.call("service.list", vec![])).await?;
+    let text = |service: &Value, name: &str| service.member(name).map(plain).unwrap_or_default();
+    let row = |service: &Value| {
+        let said = ["reason", "purpose", "remark"].map(|name| text(service, name));
+        let said = said.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
+        (text(service, "name"), format!("{:<9}  {said}", text(service, "state")))
+    };
+    let rows: Vec<_> = list.as_array().unwrap_or_default().iter().map(row).collect();
+    Ok(screen.table(&rows, &list)?)
+}
+
+/// A shell's completions, on standard output.
+pub(super) fn completions(shell: Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Words::command(), "nesssi", &mut script);
+    io::stdout().write_all(&script)?;
+    Ok(())
+}
+
+/// The man pages, as files of a directory.
+pub(super) fn man(directory: &Path) -> Result<(), Failure> {
+    clap_mangen::generate_to(Words::command(), directory)?;
+    Ok(())
+}
