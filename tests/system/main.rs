@@ -36,3 +36,4 @@ mod secrets;
 mod services;
 mod survival;
 mod tags;
+mod waiters;
