@@ -1,9 +1,10 @@
 //! SOAP.
 
 use std::path::Path;
+use std::process::Command;
 
 use super::table::{Client, Column, FAULT_OWN, Family, Short};
-use super::{Site, have, installed, source};
+use super::{Site, done, have, installed, source};
 
 pub(super) const FAMILY: Family =
     Family { name: "SOAP clients", columns: COLUMNS, clients: CLIENTS };
@@ -101,6 +102,8 @@ const NODE_11: &str = "Node `soap`, SOAP 1.1";
 const NODE_12: &str = "Node `soap`, SOAP 1.2";
 const PHP_11: &str = "PHP `SoapClient`, SOAP 1.1";
 const PHP_12: &str = "PHP `SoapClient`, SOAP 1.2";
+const GSOAP_11: &str = "gSOAP (C++), SOAP 1.1";
+const GSOAP_12: &str = "gSOAP (C++), SOAP 1.2";
 const SUDS: &str = "suds-community, SOAP 1.1";
 
 const EMPTY_IS_NONE: &str = "Reads an empty result as null.";
@@ -176,6 +179,8 @@ const CLIENTS: &[Client] = &[
             ("keep-alive", Short::Cannot("Makes a connection for each call.")),
         ],
     },
+    Client { name: GSOAP_11, short_of: GSOAP },
+    Client { name: GSOAP_12, short_of: GSOAP },
     Client { name: LITE_11, short_of: &[] },
     Client {
         name: LITE_12,
@@ -255,6 +260,13 @@ const NODE: &[(&str, Short)] = &[
         ),
     ),
 ];
+const GSOAP: &[(&str, Short)] = &[(
+    "nil",
+    Short::Partly(
+        "Leaves nil out of the arrays that it sends.",
+        &[("nil.seen", Some("[[{a:n}]]"))],
+    ),
+)];
 const PHP: &[(&str, Short)] = &[
     (
         "struct",
@@ -332,4 +344,43 @@ fn node_soap() {
 fn php_soap() {
     let rows = [(PHP_11, "1.1"), (PHP_12, "1.2")];
     run(&rows, Path::new("/usr/bin/php"), "php/soap.php", &[]);
+}
+
+/// Fetches the WSDL with the certificate, makes classes from it, compiles them, and calls with them.
+#[test]
+fn gsoap() {
+    let needs = [
+        "/usr/bin/c++",
+        "/usr/bin/curl",
+        "/usr/bin/wsdl2h",
+        "/usr/bin/soapcpp2",
+        "/usr/include/stdsoap2.h",
+        "/usr/include/openssl/ssl.h",
+    ];
+    if !have(&needs.map(Path::new)) {
+        return;
+    }
+    let site = Site::start();
+    let step = |program: &str, words: &[&str]| {
+        let mut command: Command = site.command(Path::new(program));
+        done(command.args(words));
+    };
+    let wsdl = format!("{}kinds?wsdl", site.world.url);
+    let (ca, both) = (site.world.grid.ca_file(), site.scratch.join("both.pem"));
+    let [ca, both] = [&ca, &both].map(|path| path.to_str().unwrap());
+    step("/usr/bin/curl", &["-sSf", "--cacert", ca, "--cert", both, "-o", "kinds.wsdl", &wsdl]);
+    // -p: a base class for anyType; -j, -C: client classes; -x: no samples.
+    step("/usr/bin/wsdl2h", &["-p", "-o", "kinds.h", "kinds.wsdl"]);
+    step("/usr/bin/soapcpp2", &["-j", "-C", "-x", "-L", "kinds.h"]);
+    let program = source("cpp/gsoap.cpp");
+    let generated = ["soapC.cpp", "soapkinds_x002esoap11Proxy.cpp"];
+    let libraries = ["-lgsoapssl++", "-lssl", "-lcrypto"];
+    let mut compiler = site.command(Path::new("/usr/bin/c++"));
+    compiler.args(["-std=c++17", "-w", "-DWITH_OPENSSL", "-I.", "-o", "gsoap"]).arg(program);
+    done(compiler.args(generated).args(libraries));
+    for (client, version) in [(GSOAP_11, "1.1"), (GSOAP_12, "1.2")] {
+        let mut command = site.command(&site.scratch.join("gsoap"));
+        command.env("VERSION", version);
+        site.check(&FAMILY, FAMILY.client(client), command);
+    }
 }
