@@ -56,7 +56,10 @@ fn what_is_wrong_is_named_with_what_is_asked_and_what_was_given() {
         checked(add, &[int.clone(), "5".into()]),
         "parameter 2 (n2) of s.add must be int; string was given"
     );
-    assert_eq!(checked(add, &[int.clone()]), "s.add takes 2 parameters (n1, n2), 1 was given");
+    assert_eq!(
+        checked(add, std::slice::from_ref(&int)),
+        "s.add takes 2 parameters (n1, n2), 1 was given"
+    );
     assert_eq!(checked(&[&["int", "int"]], &[]), "s.add takes 1 parameter, none was given");
     assert_eq!(
         checked(&[&["int"]], &[int.clone(), int]),
@@ -106,7 +109,7 @@ fn an_i4_has_32_bits_and_an_int_has_64() {
 fn without_a_declaration_everything_fits() {
     for (_, value) in one_of_each() {
         assert_eq!(checked(&[], &[value.clone(), value.clone(), value.clone()]), "fits");
-        assert_eq!(checked(&[&["int", "any"]], &[value.clone()]), "fits");
+        assert_eq!(checked(&[&["int", "any"]], std::slice::from_ref(&value)), "fits");
         assert_eq!(checked(&[&["int", "table.row"]], &[value]), "fits");
     }
     // A signature without even a result is one without parameters.
