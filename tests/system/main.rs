@@ -19,6 +19,7 @@ mod audit;
 mod bad_input;
 mod builtins;
 mod clients;
+mod command;
 mod credentials;
 mod dependencies;
 mod dialects;

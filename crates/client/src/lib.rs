@@ -46,3 +46,8 @@ pub use session::{JobFilter, Session, State, Status, session_id};
 pub use tag::Tag;
 pub use tail::Tail;
 pub use transfer::{Downloaded, Fetched, OnProgress, Progress};
+
+/// The examples of the page are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/clients.md")]
+struct Page;

@@ -121,7 +121,9 @@ fn ended(status: &Status) -> Result<(), Failure> {
         State::Done => Ok(()),
         state if !state.has_ended() => Err(Failure::NotEnded(state)),
         state => {
-            let code = status.exit_code.map(|code| format!(", exit code {code}"));
+            let said = status.reason.contains("exit code");
+            let code = status.exit_code.filter(|_| !said);
+            let code = code.map(|code| format!(", exit code {code}"));
             let why = Some(&status.reason).filter(|reason| !reason.is_empty());
             let why = why.map(|reason| format!(": {reason}")).unwrap_or_default();
             Err(Failure::Job(format!("job {state}{}{why}", code.unwrap_or_default())))
