@@ -6,7 +6,8 @@ use super::{Builtin, Run};
 
 pub(crate) const METHODS: &[Builtin] = &[Builtin {
     name: "echo.echo",
-    help: "Answers its parameters as a list, to try a connection and to measure it.",
+    help: "Answers its parameters as a list, to try a connection and to measure it. Example: \
+               echo.echo(\"hello\", 3) is [\"hello\", 3].",
     // Any number of any type: whoever reads parameters by a signature must not read them as strings.
     signatures: &[],
     parameters: &[],

@@ -21,7 +21,8 @@ pub(crate) const METHODS: &[Builtin] = &[
                `level` and `account` (\"\" where no level takes him: then `refused` says why), \
                `rule`, `limits`, and `used`: `cpu_seconds_today`, `cpu_seconds_reserved` by jobs that have \
                not ended, `jobs`, `calls_this_minute`, `day_renews_at`, `minute_renews_at`. A limit \
-               that is not there is none.",
+               that is not there is none. Example: \
+               system.whoami()[\"level\"] is \"strong\".",
         signatures: &[&["struct"]],
         parameters: &[],
         run: Run::Now(whoami),
@@ -31,7 +32,8 @@ pub(crate) const METHODS: &[Builtin] = &[
         help: "What a call of a method would get, and which rules decide it: explain(method) or \
                explain(method, cpu_seconds). A struct: `outcome` (granted or refused), `code` and \
                `text` of the fault if refused, `account`, `level`, `cpu_seconds` (0 if none were \
-               asked), and `steps`, each a struct of `rule`, `place` and `verdict`.",
+               asked), and `steps`, each a struct of `rule`, `place` and `verdict`. Example: \
+               system.explain(\"sleepy.sleepyAdd\", 5000)[\"outcome\"].",
         signatures: &[&["struct", "string"], &["struct", "string", "double"]],
         parameters: &["method", "cpu_seconds"],
         run: Run::Later(|context, params| {

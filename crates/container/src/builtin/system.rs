@@ -12,7 +12,8 @@ use crate::registry::{self, MONITOR};
 pub(crate) const METHODS: &[Builtin] = &[
     Builtin {
         name: "system.auth",
-        help: "Not offered: it answers a fault that says why.",
+        help: "Not offered: it answers a fault that says why. Example: \
+               system.auth() is fault 403.",
         // Whatever it is called with.
         signatures: &[],
         parameters: &[],
@@ -22,7 +23,8 @@ pub(crate) const METHODS: &[Builtin] = &[
         name: "system.auth2",
         help: "Makes a login of the certificate that the connection shows: called with HTTP Basic, \
                as user a token of the client's own, as password the word BROWSER, it answers \
-               [server's certificate, user's certificate, new password]. No call needs a login.",
+               [server's certificate, user's certificate, new password]. No call needs a login. Example: \
+               system.auth2()[2], which the original's clients send from then on.",
         signatures: &[&["array"]],
         parameters: &[],
         run: Run::Now(|context, params| {
@@ -35,7 +37,8 @@ pub(crate) const METHODS: &[Builtin] = &[
     Builtin {
         name: "system.getCapabilities",
         help: "The protocols and extensions that this server speaks: for each a struct of specUrl \
-               and specVersion.",
+               and specVersion. Example: \
+               system.getCapabilities()[\"nil\"][\"specUrl\"].",
         signatures: &[&["struct"]],
         parameters: &[],
         run: Run::Now(|_, params| {
@@ -45,7 +48,8 @@ pub(crate) const METHODS: &[Builtin] = &[
     },
     Builtin {
         name: "system.listMethods",
-        help: "The names of all methods that the caller may call, sorted.",
+        help: "The names of all methods that the caller may call, sorted. Example: \
+               \"echo.echo\" is in system.listMethods().",
         signatures: &[&["array"]],
         parameters: &[],
         run: Run::Later(|context, params| {
@@ -57,7 +61,8 @@ pub(crate) const METHODS: &[Builtin] = &[
     },
     Builtin {
         name: "system.logout",
-        help: "Ends the login that the call is made with, if there is one. Answers true.",
+        help: "Ends the login that the call is made with, if there is one. Answers true. Example: \
+               system.logout().",
         signatures: &[&["boolean"]],
         parameters: &[],
         run: Run::Now(|context, params| {
@@ -68,7 +73,8 @@ pub(crate) const METHODS: &[Builtin] = &[
     },
     Builtin {
         name: "system.methodHelp",
-        help: "What a method does, in words: methodHelp(name).",
+        help: "What a method does, in words: methodHelp(name). Example: \
+               system.methodHelp(\"echo.echo\").",
         signatures: &[&["string", "string"]],
         parameters: &["name"],
         run: Run::Later(|context, params| {
@@ -79,7 +85,8 @@ pub(crate) const METHODS: &[Builtin] = &[
         name: "system.methodSignature",
         help: "The ways to call a method: methodSignature(name) answers a list of lists of type \
                names, the type of the result first in each; the string \"undef\" where they are \
-               not known.",
+               not known. Example: \
+               system.methodSignature(\"job.cancel\") is [[\"string\", \"string\"]].",
         signatures: &[&["array", "string"], &["string", "string"]],
         parameters: &["name"],
         run: Run::Later(|context, params| {
@@ -90,14 +97,16 @@ pub(crate) const METHODS: &[Builtin] = &[
         name: multicall::METHOD,
         help: "Several calls in one: multicall([{methodName, params}, ...]) answers an array that \
                holds in each call's place [value], or the struct {faultCode, faultString}. Each is \
-               counted and decided as if it had come by itself; none is a multicall.",
+               counted and decided as if it had come by itself; none is a multicall. Example: \
+               system.multicall([{\"methodName\": \"echo.echo\", \"params\": [1]}]) is [[[1]]].",
         signatures: &[&["array", "array"]],
         parameters: &["calls"],
         run: Run::Many,
     },
     Builtin {
         name: "system.version",
-        help: "The name and version of this server.",
+        help: "The name and version of this server. Example: \
+               system.version() is \"NESSSI 0.1.0\".",
         signatures: &[&["string"]],
         parameters: &[],
         run: Run::Now(|_, params| {

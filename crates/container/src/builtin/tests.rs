@@ -20,3 +20,12 @@ fn every_service_of_built_ins_says_what_it_is_for() {
     }
     assert_eq!(purpose("none"), "");
 }
+
+#[test]
+fn the_help_of_every_built_in_ends_in_an_example_of_its_call() {
+    for builtin in all() {
+        let example = builtin.help.rsplit_once("Example: ").map(|(_, example)| example);
+        let example = example.unwrap_or_else(|| panic!("{} has no example", builtin.name));
+        assert!(example.contains(builtin.name), "{}: {example}", builtin.name);
+    }
+}

@@ -12,14 +12,16 @@ use crate::jobs::{Asker, group_fault};
 pub(crate) const METHODS: &[Builtin] = &[
     Builtin {
         name: "vo.groups",
-        help: "The names of all VO groups, sorted. A group `a.b` is in the group `a`.",
+        help: "The names of all VO groups, sorted. A group `a.b` is in the group `a`. Example: \
+               vo.groups() is [\"atlas\", \"atlas.calo\"].",
         signatures: &[&["array"]],
         parameters: &[],
         run: Run::Now(groups),
     },
     Builtin {
         name: "vo.mine",
-        help: "The names of the VO groups that the caller is a member of, sorted.",
+        help: "The names of the VO groups that the caller is a member of, sorted. Example: \
+               vo.mine() is [\"atlas\"].",
         signatures: &[&["array"]],
         parameters: &[],
         run: Run::Now(mine),
@@ -28,7 +30,8 @@ pub(crate) const METHODS: &[Builtin] = &[
         name: "vo.members",
         help: "The entries among the members of a group, as DNs: members(group). An entry is a DN \
                or the beginning of DNs; members of a group are members of those in it. For its \
-               members and administrators.",
+               members and administrators. Example: \
+               vo.members(\"atlas\").",
         signatures: &[&["array", "string"]],
         parameters: &["group"],
         run: Run::Now(|context, params| entries(context, params, VoTree::members)),
@@ -36,7 +39,8 @@ pub(crate) const METHODS: &[Builtin] = &[
     Builtin {
         name: "vo.administrators",
         help: "The entries among the administrators of a group, as DNs: administrators(group). \
-               For its members and administrators.",
+               For its members and administrators. Example: \
+               vo.administrators(\"atlas\").",
         signatures: &[&["array", "string"]],
         parameters: &["group"],
         run: Run::Now(|context, params| entries(context, params, VoTree::administrators)),
@@ -44,7 +48,8 @@ pub(crate) const METHODS: &[Builtin] = &[
     Builtin {
         name: "vo.create",
         help: "Makes a group: create(group). For the administrators of the group around it; at \
-               the top, for root administrators.",
+               the top, for root administrators. Example: \
+               vo.create(\"atlas.calo\").",
         signatures: &[&["boolean", "string"]],
         parameters: &["group"],
         run: Run::Later(|context, params| {
@@ -54,7 +59,8 @@ pub(crate) const METHODS: &[Builtin] = &[
     Builtin {
         name: "vo.delete",
         help: "Deletes a group with all groups in it: delete(group). For the administrators of \
-               the group around it.",
+               the group around it. Example: \
+               vo.delete(\"atlas.calo\").",
         signatures: &[&["boolean", "string"]],
         parameters: &["group"],
         run: Run::Later(|context, params| {
@@ -63,7 +69,8 @@ pub(crate) const METHODS: &[Builtin] = &[
     },
     Builtin {
         name: "vo.addMember",
-        help: "Adds a member to a group: addMember(group, dn). For its administrators.",
+        help: "Adds a member to a group: addMember(group, dn). For its administrators. Example: \
+               vo.addMember(\"atlas\", \"/O=Grid/CN=Alice\").",
         signatures: &[&["boolean", "string", "string"]],
         parameters: &["group", "dn"],
         run: Run::Later(|context, params| {
@@ -72,7 +79,8 @@ pub(crate) const METHODS: &[Builtin] = &[
     },
     Builtin {
         name: "vo.removeMember",
-        help: "Takes a member out of a group: removeMember(group, dn). For its administrators.",
+        help: "Takes a member out of a group: removeMember(group, dn). For its administrators. Example: \
+               vo.removeMember(\"atlas\", \"/O=Grid/CN=Alice\").",
         signatures: &[&["boolean", "string", "string"]],
         parameters: &["group", "dn"],
         run: Run::Later(|context, params| {
@@ -82,7 +90,8 @@ pub(crate) const METHODS: &[Builtin] = &[
     Builtin {
         name: "vo.addAdministrator",
         help: "Makes somebody an administrator of a group: addAdministrator(group, dn). For its \
-               administrators.",
+               administrators. Example: \
+               vo.addAdministrator(\"atlas\", \"/O=Grid/CN=Alice\").",
         signatures: &[&["boolean", "string", "string"]],
         parameters: &["group", "dn"],
         run: Run::Later(|context, params| {
@@ -95,7 +104,8 @@ pub(crate) const METHODS: &[Builtin] = &[
     Builtin {
         name: "vo.removeAdministrator",
         help: "Takes an administrator from a group: removeAdministrator(group, dn). For its \
-               administrators.",
+               administrators. Example: \
+               vo.removeAdministrator(\"atlas\", \"/O=Grid/CN=Alice\").",
         signatures: &[&["boolean", "string", "string"]],
         parameters: &["group", "dn"],
         run: Run::Later(|context, params| {
