@@ -15,8 +15,9 @@ use std::sync::LazyLock;
 use nesssi_dn::SubjectDn;
 use nesssi_identity::{Crl, SigningPolicy, TrustDirectory, TrustOptions, judge_chain};
 use nesssi_policy::{Access, Ask, Gridmap};
+use nesssi_rpc::jsonrpc::{self, Asked};
 use nesssi_rpc::soap::{Endpoint, Reason, Request, Style, Version, decode_reply, encode_call};
-use nesssi_rpc::{Bounds, Call, jsonrpc, xmlrpc};
+use nesssi_rpc::{Bounds, Call, NamedCall, xmlrpc};
 use rustls_pki_types::CertificateDer;
 
 /// When the chains of the corpus are judged: they were made to be valid then.
@@ -183,8 +184,10 @@ pub fn jsonrpc(data: &[u8]) {
     match jsonrpc::decode_request(data, &bounds) {
         Ok(request) => {
             for item in request.items {
-                let Ok(call) = item.call else {
-                    continue;
+                let call = match item.call {
+                    Ok(Asked::Listed(call)) => call,
+                    Ok(Asked::Named(call)) => ordered(call),
+                    Err(_) => continue,
                 };
                 let id = item.receipt.as_ref().map(|receipt| &receipt.id);
                 let body = jsonrpc::encode_call(item.version, id, &call);
@@ -192,7 +195,7 @@ pub fn jsonrpc(data: &[u8]) {
                 // A value may be as deep as a batch leaves room for, or a level deeper.
                 let read = jsonrpc::decode_request(&body, &bounds).expect("what was written");
                 let again = read.items.first().expect("one call");
-                assert_eq!(again.call.as_ref(), Ok(&call));
+                assert_eq!(again.call.as_ref(), Ok(&Asked::Listed(call)));
                 assert!(item.receipt.is_some() || again.receipt.is_none());
             }
         }
@@ -204,4 +207,13 @@ pub fn jsonrpc(data: &[u8]) {
         let body = body.expect("an answer");
         assert_eq!(jsonrpc::decode_reply(&body, &bounds), Ok(response));
     }
+}
+
+/// The call for a method whose parameters have the very names, in the order of the alphabet.
+fn ordered(call: NamedCall) -> Call {
+    let names: Vec<String> = call.params.keys().cloned().collect();
+    let _ = call.clone().in_order(&["a", "b"], &[["any"; 2]]);
+    let ordered = call.in_order::<[&str; 0], &str>(&names, &[]).expect("every name is there");
+    assert!(names.len() == ordered.params.len(), "{names:?}: {ordered:?}");
+    ordered
 }

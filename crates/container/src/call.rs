@@ -17,7 +17,7 @@ use std::sync::Arc;
 use nesssi_identity::Peer;
 use nesssi_policy::LevelName;
 use nesssi_rpc::multicall::METHOD as MULTICALL;
-use nesssi_rpc::{Call, Fault, FaultCode, MethodName, Reply, Value, check_params};
+use nesssi_rpc::{Call, Fault, FaultCode, MethodName, NamedCall, Reply, Value, check_params};
 use nesssi_service::Method;
 use nesssi_session::SessionId;
 
@@ -46,9 +46,62 @@ pub(crate) async fn dispatch(inner: &Arc<Inner>, caller: &Caller, call: Call) ->
         Ok(arrived) => arrived,
         Err(refused) => return Answer::of(Err(refused)),
     };
-    let mut decided = decide(inner, &caller, &grant, &method, params).await;
+    let decided = decide(inner, &caller, &grant, &method, params).await;
+    told(inner, &caller, &grant, &method, decided).await
+}
+
+/// Answers a call whose parameters are named, which the method must be found for.
+pub(crate) async fn dispatch_named(inner: &Arc<Inner>, caller: &Caller, call: NamedCall) -> Answer {
+    let method = call.method.clone();
+    let Arrived { caller, grant } = match arrive(inner, caller, &method).await {
+        Ok(arrived) => arrived,
+        Err(refused) => return Answer::of(Err(refused)),
+    };
+    let decided = match in_order(inner, &caller, &grant, call).await {
+        Ok(Call { method, params }) => decide(inner, &caller, &grant, &method, params).await,
+        Err(refused) => match count(inner, &caller, &grant) {
+            Ok(()) => *refused,
+            Err(many) => Decided::fault(many),
+        },
+    };
+    told(inner, &caller, &grant, &method, decided).await
+}
+
+/// Puts the parameters of a call in order.
+///
+/// # Errors
+/// The answer where nobody takes the call, the caller may not, or its names do not fit.
+async fn in_order(
+    inner: &Arc<Inner>,
+    caller: &Caller,
+    grant: &Result<Arc<Grant>, Fault>,
+    call: NamedCall,
+) -> Result<Call, Box<Decided>> {
+    let (ordered, rule) = match find(inner, caller, grant, &call.method).await? {
+        Target::Builtin(builtin) => (call.in_order(builtin.parameters, builtin.signatures), None),
+        Target::Service { service, permission } => {
+            let (_, name) = call.method.split();
+            let ordered = match service.methods.get(name) {
+                Some(method) => call.in_order(&method.parameters, &method.signatures),
+                None if name == MONITOR => call.in_order(&MONITOR_PARAMETERS, &[MONITOR_SIGNATURE]),
+                None => Err(no_such_method(&call.method)),
+            };
+            (ordered, Some(permission.rule))
+        }
+    };
+    ordered.map_err(|fault| Box::new(Decided { rule, ..Decided::fault(fault) }))
+}
+
+/// The answer to a call, recorded.
+async fn told(
+    inner: &Inner,
+    caller: &Caller,
+    grant: &Result<Arc<Grant>, Fault>,
+    method: &MethodName,
+    mut decided: Decided,
+) -> Answer {
     decided.answer = raw::for_dialect(inner, decided.answer, caller.dialect).await;
-    record(inner, &caller, &grant, &method, &decided);
+    record(inner, caller, grant, method, &decided);
     decided.answer
 }
 

@@ -36,7 +36,7 @@ use nesssi_config::Config;
 use nesssi_dn::SubjectDn;
 use nesssi_identity::{Peer, Presented, ProxyKind};
 use nesssi_rpc::soap::Signature;
-use nesssi_rpc::{Call, ClientTag, Dialect, Fault, FaultCode, MethodName, Reply, Value};
+use nesssi_rpc::{Call, ClientTag, Dialect, Fault, FaultCode, MethodName, NamedCall, Reply, Value};
 use tokio::sync::watch;
 
 pub use audit::Served;
@@ -339,6 +339,14 @@ impl Container {
     pub async fn call(&self, caller: &Caller, call: Call) -> Answer {
         match self.inner.in_flight.enter() {
             Some(_under_way) => call::dispatch(&self.inner, caller, call).await,
+            None => Answer::of(Err(restarting())),
+        }
+    }
+
+    /// Answers a call whose parameters are named.
+    pub async fn call_named(&self, caller: &Caller, call: NamedCall) -> Answer {
+        match self.inner.in_flight.enter() {
+            Some(_under_way) => call::dispatch_named(&self.inner, caller, call).await,
             None => Answer::of(Err(restarting())),
         }
     }

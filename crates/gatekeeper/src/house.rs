@@ -11,7 +11,7 @@ use nesssi_container::{
 };
 use nesssi_identity::Peer;
 use nesssi_rpc::soap::Signature;
-use nesssi_rpc::{Call, Fault, MethodName};
+use nesssi_rpc::{Call, Fault, MethodName, NamedCall};
 
 /// What answers calls and opens files.
 pub(crate) trait House: Clone + Send + Sync + 'static {
@@ -25,6 +25,9 @@ pub(crate) trait House: Clone + Send + Sync + 'static {
 
     /// Answers a call.
     fn call(&self, caller: &Caller, call: Call) -> impl Future<Output = Answer> + Send;
+
+    /// Answers a call whose parameters are named.
+    fn call_named(&self, caller: &Caller, call: NamedCall) -> impl Future<Output = Answer> + Send;
 
     /// Hears of what stood in the place of a call and is none; the fault that answers it.
     fn miscalled(&self, caller: &Caller, fault: Fault) -> impl Future<Output = Fault> + Send;
@@ -102,6 +105,10 @@ impl House for Container {
 
     async fn call(&self, caller: &Caller, call: Call) -> Answer {
         Self::call(self, caller, call).await
+    }
+
+    async fn call_named(&self, caller: &Caller, call: NamedCall) -> Answer {
+        Self::call_named(self, caller, call).await
     }
 
     async fn miscalled(&self, caller: &Caller, fault: Fault) -> Fault {

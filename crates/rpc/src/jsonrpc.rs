@@ -25,7 +25,8 @@
 //! it arrives as a string.
 //!
 //! Reading keeps its own stack of what is open: no recursion, every count bounded by [`Bounds`],
-//! a member's name twice is refused. Parameters are an array; by name they are refused (-32602).
+//! a member's name twice is refused. Parameters are an array, in 2.0 an object of them by name too
+//! ([`NamedCall`](crate::NamedCall)).
 //!
 //! [`Bounds`]: crate::Bounds
 
@@ -37,7 +38,7 @@ mod tests;
 mod write;
 
 pub use reply::{Response, decode_replies, decode_reply};
-pub use request::{Item, Request, Shape, decode_request};
+pub use request::{Asked, Item, Request, Shape, decode_request};
 pub use write::{encode_answer, encode_batch, encode_call, encode_refusal};
 
 use crate::{Dialect, Value};

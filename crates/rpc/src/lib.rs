@@ -15,6 +15,7 @@ mod fault;
 pub mod jsonrpc;
 pub mod kept;
 pub mod multicall;
+mod named;
 mod params;
 #[cfg(test)]
 mod samples;
@@ -32,6 +33,7 @@ pub use call::{Call, Dialect, METHOD_NAME_BYTES_MAX, MethodName, MethodNameError
 pub use choice::{Format, MediaType, Mismatch, choose};
 pub use encoding::Encoding;
 pub use fault::{Fault, FaultCode};
+pub use named::NamedCall;
 pub use params::check_params;
 pub use tag::{CLIENT_TAG_BYTES_MAX, CLIENT_TAG_MEMBER, ClientTag, ClientTagError};
 pub use value::{DateTime, DateTimeError, Value};

@@ -16,6 +16,9 @@ const STRINGS: &str = "[s,s%20a%20,s%3C%26%3E%22%27%5D%5D%3E,sgr%C3%BC%C3%9Fe%20
     s%F0%9F%98%80%F0%9D%84%9E,sa%09b%0Ac,sa%0Db%0D%0Ac,s%7F]";
 const NULLS: &str = "[n,[n,{a:n}]]";
 
+/// A parameter that is missing.
+const NAMED_WRONG: &str = "f-32602:parameter%201%20%28whole%29%20of%20kinds.minus%20is%20missing";
+
 const COLUMNS: &[Column] = &[
     Column { name: "int", results: &[("int.seen", INTS), ("int.back", INTS)] },
     Column { name: "64 bits", results: &[("large.seen", LARGE), ("large.back", LARGE)] },
@@ -36,6 +39,7 @@ const COLUMNS: &[Column] = &[
             ("introspection.signature", "[[sint,sint,sint]]"),
         ],
     },
+    Column { name: "by name", results: &[("named", "i3"), ("named.wrong", NAMED_WRONG)] },
     Column {
         name: "batch",
         results: &[("batch", "i3 f1234:gr%C3%B6%C3%9Fer%20%3C%26%3E%20%E2%82%AC [slast]")],

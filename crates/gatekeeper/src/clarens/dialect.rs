@@ -223,7 +223,10 @@ async fn answer_json<H: House>(
         caller.dialect = version.dialect();
         let outcome: Outcome = match call.and_then(|call| budget.check().map(|()| call)) {
             Ok(call) => {
-                let answer = house.call(&caller, call).await;
+                let answer = match call {
+                    jsonrpc::Asked::Listed(call) => house.call(&caller, call).await,
+                    jsonrpc::Asked::Named(call) => house.call_named(&caller, call).await,
+                };
                 (session, again) = (answer.session, answer.again);
                 answer.reply
             }

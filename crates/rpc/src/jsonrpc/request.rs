@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::read::read;
 use super::{Id, Receipt, Version};
 use crate::telling::quoted;
-use crate::{Bounds, Call, Fault, FaultCode, MethodName, Value, multicall};
+use crate::{Bounds, Call, Fault, FaultCode, MethodName, NamedCall, Value, multicall};
 
 /// Levels of JSON around a parameter: batch, request, `params`.
 const AROUND: usize = 3;
@@ -36,13 +36,31 @@ pub struct Item {
     /// What it is answered with; `None` for a notification, which is not answered.
     pub receipt: Option<Receipt>,
     /// The call, or the fault that it comes to.
-    pub call: Result<Call, Fault>,
+    pub call: Result<Asked, Fault>,
+}
+
+/// A call as it was written.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Asked {
+    /// With its parameters in order, or without any.
+    Listed(Call),
+    /// With its parameters by name, which only 2.0 has.
+    Named(NamedCall),
+}
+
+impl Asked {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Listed(call) => multicall::weight(call),
+            Self::Named(call) => call.weight(),
+        }
+    }
 }
 
 /// Reads a request.
 ///
 /// What is wrong with one call of a batch is the fault of its item: -32600 (no call), -32601 (no
-/// method can have the name), -32602 (`params` by name).
+/// method can have the name), -32602 (`params` by name in 1.0).
 ///
 /// # Errors
 /// A fault that answers the whole body, see [`encode_refusal`](super::encode_refusal): -32700 (not
@@ -64,7 +82,7 @@ pub fn decode_request(body: &[u8], bounds: &Bounds) -> Result<Request, Fault> {
         _ => return Err(no_call("a call is an object, a batch an array of objects")),
     };
     let good = request.items.iter().filter_map(|item| item.call.as_ref().ok());
-    let weight = good.map(multicall::weight).sum();
+    let weight = good.map(Asked::weight).sum();
     if weight > bounds.calls_max {
         return Err(multicall::too_many(weight, bounds.calls_max));
     }
@@ -111,7 +129,7 @@ fn item(mut members: BTreeMap<String, Value>, shape: Shape) -> Item {
             _ => (Version::V2, Err(no_call("\"jsonrpc\" is not \"2.0\""))),
         },
     };
-    let asked = known.and_then(|()| asked(members));
+    let asked = known.and_then(|()| parts(members));
     // What is no call cannot be a notification: its sender hears of it.
     let is_notification = asked.is_ok()
         && match version {
@@ -124,42 +142,43 @@ fn item(mut members: BTreeMap<String, Value>, shape: Shape) -> Item {
         Named::Wrong => (Id::Null, Err(no_call("\"id\" is neither a string, a number nor null"))),
     };
     let receipt = (!is_notification).then_some(Receipt { version, id });
-    Item { version, receipt, call: asked.and_then(call) }
+    Item { version, receipt, call: asked.and_then(|parts| call(parts, version)) }
 }
 
 /// What a request asks for, of the right shape and not yet of the right content.
-struct Asked {
+struct Parts {
     method: String,
     params: Params,
 }
 
 enum Params {
     Listed(Vec<Value>),
-    Named,
+    Named(BTreeMap<String, Value>),
 }
 
-fn asked(mut members: BTreeMap<String, Value>) -> Result<Asked, Fault> {
+fn parts(mut members: BTreeMap<String, Value>) -> Result<Parts, Fault> {
     let Some(Value::String(method)) = members.remove("method") else {
         return Err(no_call("a call has a string \"method\""));
     };
     let params = match members.remove("params") {
         None => Params::Listed(Vec::new()),
         Some(Value::Array(params)) => Params::Listed(params),
-        Some(Value::Struct(_)) => Params::Named,
-        Some(_) => return Err(no_call("\"params\" are no array")),
+        Some(Value::Struct(params)) => Params::Named(params),
+        Some(_) => return Err(no_call("\"params\" are neither an array nor an object")),
     };
-    Ok(Asked { method, params })
+    Ok(Parts { method, params })
 }
 
-fn call(asked: Asked) -> Result<Call, Fault> {
-    let method = MethodName::parse(&asked.method).map_err(|error| {
-        let text = format!("{} is no method name: {error}", quoted(&asked.method));
+fn call(Parts { method, params }: Parts, version: Version) -> Result<Asked, Fault> {
+    let method = MethodName::parse(&method).map_err(|error| {
+        let text = format!("{} is no method name: {error}", quoted(&method));
         Fault::new(FaultCode::NoSuchMethod, text)
     })?;
-    match asked.params {
-        Params::Listed(params) => Ok(Call { method, params }),
-        Params::Named => {
-            Err(Fault::invalid_params("parameters are not taken by name: send an array"))
-        }
+    match (params, version) {
+        (Params::Listed(params), _) => Ok(Asked::Listed(Call { method, params })),
+        (Params::Named(params), Version::V2) => Ok(Asked::Named(NamedCall { method, params })),
+        (Params::Named(_), Version::V1) => Err(Fault::invalid_params(
+            "parameters by name are JSON-RPC 2.0's: send an array, or \"jsonrpc\": \"2.0\"",
+        )),
     }
 }

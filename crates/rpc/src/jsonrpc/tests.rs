@@ -22,11 +22,30 @@ fn one(body: &str) -> Item {
     request.items.remove(0)
 }
 
+/// The call of an item whose parameters are listed.
+fn listed(asked: Asked) -> Call {
+    match asked {
+        Asked::Listed(call) => call,
+        Asked::Named(call) => panic!("{call:?}"),
+    }
+}
+
+/// The call of an item for a server that knows the names of `subtract` alone.
+fn in_order(asked: Asked) -> Result<Call, Fault> {
+    match asked {
+        Asked::Listed(call) => Ok(call),
+        Asked::Named(call) if call.method.as_str() == "subtract" => {
+            call.in_order(&["minuend", "subtrahend"], &[["int"; 3]])
+        }
+        Asked::Named(call) => call.in_order::<[&str; 0], &str>(&[] as &[&str], &[]),
+    }
+}
+
 /// The parameter whose JSON is `value`.
 fn param(value: &str) -> Result<Value, Fault> {
     let body = format!("{{\"method\":\"a\",\"params\":[{value}],\"id\":1}}");
     let mut request = request(&body)?;
-    let call = request.items.remove(0).call?;
+    let call = listed(request.items.remove(0).call?);
     let value = call.params.into_iter().next();
     value.ok_or_else(|| Fault::invalid_params("no parameter"))
 }
@@ -43,7 +62,7 @@ fn answered(body: &str, serve: impl Fn(&Call) -> Reply) -> Option<String> {
         Ok(request) => {
             let mut answers = Vec::new();
             for item in request.items {
-                let reply = item.call.and_then(|call| serve(&call));
+                let reply = item.call.and_then(in_order).and_then(|call| serve(&call));
                 answers.extend(item.receipt.map(|receipt| (receipt, reply)));
             }
             let answers = answers.iter().map(|(receipt, reply)| (receipt, reply));
@@ -93,8 +112,14 @@ fn the_examples_of_the_specification_are_answered() {
         r#"{"method": "subtract", "params": [42, 23], "id": "jsonrpc"}"#,
         r#"{"method": "subtract", "params": [42, 23]}"#,
         r#"{"method": "subtract", "params": [42, 23], "id": null}"#,
+        r#"{"method": "subtract", "params": {"minuend": 42, "subtrahend": 23}, "id": 1}"#,
         r#"{"method": "foobar", "params": [], "id": 1}"#,
         r#"{"jsonrpc": "1.0", "method": "update", "params": [], "id": 1}"#,
+        // Names that do not fit.
+        r#"{"jsonrpc": "2.0", "method": "subtract", "params": {"minuend": 42, "by": 23}, "id": 1}"#,
+        r#"{"jsonrpc": "2.0", "method": "subtract", "params": {"subtrahend": 23}, "id": 1}"#,
+        r#"{"jsonrpc": "2.0", "method": "subtract", "params": {}, "id": 1}"#,
+        r#"{"jsonrpc": "2.0", "method": "update", "params": {}, "id": 1}"#,
         // Ids of every kind, and things that are no call.
         r#"{"jsonrpc": "2.0", "method": "update", "id": null}"#,
         r#"{"jsonrpc": "2.0", "method": "update", "id": -1.5}"#,
@@ -288,7 +313,10 @@ fn a_call_is_what_it_says() {
     let item = one(r#"{"id":7,"params":[[]],"method":"a.b","jsonrpc":"2.0","more":{}}"#);
     assert_eq!(item.version.dialect(), Dialect::JsonRpc2);
     assert_eq!(item.receipt, Some(Receipt { version: Version::V2, id: Id::Int(7) }));
-    assert_eq!(item.call, Ok(Call { method: method("a.b"), params: vec![vec![].into()] }));
+    assert_eq!(
+        item.call.map(listed),
+        Ok(Call { method: method("a.b"), params: vec![vec![].into()] })
+    );
     let item = one(r#"{"method":"a.b","params":[],"id":"x"}"#);
     assert_eq!(item.version.dialect(), Dialect::JsonRpc1);
     assert_eq!(item.receipt.unwrap().id, Id::String("x".into()));
@@ -516,7 +544,7 @@ proptest! {
         let item = request.items.remove(0);
         prop_assert_eq!(request.shape, Shape::One);
         prop_assert_eq!(item.version, version);
-        prop_assert_eq!(item.call, Ok(call));
+        prop_assert_eq!(item.call.map(listed), Ok(call));
         // In 1.0 the id null is how a notification is written.
         let is_notification = version == Version::V1 && id == Id::Null;
         prop_assert_eq!(item.receipt, (!is_notification).then_some(Receipt { version, id }));
@@ -527,7 +555,7 @@ proptest! {
         let body = encode_call(version, None, &call).unwrap();
         let item = decode_request(&body, &Bounds::default()).unwrap().items.remove(0);
         prop_assert_eq!(item.receipt, None);
-        prop_assert_eq!(item.call, Ok(call));
+        prop_assert_eq!(item.call.map(listed), Ok(call));
     }
 
     #[test]
@@ -540,7 +568,7 @@ proptest! {
         let read: Vec<_> = request
             .items
             .into_iter()
-            .map(|item| (item.receipt.map(|receipt| receipt.id), item.call.unwrap()))
+            .map(|item| (item.receipt.map(|receipt| receipt.id), listed(item.call.unwrap())))
             .collect();
         prop_assert_eq!(read, calls);
     }

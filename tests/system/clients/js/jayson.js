@@ -66,6 +66,9 @@ async function main () {
   await tell('introspection.help', async () => words(await call('system.methodHelp', ['kinds.add'])))
   await tell('introspection.signature', async () => words(await call('system.methodSignature', ['kinds.add'])))
 
+  await tell('named', async () => words(await call('kinds.minus', { part: 2, whole: 5 })))
+  await tell('named.wrong', () => call('kinds.minus', { part: 2 }))
+
   await tell('batch', async () => {
     const calls = [['kinds.add', [1, 2]], ['kinds.fail', []], ['echo.echo', ['last']]]
     const answers = await sent(server, calls.map(([method, params]) => server.request(method, params)))

@@ -37,6 +37,14 @@ def raised(answer):
 
 
 def call(method, *params):
+    return called(method, params)
+
+
+def named(method, **params):
+    return called(method, params)
+
+
+def called(method, params):
     body = {"jsonrpc": "2.0", "method": method, "params": params, "id": 1}
     [(status, kind, text)] = post(body)
     assert (status, kind) == ("200", "application/json"), (status, kind)
@@ -73,4 +81,4 @@ def two_calls(*calls):
     return [json.loads(text)["result"] for _, _, text in post(*bodies, url=RELAY)]
 
 
-run(call, batch, notify, old_call, two_calls)
+run(call, named, batch, notify, old_call, two_calls)

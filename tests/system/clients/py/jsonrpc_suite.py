@@ -1,4 +1,4 @@
-"""What every JSON-RPC client of Python's tries. A client is five functions and an exception."""
+"""What every JSON-RPC client of Python's tries. A client is six functions and an exception."""
 
 import base64
 from datetime import datetime
@@ -36,7 +36,7 @@ def time(text):
     return {"$nesssi": "datetime", "iso": text}
 
 
-def run(call, batch, notify, old_call, two_calls):
+def run(call, named, batch, notify, old_call, two_calls):
     tell = w.teller(Fault, lambda fault: fault.args)
 
     def both(ability, *params):
@@ -61,6 +61,9 @@ def run(call, batch, notify, old_call, two_calls):
     tell("introspection.list", lambda: words("kinds.describe" in call("system.listMethods")))
     tell("introspection.help", lambda: words(call("system.methodHelp", "kinds.add")))
     tell("introspection.signature", lambda: words(call("system.methodSignature", "kinds.add")))
+
+    tell("named", lambda: words(named("kinds.minus", part=2, whole=5)))
+    tell("named.wrong", lambda: words(named("kinds.minus", part=2)))
 
     if batch:
         calls = [("kinds.add", 1, 2), ("kinds.fail",), ("echo.echo", "last")]

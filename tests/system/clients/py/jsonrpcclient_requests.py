@@ -42,4 +42,11 @@ def two_calls(*calls):
     return [called(relayed, RELAY, method, params) for method, *params in calls]
 
 
-run(lambda method, *params: called(server, URL, method, params), batch, notify, None, two_calls)
+run(
+    lambda method, *params: called(server, URL, method, params),
+    lambda method, **params: called(server, URL, method, params),
+    batch,
+    notify,
+    None,
+    two_calls,
+)

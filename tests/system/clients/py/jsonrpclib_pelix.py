@@ -11,9 +11,9 @@ def client(url=URL, **config):
     return jsonrpclib.ServerProxy(url, context=context(), config=Config(use_jsonclass=False, **config))
 
 
-def called(of, method, params):
+def called(of, method, *params, **named):
     try:
-        return getattr(of, method)(*params)
+        return getattr(of, method)(*params, **named)
     except jsonrpclib.ProtocolError as error:
         raise fault(error) from error
 
@@ -49,15 +49,16 @@ def notify(method, *params):
 
 def two_calls(*calls):
     relayed = client(RELAY)
-    return [called(relayed, method, params) for method, *params in calls]
+    return [called(relayed, method, *params) for method, *params in calls]
 
 
 server = client()
 old = client(version=1.0, content_type="text/json")
 run(
-    lambda method, *params: called(server, method, params),
+    lambda method, *params: called(server, method, *params),
+    lambda method, **params: called(server, method, **params),
     batch,
     notify,
-    lambda method, *params: called(old, method, params),
+    lambda method, *params: called(old, method, *params),
     two_calls,
 )

@@ -49,6 +49,11 @@ def add(req, method_name, args: tuple[int, int]) -> int:
     return args[0] + args[1]
 
 
+def minus(req, method_name, args: tuple[int, int]) -> int:
+    """minus(whole, part): what is left of a whole number."""
+    return args[0] - args[1]
+
+
 def fail(req, method_name, args):
     """Always answers the fault 1234."""
     raise Fault(1234, FAULT_TEXT)
@@ -107,6 +112,7 @@ methods_list = {
     "describe": describe,
     "protocol": protocol,
     "add": add,
+    "minus": minus,
     "fail": fail,
     "large": large,
     "returns": returns,

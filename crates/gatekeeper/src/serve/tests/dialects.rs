@@ -58,6 +58,19 @@ async fn json_rpc_2_is_answered_with_batches_and_notifications() {
 }
 
 #[tokio::test]
+async fn parameters_of_json_rpc_2_are_taken_by_name() {
+    let world = World::new();
+    let named = r#"{"jsonrpc":"2.0","method":"typed.say","params":{"number":3,"text":"a"},"id":1}"#;
+    let said = r#"{"jsonrpc":"2.0","result":"[String(\"a\"), Int(3)]","id":1}"#;
+    told(&json(&world, "application/json", named).await, 200, "application/json", said);
+    let batch =
+        format!(r#"[{named},{{"jsonrpc":"2.0","method":"a.b","params":{{"x":1}},"id":2}}]"#);
+    let refused = r#"{"jsonrpc":"2.0","error":{"code":-32602,"message":"a.b has no parameter called `x`, but text, number"},"id":2}"#;
+    let both = format!("[{said},{refused}]");
+    told(&json(&world, "application/json", &batch).await, 200, "application/json", &both);
+}
+
+#[tokio::test]
 async fn json_rpc_1_is_answered_in_its_own_shape() {
     let world = World::new();
     let asked = r#"{"method":"who.speaks","params":[],"id":1}"#;

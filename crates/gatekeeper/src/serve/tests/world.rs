@@ -14,7 +14,7 @@ use nesssi_container::{
 use nesssi_identity::Peer;
 use nesssi_rpc::soap::Signature;
 use nesssi_rpc::wsdl::Operation;
-use nesssi_rpc::{Call, Fault, FaultCode, MethodName, Value, xmlrpc};
+use nesssi_rpc::{Call, Fault, FaultCode, MethodName, NamedCall, Value, xmlrpc};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
 };
@@ -148,6 +148,13 @@ impl House for StandIn {
                 Answer::of(Ok(Value::Array(names.into_iter().map(Value::from).collect())))
             }
             _ => Answer::of(Err(Fault::new(FaultCode::NoSuchMethod, "no such method"))),
+        }
+    }
+
+    async fn call_named(&self, caller: &Caller, call: NamedCall) -> Answer {
+        match call.in_order(&["text", "number"], &[["string", "string", "int"]]) {
+            Ok(call) => self.call(caller, call).await,
+            Err(fault) => Answer::of(Err(fault)),
         }
     }
 
