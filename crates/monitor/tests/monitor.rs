@@ -388,9 +388,12 @@ fn a_jobmanager_that_ends_is_replaced_when_it_is_wanted_and_not_too_often() {
     let first = world.jobmanager(&name);
     first.exit(0);
     until("it is gone", || !world::lives(first.pid));
-    let answer = gatekeeper.start_as(world::ALICE).message;
-    let FromMonitor::Jobmanager { pid, .. } = answer else { panic!("{answer:?}") };
-    assert_ne!(pid, first.pid);
+    // Asked before its end is noticed, the monitor may find that it does not listen, and says so once.
+    until("another is started", || match gatekeeper.start_as(world::ALICE).message {
+        FromMonitor::Jobmanager { pid, .. } => pid != first.pid,
+        FromMonitor::Refused { refusal: Refusal::System { .. } | Refusal::Busy { .. } } => false,
+        other => panic!("{other:?}"),
+    });
     // Those that die are waited for longer and longer.
     let mut busy = false;
     for _ in 0..4 {
