@@ -57,6 +57,12 @@ def signature_lines(name: str, signatures: Any) -> str:
 
 
 async def _of_method(core: Core, name: str) -> str:
+    try:
+        told = (await core.call("service.help", (name,))).value
+        if isinstance(told, str) and told:
+            return told
+    except Fault:
+        pass  # a server that tells of services alone
     text = (await core.call("system.methodHelp", (name,))).value
     signatures = (await core.call("system.methodSignature", (name,))).value
     parts = [signature_lines(name, signatures), text if isinstance(text, str) else ""]

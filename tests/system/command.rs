@@ -67,8 +67,14 @@ fn the_exit_code_is_the_jobs() {
     assert_eq!(as_guest(&world, &["wait", asleep.trim()]).0, 4);
     assert_eq!(as_guest(&world, &["submit", "--cpu-seconds", "1e6", "/bin/true"]).0, 1);
     assert_eq!(as_guest(&world, &["jobs"]).0, 1, "a guest has no list");
-    let help = as_guest(&world, &["help", "echo.echo"]);
-    assert!(help.0 == 0 && !help.1.is_empty(), "{help:?}");
+    let (code, help, errors) = as_guest(&world, &["help", "echo.echo"]);
+    let said = "Answers its parameters as a list, to try a connection and to measure it.";
+    assert_eq!((code, help, errors), (0, format!("echo.echo(...)\n    {said}\n"), String::new()));
+    let help = as_guest(&world, &["help", "job.wait"]).1;
+    assert!(help.starts_with("job.wait(session: string, seconds: double) -> struct\n"), "{help}");
+    let help = as_guest(&world, &["help", "sleepy.sleepyAdd"]).1;
+    assert!(help.starts_with("sleepy.sleepyAdd(time: double, "), "{help}");
+    assert_eq!(as_guest(&world, &["help", "no.such"]).0, 1);
     assert!(as_guest(&world, &["services"]).1.contains("ok"));
 }
 

@@ -21,30 +21,24 @@ pub(super) async fn on(
         return Ok(screen.items(&methods)?);
     };
     let asked = || vec![Value::from(name)];
-    let help = match Box::pin(client.call("system.methodHelp", asked())).await {
-        Ok(help) => help,
+    let help = Box::pin(client.call("service.help", asked())).await?;
+    if !screen.is_json() {
+        return Ok(screen.value(&Value::from(plain(&help).trim_end()))?);
+    }
+    let words = match Box::pin(client.call("system.methodHelp", asked())).await {
+        Ok(words) => words,
         Err(Error::Fault(fault)) if fault.code == FaultCode::NoSuchMethod => {
-            let help = Box::pin(client.call("service.help", asked())).await?;
             return Ok(screen.value(&help)?);
         }
         Err(error) => return Err(error.into()),
     };
     let signatures = Box::pin(client.call("system.methodSignature", asked())).await?;
-    let mut lines = signature_lines(name, &signatures);
-    lines.push(plain(&help));
-    let both =
-        Value::record([("method", Value::from(name)), ("help", help), ("signatures", signatures)]);
-    Ok(screen.lines(&lines, &both)?)
-}
-
-/// `int name(string, double)`; nothing where a service does not say.
-fn signature_lines(name: &str, signatures: &Value) -> Vec<String> {
-    let line = |signature: &Value| {
-        let (result, parameters) = signature.as_array()?.split_first()?;
-        let parameters: Vec<String> = parameters.iter().map(plain).collect();
-        Some(format!("{} {name}({})", plain(result), parameters.join(", ")))
-    };
-    signatures.as_array().unwrap_or_default().iter().filter_map(line).collect()
+    let method = Value::from(name);
+    Ok(screen.value(&Value::record([
+        ("method", method),
+        ("help", words),
+        ("signatures", signatures),
+    ]))?)
 }
 
 /// The services, with their state and what they are for.

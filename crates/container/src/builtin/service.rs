@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use nesssi_rpc::soap::{Param, Signature};
+use nesssi_rpc::wsdl::Operation;
 use nesssi_rpc::{Fault, FaultCode, Reply, Value};
 use nesssi_service::ServiceState;
 
@@ -30,7 +31,8 @@ pub(crate) const METHODS: &[Builtin] = &[
     Builtin {
         name: "service.help",
         help: "What a service is for, whom to ask about it, and every method of it that the caller may \
-           call, as text: help(name). Example: print service.help(\"job\").",
+           call, as text: help(name). Of a method's full name: how that one is called. Example: print \
+           service.help(\"job\"), service.help(\"job.wait\").",
         signatures: &[&["string", "string"]],
         parameters: &["name"],
         run: Run::Later(|context, params| {
@@ -87,11 +89,27 @@ fn health_of(inner: &Inner, service: &registry::Service) -> Value {
 
 async fn help(context: &Context<'_>, params: Vec<Value>) -> Reply {
     let [name] = exactly(params)?;
-    let name = text(name, "the service's name")?;
+    let name = text(name, "the name of a service or a method")?;
     let offered = described(context, Some(&name)).await;
-    let offered = offered.into_iter().next().ok_or_else(no_such_service)?;
+    let Some(offered) = offered.into_iter().next() else {
+        return Ok(help_of_method(context, &name).await?.into());
+    };
     let contact = context.inner.services.current().get(&name).and_then(|one| one.contact.clone());
     Ok(help_text(&offered, contact.as_deref()).into())
+}
+
+/// How a method is called, and what it says of itself.
+///
+/// # Errors
+/// 404 alike for what is not there and what the caller may not call.
+async fn help_of_method(context: &Context<'_>, name: &str) -> Result<String, Fault> {
+    let none = || Fault::new(FaultCode::NotFound, "no such service or method");
+    let name = super::find(name).map_or(name, |builtin| builtin.name);
+    let (service, method) = name.rsplit_once('.').ok_or_else(none)?;
+    let offered = described(context, Some(service)).await;
+    let mut methods = offered.into_iter().flat_map(|service| service.methods);
+    let found = methods.find(|one| one.name == method).ok_or_else(none)?;
+    Ok(method_lines(service, &found).join("\n") + "\n")
 }
 
 /// A service as a person reads of it.
@@ -103,14 +121,21 @@ fn help_text(service: &Offered, contact: Option<&str>) -> String {
     lines.extend(contact.map(|contact| format!("contact: {contact}")));
     for method in &service.methods {
         lines.push(String::new());
-        let name = format!("{}.{}", service.service, method.name);
-        if method.signatures.is_empty() {
-            lines.push(format!("{name}(...)"));
-        }
-        lines.extend(method.signatures.iter().map(|signature| signature_line(&name, signature)));
-        lines.extend(method.help.lines().map(|line| format!("    {line}").trim_end().to_owned()));
+        lines.extend(method_lines(&service.service, method));
     }
     lines.join("\n") + "\n"
+}
+
+/// The forms in which a method is called, and below them its help.
+fn method_lines(service: &str, method: &Operation) -> Vec<String> {
+    let name = format!("{service}.{}", method.name);
+    let mut lines: Vec<String> =
+        method.signatures.iter().map(|signature| signature_line(&name, signature)).collect();
+    if lines.is_empty() {
+        lines.push(format!("{name}(...)"));
+    }
+    lines.extend(method.help.lines().map(|line| format!("    {line}").trim_end().to_owned()));
+    lines
 }
 
 fn signature_line(name: &str, signature: &Signature) -> String {

@@ -122,3 +122,28 @@ async fn the_help_of_a_service_has_what_its_reader_may_call() {
     assert!(text.contains("\njob.wait(session: string, seconds: double) -> struct\n"), "{text}");
     assert_eq!(help(&anonymous(), "none").await.unwrap_err().code, FaultCode::NotFound);
 }
+
+#[tokio::test]
+async fn the_help_of_a_method_says_how_it_is_called() {
+    let world = World::new(vec![folder("sums")]).await;
+    let help = async |caller: &crate::Caller, name: &str| {
+        let text = world.call(caller, "service.help", &[name.into()]).await;
+        text.map(|text| text.as_str().unwrap().to_owned())
+    };
+    let text = help(&certified(ALICE), "sums.add").await.unwrap();
+    assert_eq!(text, "sums.add(arg0: int, arg1: int) -> int\n    Adds.\n");
+    let text = help(&anonymous(), "echo.echo").await.unwrap();
+    assert!(text.starts_with("echo.echo(...)\n    Answers its parameters as a list"), "{text}");
+    let text = help(&anonymous(), "system.method_help").await.unwrap();
+    assert!(text.starts_with("system.methodHelp(name: string) -> string\n"), "{text}");
+    for (caller, name) in [
+        (certified(MALLORY), "sums.add"),
+        (certified(ALICE), "sums.none"),
+        (anonymous(), "echo.none"),
+        (anonymous(), "."),
+        (anonymous(), ""),
+    ] {
+        let fault = help(&caller, name).await.unwrap_err();
+        assert_eq!(fault.to_string(), "fault 404: no such service or method", "{name}");
+    }
+}
