@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use nesssi_rpc::xmlrpc::{self, Bounds};
-use nesssi_rpc::{Call, MethodName, Value, typed};
+use nesssi_rpc::{CLIENT_TAG_MEMBER, Call, MethodName, Value, multicall, typed};
 use rustls::RootCertStore;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -134,14 +134,20 @@ impl Builder {
         self
     }
 
-    /// Asks for the passphrase of an encrypted key by calling this function with the key's file; it is
-    /// called once at most. Without it an encrypted key cannot be used.
+    /// Asks for the passphrase of an encrypted key by calling this function with the key's file; again
+    /// where it is wrong, three times in all. Without it an encrypted key cannot be used.
     #[must_use]
     pub fn passphrase(
-        mut self,
+        self,
         ask: impl Fn(&Path) -> std::io::Result<String> + Send + Sync + 'static,
     ) -> Self {
-        self.passphrase = AskPassphrase::by(ask);
+        self.ask_passphrase(AskPassphrase::by(ask))
+    }
+
+    /// Says who is asked for the passphrase of an encrypted key, and how often.
+    #[must_use]
+    pub fn ask_passphrase(mut self, ask: AskPassphrase) -> Self {
+        self.passphrase = ask;
         self
     }
 
@@ -285,16 +291,31 @@ impl Client {
     ) -> Result<Answer, Error> {
         let name = MethodName::parse(method)
             .map_err(|source| SetupError::Method { name: method.to_owned(), source })?;
-        let body = xmlrpc::encode_call(&Call { method: name, params })
-            .map_err(|fault| SetupError::Parameters(fault.text))?;
-        let tag = match options.tag {
+        let own = own_tag(&params)?;
+        let header = match options.tag {
+            Some(_) if own.is_some() => {
+                let text =
+                    format!("two tags: one is asked for, one is the member {CLIENT_TAG_MEMBER}");
+                return Err(SetupError::Parameters(text).into());
+            }
+            Some(_) if method == multicall::METHOD => {
+                let text = format!(
+                    "{method} has no tag: each call in it may carry its own, as the \
+                    member {CLIENT_TAG_MEMBER} of its last parameter"
+                );
+                return Err(SetupError::Parameters(text).into());
+            }
             Some(tag) => Some(tag),
-            None if self.shared.tags && takes_tag(method) => Some(Tag::random()?),
+            None if own.is_none() && self.shared.tags && takes_tag(method) => Some(Tag::random()?),
             None => None,
         };
+        let body = xmlrpc::encode_call(&Call { method: name, params })
+            .map_err(|fault| SetupError::Parameters(fault.text))?;
+        let tag_header = header.as_ref().map(Tag::header).transpose()?;
+        let tag = header.or(own);
         let prepared = Prepared {
             body: Bytes::from(body),
-            tag: tag.as_ref().map(Tag::header).transpose()?,
+            tag: tag_header,
             raw: method == "file.read",
             again: tag.is_some() || only_reads(method),
         };
@@ -340,7 +361,8 @@ impl Client {
         }
         let (response, sender) = pool.send(request).await?;
         let (head, body) = response.into_parts();
-        let raw = call.raw && head.status == StatusCode::OK;
+        // What is read may be a file of XML, but only an answer has the type that answers have.
+        let raw = call.raw && head.status == StatusCode::OK && !is_answer(&head.headers);
         if !is_xml(&head.headers) && !raw {
             return Err(
                 TransportError::Status { address: self.address(), status: head.status }.into()
@@ -348,8 +370,7 @@ impl Client {
         }
         let body = self.read_answer(body).await?;
         pool.keep(sender);
-        let value =
-            if is_xml(&head.headers) { self.decode(&body)? } else { Value::Binary(body.into()) };
+        let value = if raw { Value::Binary(body.into()) } else { self.decode(&body)? };
         let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
         Ok(Answer {
             value,
@@ -418,8 +439,22 @@ pub(crate) fn unreadable(address: String, why: &str) -> TransportError {
     TransportError::Answer { address, why: why.to_owned() }
 }
 
+/// The tag that `params` carry by themselves: the member of the last one, if that is a struct.
+fn own_tag(params: &[Value]) -> Result<Option<Tag>, SetupError> {
+    let member = params.last().and_then(|last| last.member(CLIENT_TAG_MEMBER));
+    let wrong = || SetupError::Parameters(format!("{CLIENT_TAG_MEMBER} is a string"));
+    member.map(|value| Tag::parse(value.as_str().ok_or_else(wrong)?)).transpose()
+}
+
 pub(crate) fn is_xml(headers: &HeaderMap) -> bool {
+    is_answer(headers) || content_type(headers).eq_ignore_ascii_case("application/xml")
+}
+
+fn is_answer(headers: &HeaderMap) -> bool {
+    content_type(headers).eq_ignore_ascii_case("text/xml")
+}
+
+fn content_type(headers: &HeaderMap) -> &str {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    kind.eq_ignore_ascii_case("text/xml") || kind.eq_ignore_ascii_case("application/xml")
+    kind.split(';').next().unwrap_or_default().trim()
 }

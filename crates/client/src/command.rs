@@ -12,6 +12,7 @@ mod oneself;
 mod proxy;
 mod show;
 mod terminal;
+mod times;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -408,8 +409,7 @@ async fn with_server(client: &Client, verb: Verb, screen: &Screen) -> Result<(),
 fn client(options: Options) -> Result<Client, SetupError> {
     let mut builder =
         Client::builder(options.url).guest(options.guest).call_seconds_max(options.timeout);
-    let passphrase_file = options.passphrase_file;
-    builder = builder.passphrase(move |file| terminal::passphrase(passphrase_file.as_ref(), file));
+    builder = builder.ask_passphrase(terminal::passphrase(options.passphrase_file));
     if let Some(certificate) = options.cert {
         builder = builder.certificate(certificate);
     }

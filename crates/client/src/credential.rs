@@ -20,6 +20,7 @@ mod key;
 mod tests;
 
 pub use key::AskPassphrase;
+use key::Closed;
 
 /// Bytes of one file that are read: a chain of a few certificates and a key are some kilobytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -158,8 +159,8 @@ impl Credential {
         }
         let key_text = String::from_utf8_lossy(&key_pem);
         let key = if key::is_encrypted(&key_text) {
-            let passphrase = ask.ask(key_path).map_err(|why| wrong(key_path, &why))?;
-            key::decrypt(&key_text, &passphrase).map_err(|why| wrong(key_path, &why))?
+            ask.until(key_path, |passphrase| key::decrypt(&key_text, passphrase))
+                .map_err(|why| wrong(key_path, &why))?
         } else {
             PrivateKeyDer::from_pem_slice(&key_pem)
                 .map_err(|_| wrong(key_path, "no private key in it"))?
@@ -174,9 +175,9 @@ impl Credential {
         };
         let store = match read("") {
             Ok(store) => store,
-            Err(_) => read(&ask.ask(path)?).map_err(|error| {
-                format!("no PKCS#12 that this passphrase opens, and no PEM either ({error})")
-            })?,
+            Err(_) => {
+                ask.until(path, |passphrase| read(passphrase).map_err(|error| closed(&error)))?
+            }
         };
         let (_, held) = store.private_key_chain().ok_or("no certificate with its key in it")?;
         let ends = |der: &&[u8]| Described::of(der).is_ok_and(|d| d.subject != d.issuer);
@@ -234,6 +235,16 @@ impl Credential {
             }
             _ => Ok(SingleCertAndKey::from(Arc::new(pair))),
         }
+    }
+}
+
+/// Why PKCS#12 was not opened. A wrong passphrase shows in the digest, or in what comes out of the cipher.
+fn closed(error: &p12_keystore::error::Error) -> Closed {
+    use p12_keystore::error::Error::{MacError, Pkcs5Error, UnpadError};
+    let why = format!("no PKCS#12 that this passphrase opens, and no PEM either ({error})");
+    match error {
+        MacError(_) | Pkcs5Error(_) | UnpadError => Closed::Passphrase(why),
+        _ => Closed::Other(why),
     }
 }
 

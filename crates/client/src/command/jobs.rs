@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use nesssi_client::{Client, JobFilter, Session, State, Status, Value, session_id};
+use nesssi_client::{Client, DateTime, JobFilter, Session, State, Status, Value, session_id};
 
-use super::show::{Screen, plain};
+use super::show::Screen;
 use super::terminal::{self, Line};
-use super::{Failure, files};
+use super::{Failure, files, times};
 
 /// What `submit` takes.
 #[derive(Debug, Args)]
@@ -35,6 +35,10 @@ pub(super) struct Filter {
     /// Only of this service
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
+    /// Only made since then: a time in UTC such as 2026-03-01 or 2026-03-01T12:00:00Z, or as long ago as
+    /// 90s, 20m, 2h, 3d or 1w
+    #[arg(long, value_name = "TIME", value_parser = times::since)]
+    since: Option<DateTime>,
     /// At most so many, the newest
     #[arg(long, value_name = "N")]
     limit: Option<i64>,
@@ -143,8 +147,8 @@ fn summary(status: &Status) -> String {
 
 /// Lists the caller's jobs.
 pub(super) async fn list(client: &Client, asked: Filter, screen: &Screen) -> Result<(), Failure> {
-    let Filter { state, service, limit } = asked;
-    let filter = JobFilter { state, service, since: None, limit };
+    let Filter { state, service, since, limit } = asked;
+    let filter = JobFilter { state, service, since, limit };
     let value = client.jobs_value(&filter).await?;
     let jobs: Vec<Status> = nesssi_client::typed::from_value(value.clone())
         .map_err(|error| Failure::Usage(format!("job.list answered something else: {error}")))?;
@@ -165,9 +169,7 @@ pub(super) async fn extend(
     seconds: i64,
     screen: &Screen,
 ) -> Result<(), Failure> {
-    let until = Value::DateTime(session.extend(seconds).await?);
-    if screen.is_json() {
-        return Ok(screen.value(&until)?);
-    }
-    Ok(screen.value(&Value::String(format!("kept until {} UTC", plain(&until))))?)
+    let until = format!("{}Z", session.extend(seconds).await?.to_iso());
+    let text = if screen.is_json() { until } else { format!("kept until {until}") };
+    Ok(screen.value(&Value::String(text))?)
 }

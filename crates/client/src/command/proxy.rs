@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 use nesssi_client::{
-    AskPassphrase, Credential, CredentialSearch, ProxyInfo, ProxyKey, ProxyOptions, SetupError,
-    Value, destroy_proxy,
+    Credential, CredentialSearch, ProxyInfo, ProxyKey, ProxyOptions, SetupError, Value,
+    destroy_proxy,
 };
 
 use super::show::Screen;
@@ -130,8 +130,7 @@ pub(super) fn run(options: Options, verb: Verb, screen: &Screen) -> Result<(), F
 
 /// What a proxy is made of: never a proxy that happens to be there, unless it is named.
 fn credential(options: Options, pkcs12: Option<PathBuf>) -> Result<Credential, SetupError> {
-    let from = options.passphrase_file;
-    let ask = AskPassphrase::by(move |file| terminal::passphrase(from.as_ref(), file));
+    let ask = terminal::passphrase(options.passphrase_file);
     let mut search = CredentialSearch::of_process();
     (search.certificate, search.key) = (pkcs12.or(options.cert), options.key);
     (search.user_proxy, search.proxies) = (None, PathBuf::from("/nonexistent"));

@@ -11,6 +11,7 @@ use nesssi_client::{Entry, Listing, Value};
 use serde_json::Value as Json;
 
 use super::json;
+use super::times::utc;
 
 #[cfg(test)]
 mod tests;
@@ -32,8 +33,14 @@ impl Screen {
         }
     }
 
-    /// A call's result: a string as its text, other scalars as they are written, the rest as JSON.
+    /// A call's result: a string as its text, bytes as they are, other scalars as they are written, the
+    /// rest as JSON.
     pub(super) fn value(&self, value: &Value) -> io::Result<()> {
+        if let (Value::Binary(bytes), false) = (value, self.json) {
+            let mut pour = self.pour();
+            pour.write(bytes)?;
+            return pour.finish();
+        }
         self.line(&if self.json { pretty(&json::to_json(value)) } else { plain(value) })
     }
 
@@ -229,25 +236,6 @@ pub(super) fn plain(value: &Value) -> String {
         | Value::Array(_)
         | Value::Struct(_) => pretty(&json::to_json(value)),
     }
-}
-
-/// Unix seconds as `2006-11-22T12:00:00Z`.
-///
-/// The calendar is counted in years that begin in March, so that the leap day is their last.
-fn utc(unix_seconds: i64) -> String {
-    const DAYS_TO_0000_03_01: i64 = 719_468;
-    const DAYS_OF_400_YEARS: i64 = 146_097;
-    let (days, seconds) = (unix_seconds.div_euclid(86_400), unix_seconds.rem_euclid(86_400));
-    let days = days.saturating_add(DAYS_TO_0000_03_01);
-    let (era, day) = (days.div_euclid(DAYS_OF_400_YEARS), days.rem_euclid(DAYS_OF_400_YEARS));
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = era * 400 + year + carry;
-    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 fn pretty(json: &Json) -> String {

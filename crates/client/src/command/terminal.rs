@@ -2,9 +2,10 @@
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nesssi_client::{Progress, State};
+use nesssi_client::{AskPassphrase, Progress, State};
 
 use super::show::terminal_safe;
 
@@ -13,21 +14,30 @@ const PASSPHRASE_BYTES_MAX: u64 = 4096;
 /// How often a line of progress is written anew.
 const LINE_MILLISECONDS: u64 = 100;
 
-/// The passphrase of the key in `file`: from the file that was named (`-` is standard input), else asked for
-/// on the terminal, where it is not shown.
-pub(super) fn passphrase(from: Option<&PathBuf>, file: &Path) -> io::Result<String> {
+/// Who knows the passphrase of a key: the file that was named (`-` is standard input), else whoever sits at
+/// the terminal, where it is not shown. He is asked again where he was wrong.
+pub(super) fn passphrase(from: Option<PathBuf>) -> AskPassphrase {
     if let Some(from) = from {
-        let mut text = String::new();
-        if from.as_os_str() == "-" {
-            io::stdin().take(PASSPHRASE_BYTES_MAX).read_to_string(&mut text)?;
-        } else {
-            std::fs::File::open(from)?.take(PASSPHRASE_BYTES_MAX).read_to_string(&mut text)?;
-        }
-        let first = text.lines().next().unwrap_or_default();
-        return Ok(first.to_owned());
+        return AskPassphrase::once(move |_| read_passphrase(&from));
     }
-    let name = file.display().to_string();
-    rpassword::prompt_password(format!("Passphrase for {}: ", terminal_safe(&name)))
+    let asked = AtomicBool::new(false);
+    AskPassphrase::by(move |file| {
+        let again = if asked.swap(true, Ordering::Relaxed) { "Wrong passphrase. " } else { "" };
+        let name = file.display().to_string();
+        rpassword::prompt_password(format!("{again}Passphrase for {}: ", terminal_safe(&name)))
+    })
+}
+
+/// The first line of a file.
+fn read_passphrase(from: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    if from.as_os_str() == "-" {
+        io::stdin().take(PASSPHRASE_BYTES_MAX).read_to_string(&mut text)?;
+    } else {
+        std::fs::File::open(from)?.take(PASSPHRASE_BYTES_MAX).read_to_string(&mut text)?;
+    }
+    let first = text.lines().next().unwrap_or_default();
+    Ok(first.to_owned())
 }
 
 /// A line on standard error that is written over; nothing where that is no terminal.

@@ -21,21 +21,63 @@ use rustls_pki_types::PrivateKeyDer;
 
 type Asker = dyn Fn(&Path) -> io::Result<String> + Send + Sync;
 
+/// How often somebody is asked for one passphrase.
+const TRIES_MAX: u32 = 3;
+
 /// Who is asked for the passphrase of a file; by default nobody.
 #[derive(Clone, Default)]
-pub struct AskPassphrase(Option<Arc<Asker>>);
+pub struct AskPassphrase(Option<(Arc<Asker>, u32)>);
 
 impl AskPassphrase {
-    /// Asks by calling this function with the file that is protected.
+    /// Asks by calling this function with the file that is protected; again where what it answered is
+    /// wrong, three times in all.
     #[must_use]
     pub fn by(ask: impl Fn(&Path) -> io::Result<String> + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(ask)))
+        Self(Some((Arc::new(ask), TRIES_MAX)))
     }
 
-    /// The passphrase, or in words why there is none.
-    pub(crate) fn ask(&self, path: &Path) -> Result<String, String> {
-        let Some(ask) = &self.0 else { return Err(NOBODY.to_owned()) };
-        ask(path).map_err(|error| format!("no passphrase: {error}"))
+    /// As [`Self::by`], of somebody who would answer the same again: asked once.
+    #[must_use]
+    pub fn once(ask: impl Fn(&Path) -> io::Result<String> + Send + Sync + 'static) -> Self {
+        Self(Some((Arc::new(ask), 1)))
+    }
+
+    /// What `open` makes of the passphrase; in words, why there is nothing.
+    pub(crate) fn until<T>(
+        &self,
+        path: &Path,
+        open: impl Fn(&str) -> Result<T, Closed>,
+    ) -> Result<T, String> {
+        let Some((ask, tries)) = &self.0 else { return Err(NOBODY.to_owned()) };
+        let mut left = *tries;
+        loop {
+            let passphrase = ask(path).map_err(|error| format!("no passphrase: {error}"))?;
+            left = left.saturating_sub(1);
+            match open(&passphrase) {
+                Ok(opened) => return Ok(opened),
+                Err(Closed::Passphrase(_)) if left > 0 => {}
+                Err(Closed::Passphrase(why) | Closed::Other(why)) => return Err(why),
+            }
+        }
+    }
+}
+
+/// Why something protected was not opened, in words.
+#[derive(Debug)]
+pub(crate) enum Closed {
+    /// Another passphrase might.
+    Passphrase(String),
+    /// None would.
+    Other(String),
+}
+
+impl Closed {
+    fn wrong() -> Self {
+        Self::Passphrase(WRONG.to_owned())
+    }
+
+    fn unknown() -> Self {
+        Self::Other("its private key is encrypted in a way that is not known".to_owned())
     }
 }
 
@@ -56,19 +98,19 @@ pub(super) fn is_encrypted(pem: &str) -> bool {
 }
 
 /// The private key in `pem`, which `is_encrypted`.
-pub(super) fn decrypt(pem: &str, passphrase: &str) -> Result<PrivateKeyDer<'static>, String> {
-    let section = Section::find(pem).ok_or("not well-formed PEM")?;
+pub(super) fn decrypt(pem: &str, passphrase: &str) -> Result<PrivateKeyDer<'static>, Closed> {
+    let damaged = || Closed::Other("not well-formed PEM".to_owned());
+    let section = Section::find(pem).ok_or_else(damaged)?;
     let der = match section.label {
         "ENCRYPTED PRIVATE KEY" => pkcs8(&section.bytes, passphrase)?,
         _ => traditional(&section, passphrase)?,
     };
-    PrivateKeyDer::try_from(der).map_err(|_| WRONG.to_owned())
+    PrivateKeyDer::try_from(der).map_err(|_| Closed::wrong())
 }
 
-fn pkcs8(der: &[u8], passphrase: &str) -> Result<Vec<u8>, String> {
-    let info = EncryptedPrivateKeyInfoRef::try_from(der)
-        .map_err(|_| "its private key is encrypted in a way that is not known".to_owned())?;
-    let key = info.decrypt(passphrase).map_err(|_| WRONG.to_owned())?;
+fn pkcs8(der: &[u8], passphrase: &str) -> Result<Vec<u8>, Closed> {
+    let info = EncryptedPrivateKeyInfoRef::try_from(der).map_err(|_| Closed::unknown())?;
+    let key = info.decrypt(passphrase).map_err(|_| Closed::wrong())?;
     Ok(key.as_bytes().to_vec())
 }
 
@@ -102,8 +144,8 @@ impl<'a> Section<'a> {
 
 /// `DEK-Info: CIPHER,IV`: the cipher's key is MD5 over the passphrase and the first eight bytes of the IV, again
 /// and again until it is long enough (OpenSSL's EVP_BytesToKey with one round).
-fn traditional(section: &Section<'_>, passphrase: &str) -> Result<Vec<u8>, String> {
-    let unknown = || "its private key is encrypted in a way that is not known".to_owned();
+fn traditional(section: &Section<'_>, passphrase: &str) -> Result<Vec<u8>, Closed> {
+    let unknown = Closed::unknown;
     let (cipher, iv) = section.method.and_then(|m| m.split_once(',')).ok_or_else(unknown)?;
     let iv = hex(iv).ok_or_else(unknown)?;
     let salt = iv.get(..8).ok_or_else(unknown)?;
@@ -126,7 +168,7 @@ fn traditional(section: &Section<'_>, passphrase: &str) -> Result<Vec<u8>, Strin
             cbc::Decryptor::<$cipher>::new_from_slices(&key($key_bytes), &iv)
                 .map_err(|_| unknown())?
                 .decrypt_padded::<Pkcs7>(&mut buffer)
-                .map_err(|_| WRONG.to_owned())?
+                .map_err(|_| Closed::wrong())?
                 .to_vec()
         };
     }

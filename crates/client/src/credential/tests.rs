@@ -66,6 +66,16 @@ fn pair() -> (String, String) {
     (certificate.pem(), key.serialize_pem())
 }
 
+/// As [`pair`], of a CA.
+fn issued() -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "Alice");
+    let issuer_key = KeyPair::generate().unwrap();
+    let issuer = rcgen::Issuer::new(CertificateParams::default(), issuer_key);
+    (params.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem())
+}
+
 #[test]
 fn the_places_are_searched_in_the_order_of_grid_tools() {
     let mut places = Places::new();
@@ -228,15 +238,55 @@ fn keys_that_a_passphrase_protects_are_read_in_every_form_that_openssl_writes() 
 }
 
 #[test]
+fn whoever_is_wrong_is_asked_again_three_times_in_all() {
+    use std::sync::Mutex;
+
+    let places = Places::new();
+    let (certificate, key) = issued();
+    let certificate = places.put("cert.pem", &certificate);
+    let plain = places.put("plain.pem", &key);
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let (locked, bundle) =
+        (places.directory.path().join("locked.pem"), places.directory.path().join("both.p12"));
+    let (cert, plain) = (text(&certificate), text(&plain));
+    openssl(&["pkey", "-in", &plain, "-passout", "pass:five", "-aes128", "-out", &text(&locked)]);
+    let words = ["pkcs12", "-export", "-in", &cert, "-inkey", &plain, "-passout", "pass:five"];
+    openssl(&[&words[..], &["-out", &text(&bundle)]].concat());
+
+    // How often somebody with these answers is asked, and whether the key is opened.
+    let asked = |once: bool, answers: &[&str], certificate: &Path, key: Option<&Path>| {
+        let mut left: Vec<String> = answers.iter().rev().map(|text| (*text).to_owned()).collect();
+        left.insert(0, "one more".to_owned());
+        let left = Arc::new(Mutex::new(left));
+        let answer = {
+            let left = Arc::clone(&left);
+            move |_: &Path| Ok(left.lock().unwrap().pop().unwrap())
+        };
+        let ask = if once { AskPassphrase::once(answer) } else { AskPassphrase::by(answer) };
+        let read = Credential::read_with(certificate, key, &ask);
+        (answers.len() + 1 - left.lock().unwrap().len(), read.is_ok())
+    };
+    let pem = |once, answers: &[&str]| asked(once, answers, &certificate, Some(&locked));
+    assert_eq!(pem(false, &["five"]), (1, true));
+    assert_eq!(pem(false, &["six", "", "five"]), (3, true));
+    assert_eq!(pem(false, &["six", "six", "six", "five"]), (3, false));
+    assert_eq!(pem(true, &["six", "five"]), (1, false));
+    assert_eq!(asked(false, &["six", "five"], &bundle, None), (2, true));
+    assert_eq!(asked(false, &["six", "six", "six", "five"], &bundle, None), (3, false));
+    // No passphrase mends what is no key at all, or no PKCS#12.
+    let text = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let damaged = places.put("damaged.pem", text);
+    assert_eq!(asked(false, &["five"], &certificate, Some(&damaged)), (1, false));
+    let junk = places.directory.path().join("junk.p12");
+    fs::write(&junk, [0x30, 0x82, 0x01, 0x00, 0x02, 0x01, 0x03]).unwrap();
+    assert_eq!(asked(false, &["five"], &junk, None), (1, false));
+}
+
+#[test]
 fn pkcs12_is_read_as_browsers_and_openssl_write_it() {
     let places = Places::new();
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(rcgen::DnType::CommonName, "Alice");
-    let issuer_key = KeyPair::generate().unwrap();
-    let issuer = rcgen::Issuer::new(CertificateParams::default(), issuer_key);
-    let certificate = places.put("cert.pem", &params.signed_by(&key, &issuer).unwrap().pem());
-    let key = places.put("key.pem", &key.serialize_pem());
+    let (certificate, key) = issued();
+    let (certificate, key) = (places.put("cert.pem", &certificate), places.put("key.pem", &key));
     let text = |path: &Path| path.to_str().unwrap().to_owned();
     for (number, more) in [
         &["-passout", "pass:five"][..],

@@ -26,11 +26,22 @@ impl From<Output> for Ran {
 }
 
 /// The command in an environment that holds nothing but a home without credentials.
-fn command(program: &Path, home: &Path) -> Command {
+pub(crate) fn command(program: &Path, home: &Path) -> Command {
     #[allow(clippy::disallowed_methods, reason = "the next line empties the environment")]
     let mut command = Command::new(program);
     command.env_clear().env("HOME", home).env("PATH", "/usr/bin:/bin");
     command
+}
+
+/// Whether a tool is there; without it what needs it is skipped, loudly, or fails where all tools are to be there.
+fn have(tool: &Path) -> bool {
+    let all = std::env::var_os("NESSSI_TOOLS").is_some_and(|word| word == "1");
+    let tool_is_there = tool.exists();
+    assert!(tool_is_there || !all, "{} is not installed", tool.display());
+    if !tool_is_there {
+        eprintln!("SKIPPED: needs {}", tool.display());
+    }
+    tool_is_there
 }
 
 fn nesssi(server: &Server, words: &[&str]) -> Ran {
@@ -70,6 +81,14 @@ fn calls_print_their_result() {
     );
     check(&server, &["call", "echo.echo", "--", "--guest"], "[\n  \"--guest\"\n]\n");
     check(&server, &["call", "test.certified", "--json"], "false\n");
+    check(&server, &["call", "file.read", "/x.xml", "0", "-1"], "<methodResponse/>");
+    check_wrong(
+        &server,
+        &["call", "file.read", "/absent", "0", "-1"],
+        1,
+        "fault 404: no such file",
+    );
+    check_wrong(&server, &["call", "--tag", "one", "system.multicall"], 2, "has no tag");
 }
 
 #[test]
@@ -116,8 +135,7 @@ fn into_a_pipe_bytes_go_as_they_came() {
 #[test]
 fn on_a_terminal_nothing_that_it_would_obey_is_printed() {
     let script = Path::new("/usr/bin/script");
-    if !script.exists() {
-        eprintln!("SKIPPED: needs /usr/bin/script, which makes a terminal");
+    if !have(script) {
         return;
     }
     let server = Server::start();
@@ -317,7 +335,15 @@ fn sessions_are_listed_kept_and_removed() {
     let json = nesssi(&server, &["--guest", "jobs", "--json", "--state", "done"]);
     assert!(json.output.contains("\"filter\": [\n      {\n        \"state\": ["), "{json:?}");
     check_wrong(&server, &["jobs", "--state", "gone"], 2, "over_limit or lost");
-    check(&server, &["extend", SESSION, "60"], "kept until 20300101T00:00:00 UTC\n");
+    let since = nesssi(&server, &["--guest", "jobs", "--json", "--since", "2026-03-01"]);
+    assert!(
+        since.output.contains("\"since\": {\n          \"$nesssi\": \"datetime\""),
+        "{since:?}"
+    );
+    assert!(since.output.contains("\"iso\": \"2026-03-01T00:00:00\""), "{since:?}");
+    check_wrong(&server, &["jobs", "--since", "yesterday"], 2, "how long ago");
+    check(&server, &["extend", SESSION, "60"], "kept until 2030-01-01T00:00:00Z\n");
+    check(&server, &["extend", SESSION, "60", "--json"], "\"2030-01-01T00:00:00Z\"\n");
     check(&server, &["destroy", SESSION], "");
     check_wrong(&server, &["destroy", FAILING], 1, "fault 404");
 }
@@ -374,7 +400,7 @@ fn completions_and_man_pages_are_written() {
         let text = fs::read_to_string(folder.join(page)).unwrap();
         assert!(text.contains(".SH SYNOPSIS"), "{page}");
         let groff = Path::new("/usr/bin/groff");
-        if groff.exists() {
+        if have(groff) {
             let mut groff = command(groff, server.folder());
             let made =
                 groff.args(["-man", "-Tutf8", "-ww"]).arg(folder.join(page)).output().unwrap();

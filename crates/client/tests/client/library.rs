@@ -126,6 +126,47 @@ async fn a_call_whose_answer_was_lost_is_sent_again_with_its_tag() {
 }
 
 #[tokio::test]
+async fn what_is_read_of_a_file_is_told_from_an_answer_by_its_type() {
+    let server = Server::start();
+    let client = guest(&server);
+    let read = async |path: &str| {
+        let params = vec![Value::from(path), Value::Int(0), Value::Int(-1)];
+        client.call("file.read", params).await
+    };
+    for (path, bytes) in
+        [("/x.xml", &b"<methodResponse/>"[..]), ("/text", b"seven\n"), ("/bytes", b"\xff\x00")]
+    {
+        assert_eq!(read(path).await.unwrap(), Value::Binary(bytes.to_vec()), "{path}");
+    }
+    let absent = read("/absent").await.unwrap_err();
+    assert!(matches!(absent, Error::Fault(fault) if fault.code == FaultCode::NotFound));
+}
+
+#[tokio::test]
+async fn a_tag_among_the_parameters_is_the_only_one() {
+    let server = Server::start();
+    let client = guest(&server);
+    let own = |tag: Value| vec![Value::Int(1), Value::record([("nesssi_client_tag", tag)])];
+    let answer = client.ask("test.break_twice", own("run-7".into())).await.unwrap();
+    assert_eq!(answer.tag, Some(Tag::parse("run-7").unwrap()));
+    // It makes the call as safe to send again as the header does, and no header goes beside it.
+    assert_eq!(server.tags(), [None, None, None]);
+    let two = CallOptions { tag: Some(Tag::parse("run-8").unwrap()), ..CallOptions::default() };
+    let wrong = client.ask_with("test.session", own("run-7".into()), two.clone()).await;
+    assert!(wrong.unwrap_err().to_string().contains("two tags"));
+    for bad in [Value::Int(7), "".into(), "a b".into()] {
+        let wrong = client.ask("test.session", own(bad)).await.unwrap_err();
+        assert!(matches!(wrong, Error::Setup(SetupError::Parameters(_))), "{wrong}");
+    }
+    let calls = || vec![Value::Array(Vec::new())];
+    let wrong = client.ask_with("system.multicall", calls(), two).await.unwrap_err();
+    assert!(matches!(wrong, Error::Setup(SetupError::Parameters(_))), "{wrong}");
+    client.call("system.multicall", calls()).await.unwrap_err();
+    assert_eq!(server.tags().len(), 4, "what is wrong is not sent");
+    assert_eq!(server.tags().last(), Some(&None));
+}
+
+#[tokio::test]
 async fn a_busy_server_is_asked_again_and_not_for_ever() {
     let server = Server::start();
     let client = guest(&server);

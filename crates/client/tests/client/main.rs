@@ -9,3 +9,4 @@
 mod command;
 mod library;
 mod server;
+mod terminal;

@@ -257,6 +257,12 @@ async fn answer_call(
             reply.headers_mut().insert("NESSSI-Session-URL", url.parse().unwrap());
             Ok(reply)
         }
+        "file.read" => match call.params.first().and_then(Value::as_str) {
+            Some("/x.xml") => Ok(answer(200, "application/xml", "<methodResponse/>")),
+            Some("/text") => Ok(answer(200, "text/plain; charset=utf-8", "seven\n")),
+            Some("/bytes") => Ok(answer(200, "application/octet-stream", &b"\xff\x00"[..])),
+            _ => xml(Err(Fault::new(FaultCode::NotFound, "no such file"))),
+        },
         "test.connection" => xml(Ok(Value::Int(i64::try_from(connection).unwrap()))),
         "test.certified" => xml(Ok(Value::Bool(certified))),
         _ => xml(reply(state, &call)),

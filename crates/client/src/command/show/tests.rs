@@ -1,6 +1,6 @@
 use nesssi_client::Value;
 
-use super::{Pour, plain, terminal_safe, utc};
+use super::{Pour, plain, terminal_safe};
 
 #[test]
 fn what_a_terminal_obeys_is_written_out() {
@@ -42,20 +42,4 @@ fn values_are_printed_plainly() {
     assert_eq!(plain(&Value::Double(2.0)), "2.0");
     assert_eq!(plain(&Value::Nil), "null");
     assert_eq!(plain(&Value::Array(vec![Value::Int(1)])), "[\n  1\n]");
-}
-
-#[test]
-fn times_are_printed_in_utc() {
-    for (unix_seconds, text) in [
-        (0, "1970-01-01T00:00:00Z"),
-        (-1, "1969-12-31T23:59:59Z"),
-        (951_782_399, "2000-02-28T23:59:59Z"),
-        (951_782_400, "2000-02-29T00:00:00Z"),
-        (951_868_800, "2000-03-01T00:00:00Z"),
-        (1_164_196_800, "2006-11-22T12:00:00Z"),
-        (4_107_542_400, "2100-03-01T00:00:00Z"),
-    ] {
-        assert_eq!(utc(unix_seconds), text);
-    }
-    assert!(utc(i64::MAX).ends_with('Z') && utc(i64::MIN).ends_with('Z'));
 }
