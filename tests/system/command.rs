@@ -73,7 +73,10 @@ fn the_exit_code_is_the_jobs() {
     let help = as_guest(&world, &["help", "job.wait"]).1;
     assert!(help.starts_with("job.wait(session: string, seconds: double) -> struct\n"), "{help}");
     let help = as_guest(&world, &["help", "sleepy.sleepyAdd"]).1;
-    assert!(help.starts_with("sleepy.sleepyAdd(time: double, "), "{help}");
+    assert!(
+        help.starts_with("sleepy.sleepyAdd(seconds: double, n1: double, n2: double) -> "),
+        "{help}"
+    );
     assert_eq!(as_guest(&world, &["help", "no.such"]).0, 1);
     assert!(as_guest(&world, &["services"]).1.contains("ok"));
 }
