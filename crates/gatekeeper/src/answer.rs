@@ -127,6 +127,21 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
+    /// There is something of the answer that the caller has to take.
+    pub(crate) fn offers(&self) {
+        self.asking.under_way.offers();
+    }
+
+    /// He has taken all that there is yet.
+    pub(crate) fn waits(&self) {
+        self.asking.under_way.waits();
+    }
+
+    /// Whether the answer is handed over in pieces.
+    pub(crate) fn is_in_pieces(&self) -> bool {
+        self.asking.under_way.is_in_pieces()
+    }
+
     pub(crate) fn count(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
     }

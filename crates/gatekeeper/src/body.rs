@@ -10,6 +10,10 @@ use tokio::sync::mpsc;
 
 use crate::answer::Sent;
 
+/// Bytes of an answer that are handed over at once where the caller says how much may come (HTTP/2): what
+/// was handed over lies in memory until he takes it, and nobody sees for how long.
+const PIECE_BYTES: usize = 16 * 1024;
+
 /// An answer's body. When it is dropped, the request is over.
 pub(crate) struct ReplyBody {
     bytes: Source,
@@ -26,6 +30,10 @@ pub(crate) enum Source {
 
 impl ReplyBody {
     pub(crate) fn new(bytes: Source, sent: Sent) -> Self {
+        // A stream without an end may have nothing yet.
+        if !matches!(bytes, Source::Full(None) | Source::Stream { left: None, .. }) {
+            sent.offers();
+        }
         Self { bytes, sent }
     }
 }
@@ -46,18 +54,26 @@ impl Body for ReplyBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let next = match &mut self.bytes {
-            Source::Full(bytes) => Poll::Ready(bytes.take().map(Ok)),
-            Source::Stream { left: Some(0), .. } => Poll::Ready(None),
+        let Self { bytes, sent } = &mut *self;
+        let next = match bytes {
+            Source::Full(bytes) if sent.is_in_pieces() => piece(bytes).map(Ok),
+            Source::Full(bytes) => bytes.take().map(Ok),
+            Source::Stream { left: Some(0), .. } => None,
             Source::Stream { chunks, left } => match chunks.poll_recv(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(next) => Poll::Ready(counted(next, left)),
+                Poll::Pending => {
+                    if left.is_none() {
+                        sent.waits();
+                    }
+                    return Poll::Pending;
+                }
+                Poll::Ready(next) => counted(next, left),
             },
         };
-        if let Poll::Ready(Some(Ok(bytes))) = &next {
-            self.sent.count(bytes.len());
+        if let Some(Ok(bytes)) = &next {
+            sent.count(bytes.len());
+            sent.offers();
         }
-        next.map(|next| next.map(|chunk| chunk.map(Frame::data)))
+        Poll::Ready(next.map(|chunk| chunk.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -74,6 +90,12 @@ impl Body for ReplyBody {
             Source::Stream { left: None, .. } => SizeHint::new(),
         }
     }
+}
+
+/// The next piece of an answer that is at hand.
+fn piece(bytes: &mut Option<Bytes>) -> Option<Bytes> {
+    let all = bytes.as_mut()?;
+    if all.len() <= PIECE_BYTES { bytes.take() } else { Some(all.split_to(PIECE_BYTES)) }
 }
 
 /// A transfer that promised a length and ends before it was cut short: that is an error, so that

@@ -5,16 +5,17 @@
 //! |---|---|
 //! | waits for a request | `idle_seconds_max` |
 //! | has sent a part of a request's head | `header_seconds_max` |
-//! | does not take what is written to it | `body_seconds_max` |
+//! | does not take what is written to it, or (HTTP/2) the next piece of one of its answers | `body_seconds_max` |
 //! | has requests under way | as their own deadlines say |
 //!
 //! Keeping it costs the usual request no timer: one timer a connection is set to the earliest
 //! deadline, and when it fires too early it is set again.
 
+use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,10 @@ pub(crate) struct Pulse {
     /// Whether bytes between requests belong to a request's head (HTTP/1).
     heads_are_bare: bool,
     under_way: AtomicU32,
+    /// The requests of HTTP/2 whose answers the caller has to take, by their numbers, and since when. There
+    /// he says himself how much of an answer may come: where it is nothing, no write is stuck.
+    untaken: Mutex<HashMap<u64, u64>>,
+    last_number: AtomicU64,
     idle_since: AtomicU64,
     head_since: AtomicU64,
     stuck_since: AtomicU64,
@@ -68,6 +73,8 @@ impl Pulse {
             patience,
             heads_are_bare,
             under_way: AtomicU32::new(0),
+            untaken: Mutex::default(),
+            last_number: AtomicU64::new(0),
             idle_since: AtomicU64::new(1),
             head_since: AtomicU64::new(0),
             stuck_since: AtomicU64::new(0),
@@ -78,7 +85,8 @@ impl Pulse {
     pub(crate) fn begin(self: &Arc<Self>) -> UnderWay {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         self.head_since.store(0, Ordering::Relaxed);
-        UnderWay { pulse: Arc::clone(self), ended: None }
+        let number = self.last_number.fetch_add(1, Ordering::Relaxed);
+        UnderWay { pulse: Arc::clone(self), number, ended: None }
     }
 
     /// Whether no request is under way.
@@ -106,13 +114,23 @@ impl Pulse {
         let since = |moment: &AtomicU64| moment.load(Ordering::Relaxed);
         let (stuck, head, idle) =
             (since(&self.stuck_since), since(&self.head_since), since(&self.idle_since));
-        let (from, patience) = match () {
-            () if stuck > 0 => (stuck, self.patience.body),
-            () if !self.is_idle() => return None,
-            () if head > 0 => (head, self.patience.header),
-            () => (idle, self.patience.idle),
+        let (from, patience) = match self.untaken_since() {
+            Some(untaken) if stuck == 0 || untaken < stuck => (untaken, self.patience.body),
+            _ if stuck > 0 => (stuck, self.patience.body),
+            _ if !self.is_idle() => return None,
+            _ if head > 0 => (head, self.patience.header),
+            _ => (idle, self.patience.idle),
         };
         Some(self.began + Duration::from_millis(from) + patience)
+    }
+
+    /// Since when the caller has let the answer wait that waits longest.
+    fn untaken_since(&self) -> Option<u64> {
+        if self.heads_are_bare { None } else { self.untaken().values().min().copied() }
+    }
+
+    fn untaken(&self) -> MutexGuard<'_, HashMap<u64, u64>> {
+        self.untaken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read_some(&self) {
@@ -140,10 +158,30 @@ impl Pulse {
 #[derive(Debug)]
 pub(crate) struct UnderWay {
     pulse: Arc<Pulse>,
+    number: u64,
     ended: Option<Instant>,
 }
 
 impl UnderWay {
+    /// There is something of its answer, which the caller has to take from now on.
+    pub(crate) fn offers(&self) {
+        if !self.pulse.heads_are_bare {
+            self.pulse.untaken().insert(self.number, self.pulse.moment(Instant::now()));
+        }
+    }
+
+    /// The caller has taken all that there is of its answer yet.
+    pub(crate) fn waits(&self) {
+        if !self.pulse.heads_are_bare {
+            self.pulse.untaken().remove(&self.number);
+        }
+    }
+
+    /// Whether its answer is handed over in pieces, of which the caller says how many may come.
+    pub(crate) fn is_in_pieces(&self) -> bool {
+        !self.pulse.heads_are_bare
+    }
+
     /// It is over, and the time is known.
     pub(crate) fn end(&mut self, now: Instant) {
         self.ended = Some(now);
@@ -152,6 +190,7 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
+        self.waits();
         let ended = self.pulse.moment(self.ended.unwrap_or_else(Instant::now));
         self.pulse.idle_since.store(ended, Ordering::Relaxed);
         self.pulse.under_way.fetch_sub(1, Ordering::Relaxed);

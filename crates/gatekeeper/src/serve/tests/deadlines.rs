@@ -1,10 +1,12 @@
 use std::time::{Duration, Instant};
 
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use nesssi_rpc::Value;
 use rustls::version::TLS13;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::world::{World, ask, call, head, post, rest};
+use super::world::{SESSION, World, ask, call, head, post, rest};
 use crate::serve::Drained;
 
 const SLOW: &str = "handshake_seconds_max = 1\nheader_seconds_max = 1\nbody_seconds_max = 1\n\
@@ -74,6 +76,39 @@ async fn a_caller_who_does_not_read_is_cut_off() {
     assert_eq!(response.status, 200);
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert!(rest(&mut stream).await.len() < 64 << 20);
+}
+
+/// With HTTP/2 the caller says how much of an answer may come: none at all leaves it here.
+#[tokio::test]
+async fn a_caller_who_takes_no_answer_over_http2_is_cut_off() {
+    let world = World::with(SLOW);
+    std::fs::write(world.sandbox("large"), vec![7; 1 << 20]).unwrap();
+    for window in [0, 1] {
+        for target in [format!("/clarens/{SESSION}/large"), "/clarens/".to_owned()] {
+            let stream = world.connect(&world.client(None, &TLS13, b"h2")).await;
+            let (mut sender, connection) =
+                hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+                    .initial_stream_window_size(window)
+                    .handshake(TokioIo::new(stream))
+                    .await
+                    .unwrap();
+            let connection = tokio::spawn(connection);
+            let text = call("echo.echo", vec![Value::String("x".repeat(1 << 20))]);
+            let is_call = target.ends_with("clarens/");
+            let request = hyper::Request::builder()
+                .method(if is_call { "POST" } else { "GET" })
+                .uri(format!("https://grid.example:8443{target}"))
+                .header("content-type", "text/xml")
+                .body(if is_call { text } else { String::new() })
+                .unwrap();
+            let began = Instant::now();
+            let response = sender.send_request(request).await.unwrap();
+            assert_eq!(response.status(), 200);
+            let end = tokio::time::timeout(Duration::from_secs(8), connection).await;
+            assert!(end.is_ok(), "{target} with a window of {window} is held for ever");
+            in_time(began);
+        }
+    }
 }
 
 #[tokio::test]
