@@ -516,11 +516,22 @@ def _make_folder(to: str, relative: str) -> None:
 
 def _open_part(path: str, begin: int) -> BinaryIO:
     """The file that a download grows in, ready to be written at `begin`."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    file = os.fdopen(os.open(path, flags, 0o666), "wb")
+    file = os.fdopen(_own(path), "wb")
     file.truncate(begin)
     file.seek(begin)
     return file
+
+
+def _own(path: str) -> int:
+    """A plain file of one's own without a second name, open for writing; in a directory where others write they may
+    have laid anything there."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    file = os.open(path, flags, 0o666)
+    found = os.fstat(file)
+    if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink == 1:
+        return file
+    os.close(file)
+    raise OSError(f"{path} is there, and is no plain file of yours alone")
 
 
 def _owner(session: str, path: str) -> str:
@@ -538,8 +549,8 @@ def _known_version(path: str) -> tuple[str, str] | None:
 
 
 def _write_version(path: str, owner: str, etag: str) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, 0o666), "w", encoding="ascii", errors="replace") as file:
+    with os.fdopen(_own(path), "w", encoding="ascii", errors="replace") as file:
+        file.truncate(0)
         file.write(f"{owner}\n{etag}")
 
 

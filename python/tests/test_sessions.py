@@ -257,6 +257,22 @@ class Files(SessionCase):
             self.session.download(to=inside)
         self.assertEqual(os.listdir(outside), [])
 
+    def test_nothing_that_another_has_laid_beside_it_is_written(self) -> None:
+        other = self.place / "other"
+        other.write_bytes(b"untouched")
+        part = self.place / "x.nesssi-part"
+        for name in ("x.nesssi-part", "x.nesssi-version"):
+            with self.subTest(name):
+                os.link(other, self.place / name)
+                with self.assertRaisesRegex(OSError, "no plain file of yours alone"):
+                    self.session.download("stdout", to=self.place / "x")
+                self.assertEqual(other.read_bytes(), b"untouched")
+            for left in self.place.glob("x*"):
+                left.unlink()
+        os.mkfifo(part)
+        with self.assertRaises(OSError):
+            self.session.download("stdout", to=self.place / "x")
+
     def test_a_tree_that_never_ends_does(self) -> None:
         self.server.listed = [{"name": "d", "directory": True, "size": 0, "modified": 0}]
         self.server.files = {"/".join(["d"] * count): None for count in range(1, 100)}

@@ -4,16 +4,17 @@
 //! version nothing is resumed.
 
 use std::ffi::OsString;
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use tokio::fs::{self, File};
-use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 
 /// Bytes of an entity tag that are kept.
-const VERSION_BYTES_MAX: usize = 256;
+const VERSION_BYTES_MAX: u64 = 256;
 
 /// What has come of a file.
 #[derive(Debug)]
@@ -36,19 +37,9 @@ impl PartFile {
             return Err(io::ErrorKind::IsADirectory.into());
         }
         let (path, version_path) = (beside(to, ".nesssi-part"), beside(to, ".nesssi-part-version"));
-        let flags = i32::try_from(OFlags::NOFOLLOW.bits()).map_err(io::Error::other)?;
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(false).custom_flags(flags);
-        let mut file = options.open(&path).await?;
-        let metadata = file.metadata().await?;
-        if !metadata.is_file() || metadata.uid() != rustix::process::geteuid().as_raw() {
-            let text = format!("{} is there, and is no plain file of yours", path.display());
-            return Err(io::Error::other(text));
-        }
-        let version = fs::read_to_string(&version_path).await.ok();
-        let version =
-            version.filter(|text| text.len() <= VERSION_BYTES_MAX && text.starts_with('"'));
-        let length = if version.is_some() { metadata.len() } else { 0 };
+        let mut file = own_file(&path, fs::OpenOptions::new().write(true).create(true)).await?;
+        let version = read_version(&version_path).await;
+        let length = if version.is_some() { file.metadata().await?.len() } else { 0 };
         file.seek(io::SeekFrom::Start(length)).await?;
         Ok(Self { path, version_path, file, length, kept: length, version })
     }
@@ -73,7 +64,14 @@ impl PartFile {
         self.file.seek(io::SeekFrom::Start(0)).await?;
         (self.length, self.kept) = (0, 0);
         match &version {
-            Some(text) => fs::write(&self.version_path, text).await?,
+            Some(text) => {
+                let mut options = fs::OpenOptions::new();
+                let mut file =
+                    own_file(&self.version_path, options.write(true).create(true)).await?;
+                file.set_len(0).await?;
+                file.write_all(text.as_bytes()).await?;
+                file.flush().await?;
+            }
             None => remove(&self.version_path).await?,
         }
         self.version = version;
@@ -100,6 +98,33 @@ impl PartFile {
         fs::rename(&self.path, to).await?;
         remove(&self.version_path).await
     }
+}
+
+/// Opens a plain file of one's own that has no other name. In a directory where others write they may have
+/// laid anything there: nothing is followed, waited for, or cut short.
+async fn own_file(path: &Path, options: &mut fs::OpenOptions) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
+    let file = options.truncate(false).custom_flags(flags).open(path).await?;
+    let is_own = |metadata: &Metadata| {
+        metadata.is_file()
+            && metadata.uid() == rustix::process::geteuid().as_raw()
+            && metadata.nlink() == 1
+    };
+    if is_own(&file.metadata().await?) {
+        return Ok(file);
+    }
+    let text = format!("{} is there, and is no plain file of yours alone", path.display());
+    Err(io::Error::other(text))
+}
+
+/// The version that an earlier attempt has left, if it is one.
+async fn read_version(path: &Path) -> Option<String> {
+    let file = own_file(path, fs::OpenOptions::new().read(true)).await.ok()?;
+    let mut text = String::new();
+    file.take(VERSION_BYTES_MAX + 1).read_to_string(&mut text).await.ok()?;
+    let fits = u64::try_from(text.len()).is_ok_and(|length| length <= VERSION_BYTES_MAX);
+    (fits && text.starts_with('"')).then_some(text)
 }
 
 /// The path with `ending` behind its name.

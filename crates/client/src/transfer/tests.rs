@@ -51,3 +51,34 @@ async fn a_link_where_the_part_should_be_is_not_followed() {
     assert_eq!(std::fs::read_to_string(&victim).unwrap(), "untouched");
     assert!(PartFile::open(folder.path()).await.is_err());
 }
+
+#[tokio::test]
+async fn nothing_that_another_has_laid_beside_it_is_read_or_written() {
+    use std::os::unix::fs::symlink;
+
+    let folder = tempfile::tempdir().unwrap();
+    let beside = |ending: &str| folder.path().join(format!("out{ending}"));
+    let (to, victim) = (beside(""), folder.path().join("victim"));
+
+    // The version's name is as easily guessed as the part's.
+    std::fs::write(&victim, "untouched").unwrap();
+    symlink(&victim, beside(".nesssi-part-version")).unwrap();
+    let mut part = PartFile::open(&to).await.unwrap();
+    assert_eq!(part.version(), None);
+    assert!(part.begin(Some("\"v1\"".to_owned())).await.is_err());
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "untouched");
+    std::fs::remove_file(beside(".nesssi-part-version")).unwrap();
+    std::fs::remove_file(beside(".nesssi-part")).unwrap();
+
+    // A second name of a file of one's own.
+    std::fs::hard_link(&victim, beside(".nesssi-part")).unwrap();
+    assert!(PartFile::open(&to).await.is_err());
+    std::fs::remove_file(beside(".nesssi-part")).unwrap();
+
+    // What is never opened to its end.
+    let fifo = beside(".nesssi-part");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+        .unwrap();
+    let opened = tokio::time::timeout(std::time::Duration::from_secs(5), PartFile::open(&to)).await;
+    assert!(opened.unwrap().is_err());
+}
