@@ -33,6 +33,8 @@ use crate::sandboxes::Asked;
 
 /// Bytes that are gathered before they are written.
 const CHUNK_BYTES: usize = 256 * 1024;
+/// Pieces that are gathered at most: a caller may send a file byte by byte, and each costs beside its byte.
+const PIECES_MAX: usize = 1024;
 /// So many bytes have to come within the patience for a body, or the rest of the file.
 const PROGRESS_BYTES: u64 = 64 * 1024;
 /// Writes into one account's files at one time.
@@ -196,9 +198,13 @@ struct Sink {
 
 impl Sink {
     async fn take(&mut self, bytes: Bytes) -> Result<(), Broken> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         self.waiting_bytes += bytes.len();
         self.waiting.push(bytes);
-        if self.waiting_bytes >= CHUNK_BYTES { self.write().await } else { Ok(()) }
+        let is_due = self.waiting_bytes >= CHUNK_BYTES || self.waiting.len() >= PIECES_MAX;
+        if is_due { self.write().await } else { Ok(()) }
     }
 
     /// Writes what waits, on a blocking thread: a disk may be slow.
@@ -302,3 +308,6 @@ fn status_of(code: FaultCode) -> StatusCode {
         | FaultCode::Service(_) => StatusCode::BAD_REQUEST,
     }
 }
+
+#[cfg(test)]
+mod tests;
