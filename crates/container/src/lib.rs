@@ -222,6 +222,8 @@ pub(crate) struct Inner {
     pub(crate) audit: audit::Audit,
     pub(crate) logins: logins::Logins,
     pub(crate) reading: reading::Pool,
+    /// Who makes digests of files.
+    pub(crate) digesting: reading::Pool,
     /// When it began, in milliseconds.
     pub(crate) started_ms: u64,
     /// Who waits for the end of a job.
@@ -289,6 +291,7 @@ impl Container {
             audit,
             logins: logins::Logins::new(trusting),
             reading: reading::Pool::default(),
+            digesting: reading::Pool::of_digests(),
             started_ms: clock::now_ms(),
             waiters: waiting::Waiters::default(),
             renewed: watch::Sender::new(None),

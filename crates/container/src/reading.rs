@@ -22,6 +22,10 @@ pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
 const FILES_AT_ONCE_PER_ACCOUNT: usize = 2;
 /// Files of all accounts that are read at one time.
 const FILES_AT_ONCE: usize = 8;
+/// Digests of one account's files that are made at one time, and of all. They take long: those who read wait
+/// for none of them.
+const DIGESTS_AT_ONCE_PER_ACCOUNT: usize = 1;
+const DIGESTS_AT_ONCE: usize = 4;
 /// How long a file that is read into an answer may take, in seconds.
 const READ_SECONDS_MAX: u64 = 60;
 
@@ -29,6 +33,7 @@ const READ_SECONDS_MAX: u64 = 60;
 #[derive(Debug)]
 pub(crate) struct Pool {
     all: Arc<Semaphore>,
+    per_account: usize,
     accounts: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
@@ -41,17 +46,26 @@ pub(crate) struct Place {
 
 impl Default for Pool {
     fn default() -> Self {
-        Self { all: Arc::new(Semaphore::new(FILES_AT_ONCE)), accounts: Mutex::default() }
+        Self::of(FILES_AT_ONCE, FILES_AT_ONCE_PER_ACCOUNT)
     }
 }
 
 impl Pool {
+    /// The pool of those who make digests.
+    pub(crate) fn of_digests() -> Self {
+        Self::of(DIGESTS_AT_ONCE, DIGESTS_AT_ONCE_PER_ACCOUNT)
+    }
+
+    fn of(all: usize, per_account: usize) -> Self {
+        Self { all: Arc::new(Semaphore::new(all)), per_account, accounts: Mutex::default() }
+    }
+
     /// A place, as soon as there is one.
     pub(crate) async fn enter(&self, account: &str) -> Result<Place, Fault> {
         let share = {
             let mut accounts = lock(&self.accounts);
             let share = accounts.entry(account.to_owned());
-            Arc::clone(share.or_insert_with(|| Arc::new(Semaphore::new(FILES_AT_ONCE_PER_ACCOUNT))))
+            Arc::clone(share.or_insert_with(|| Arc::new(Semaphore::new(self.per_account))))
         };
         // The account's own first: who waits for himself keeps nobody else waiting.
         let own = share.acquire_owned().await.map_err(|_| busy())?;

@@ -68,7 +68,7 @@ pub(crate) async fn digest(
     let stop = Arc::clone(&left.0);
     let charged = Arc::clone(inner);
     let work = async {
-        let place = inner.reading.enter(account).await?;
+        let place = inner.digesting.enter(account).await?;
         let thread = tokio::task::spawn_blocking(move || {
             let _place = place;
             let clock = ThreadCpu::begin();

@@ -81,7 +81,11 @@ pub(super) fn answer(stage: &Stage, channel: &Channel, id: u32, tends: bool, ask
                 modified_nanos: 0,
                 inode: 1,
             };
-            channel.send(id, &opened, &[ten_bytes().as_fd()]).unwrap();
+            let file = ten_bytes();
+            if path == "endless" {
+                rustix::fs::ftruncate(&file, 1 << 40).unwrap();
+            }
+            channel.send(id, &opened, &[file.as_fd()]).unwrap();
         }
         Ask::List { .. } | Ask::TreeList { .. } => {
             let entries = vec![entry(b"a", false), entry(b"dir", true), entry(b"\xff", false)];
@@ -429,6 +433,34 @@ async fn digests_are_charged_and_refused_when_the_day_is_used_up() {
     inner.jobs.charge_call(&who, 5_000_000);
     assert!(world.file(&alice, "sha256", &[path]).await.unwrap_err().starts_with("429: "));
     assert!(world.file(&alice, "size", &[path]).await.is_ok());
+}
+
+/// A file without a block on the disk is as long to read as any.
+#[tokio::test]
+async fn digests_keep_nobody_from_reading() {
+    let alice = certified(ALICE);
+    let (world, session) = with_session(&alice).await;
+    let digests: Vec<_> = (0..8)
+        .map(|_| {
+            let (container, alice) = (world.container.clone(), alice.clone());
+            let path = Value::from(format!("/{session}/endless"));
+            let method = MethodName::parse("file.sha256").unwrap();
+            tokio::spawn(async move {
+                container.call(&alice, Call { method, params: vec![path] }).await
+            })
+        })
+        .collect();
+    let began = || lock(&world.stage.asked_of_files).iter().any(|asked| asked.ends_with("endless"));
+    world.until("the digests are under way", began).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let tail = Call {
+        method: MethodName::parse("job.tail").unwrap(),
+        params: vec![session.as_str().into(), "a".into()],
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(5), world.container.call(&alice, tail));
+    let answer = answer.await.expect("who reads waits for no digest");
+    assert_eq!(answer.reply.unwrap().member("data"), Some(&Value::Binary(b"0123456789".to_vec())));
+    digests.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 impl World {
