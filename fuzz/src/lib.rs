@@ -15,9 +15,16 @@ use std::sync::LazyLock;
 use nesssi_dn::SubjectDn;
 use nesssi_identity::{Crl, SigningPolicy, TrustDirectory, TrustOptions, judge_chain};
 use nesssi_policy::{Access, Ask, Gridmap};
-use nesssi_rpc::jsonrpc::{self, Asked};
-use nesssi_rpc::soap::{Endpoint, Reason, Request, Style, Version, decode_reply, encode_call};
-use nesssi_rpc::{Bounds, Call, NamedCall, xmlrpc};
+use nesssi_rpc::jsonrpc::{self, Asked, Receipt};
+use nesssi_rpc::soap::{
+    Endpoint, Reason, ReplyForm, Request, Signature, Style, Version, decode_reply, encode_call,
+    encode_reply, escape_name, unescape_name,
+};
+use nesssi_rpc::wsdl::{Interface, Operation, service_wsdl};
+use nesssi_rpc::{
+    Bounds, Call, Fault, FaultCode, Format, MediaType, MethodName, Mismatch, NamedCall, Value,
+    choose, xmlrpc,
+};
 use rustls_pki_types::CertificateDer;
 
 /// When the chains of the corpus are judged: they were made to be valid then.
@@ -128,23 +135,27 @@ pub fn signing_policy(data: &[u8]) {
     let _ = policy.judge(&name("/O=Grid/CN=CA"), &name("/O=Grid/CN=Alice"));
 }
 
-/// A call that was read from any envelope is the same after it was written in each version and style;
-/// a refusal is an answer that clients can read.
+/// A call that was read from any envelope is the same after it was written in each version and style,
+/// and so is a reply; a refusal is an answer that clients can read.
 pub fn soap(data: &[u8]) {
     let bounds = Bounds::default();
-    let read = |body: &[u8]| -> Result<Call, _> {
+    let read = |body: &[u8], signatures: &[Signature]| -> Result<Call, _> {
         let request = Request::read(body, &bounds, &Endpoint::default())?;
-        request.into_call(&[]).map(|(call, _)| call)
+        request.into_call(signatures).map(|(call, _)| call)
     };
-    let _ = decode_reply(data, &bounds, &[]);
-    match read(data) {
+    chosen(data);
+    soap_reply(data);
+    let _ = read(data, &declared());
+    match read(data, &[]) {
         Ok(call) => {
+            told_apart(data, &[Format::Soap11, Format::Soap12]);
+            soap_names(&call);
             for version in [Version::Soap11, Version::Soap12] {
                 for style in [Style::Literal, Style::Encoded] {
                     // A leap second can be read and not be written; an escape may make a name too long.
                     let Ok(body) = encode_call(&call, version, style) else { continue };
                     if call.method.as_str().len() < bounds.name_bytes_max / 8 {
-                        assert_eq!(read(&body).as_ref(), Ok(&call), "{version:?} {style:?}");
+                        assert_eq!(read(&body, &[]).as_ref(), Ok(&call), "{version:?} {style:?}");
                     }
                 }
             }
@@ -157,11 +168,60 @@ pub fn soap(data: &[u8]) {
     }
 }
 
+/// Two ways to call a method of two parameters, of types that are read differently.
+fn declared() -> [Signature; 2] {
+    ["int string base64", "array struct"]
+        .map(|words| Signature::named(&words.split(' ').collect::<Vec<_>>(), &["first", "second"]))
+}
+
+/// A reply is the same after it was written.
+fn soap_reply(data: &[u8]) {
+    let bounds = Bounds::default();
+    let _ = decode_reply(data, &bounds, &declared());
+    let Ok(reply) = decode_reply(data, &bounds, &[]) else { return };
+    let method = MethodName::parse("a.b").expect("a name");
+    for version in [Version::Soap11, Version::Soap12] {
+        for style in [Style::Literal, Style::Encoded] {
+            let body = encode_reply(&reply, &ReplyForm::of(&method, version, style), &[]);
+            match decode_reply(&body, &bounds, &[]).expect("what was written is an answer") {
+                // A leap second can be read and not be written.
+                Err(Fault { code: FaultCode::Internal, .. }) if reply.is_ok() => {}
+                again => assert_eq!(again, reply, "{version:?} {style:?}"),
+            }
+        }
+    }
+}
+
+/// The names of a call stand in a WSDL, whatever they are.
+fn soap_names(call: &Call) {
+    let (service, name) = call.method.split();
+    let names = [service, name].into_iter().chain(call.params.iter().filter_map(Value::as_str));
+    for name in names {
+        assert_eq!(unescape_name(&escape_name(name)), name);
+    }
+    let operation = Operation {
+        name: name.to_owned(),
+        help: call.params.first().and_then(Value::as_str).unwrap_or_default().to_owned(),
+        signatures: declared().to_vec(),
+    };
+    let wsdl = service_wsdl(&Interface {
+        name: service.to_owned(),
+        documentation: String::new(),
+        address: "https://localhost/clarens/".to_owned(),
+        methods: vec![operation],
+    });
+    // Well formed, and no answer.
+    let refused = decode_reply(wsdl.as_bytes(), &Bounds::default(), &[]);
+    assert_eq!(refused.expect_err("a WSDL").code, FaultCode::InvalidRequest, "{wsdl}");
+}
+
 /// A call or a reply of XML-RPC is the same after it was written, and a refusal is one line.
 pub fn xmlrpc(data: &[u8]) {
     let bounds = Bounds::default();
+    chosen(data);
     match xmlrpc::decode_request(data, None, &bounds) {
         Ok(request) => {
+            told_apart(data, &[Format::XmlRpc]);
             let body = xmlrpc::encode_call(&request.call).expect("what was read can be written");
             assert_eq!(xmlrpc::decode_call(&body, &bounds).as_ref(), Ok(&request.call));
             for param in request.call.params {
@@ -181,8 +241,10 @@ pub fn xmlrpc(data: &[u8]) {
 /// The same for JSON-RPC, where what is not answered is never answered.
 pub fn jsonrpc(data: &[u8]) {
     let bounds = Bounds::default();
+    chosen(data);
     match jsonrpc::decode_request(data, &bounds) {
         Ok(request) => {
+            told_apart(data, &[Format::JsonRpc]);
             for item in request.items {
                 let call = match item.call {
                     Ok(Asked::Listed(call)) => call,
@@ -202,10 +264,60 @@ pub fn jsonrpc(data: &[u8]) {
         Err(fault) => assert!(!fault.text.contains(char::is_control), "{fault}"),
     }
     if let Ok(response) = jsonrpc::decode_reply(data, &bounds) {
-        let receipt = jsonrpc::Receipt { version: jsonrpc::Version::V2, id: response.id.clone() };
-        let body = jsonrpc::encode_answer(jsonrpc::Shape::One, [(&receipt, &response.reply)]);
-        let body = body.expect("an answer");
+        let body = jsonrpc_answer(jsonrpc::Shape::One, std::slice::from_ref(&response));
         assert_eq!(jsonrpc::decode_reply(&body, &bounds), Ok(response));
+    }
+    if let Ok(responses) = jsonrpc::decode_replies(data, &bounds)
+        && !responses.is_empty()
+    {
+        let body = jsonrpc_answer(jsonrpc::Shape::Batch, &responses);
+        assert_eq!(jsonrpc::decode_replies(&body, &bounds), Ok(responses));
+    }
+}
+
+fn jsonrpc_answer(shape: jsonrpc::Shape, responses: &[jsonrpc::Response]) -> Vec<u8> {
+    let receipt = |id: &jsonrpc::Id| Receipt { version: jsonrpc::Version::V2, id: id.clone() };
+    let receipts: Vec<_> = responses.iter().map(|response| receipt(&response.id)).collect();
+    let replies = responses.iter().map(|response| &response.reply);
+    jsonrpc::encode_answer(shape, receipts.iter().zip(replies)).expect("an answer")
+}
+
+/// Every content type that calls are sent with.
+const MEDIA_TYPES: [&str; 6] = [
+    "text/xml",
+    "text/xml; charset=iso-8859-1",
+    "application/xml; charset=utf-16",
+    "application/soap+xml; action=\"a\"",
+    "application/json",
+    "text/json",
+];
+
+/// Which reader a body is for is said of any bytes, and a contradiction in one line; a content type is
+/// any bytes too.
+fn chosen(data: &[u8]) {
+    for media in MEDIA_TYPES {
+        let media = MediaType::parse(media).expect("a content type");
+        if let Err(Mismatch { fault, .. }) = choose(&media, data) {
+            assert!(!fault.text.contains(char::is_control), "{fault}");
+        }
+    }
+    let head = data.get(..128).unwrap_or(data);
+    if let Err(fault) = MediaType::parse(&String::from_utf8_lossy(head)) {
+        assert!(!fault.text.contains(char::is_control), "{fault}");
+    }
+}
+
+/// What could be read is sent to the reader that has read it, or refused for its content type.
+fn told_apart(data: &[u8], formats: &[Format]) {
+    // What begins further behind is not looked at.
+    if data.len() > 8 * 1024 {
+        return;
+    }
+    for media in MEDIA_TYPES.iter().filter(|media| !media.contains("charset")) {
+        let media = MediaType::parse(media).expect("a content type");
+        if let Ok(format) = choose(&media, data) {
+            assert!(formats.contains(&format), "{format:?}");
+        }
     }
 }
 

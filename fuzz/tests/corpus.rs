@@ -11,10 +11,19 @@ use std::fs;
 use std::path::PathBuf;
 
 fn replay(target: &str, try_it: fn(&[u8])) {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    let seen = replay_folder(&format!("corpus/{target}"), try_it);
+    assert!(seen >= 3, "the corpus of {target} has {seen} files");
+}
+
+fn replay_folder(folder: &str, try_it: fn(&[u8])) -> usize {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut seen = 0;
     for entry in fs::read_dir(&folder).unwrap() {
-        let bytes = fs::read(entry.unwrap().path()).unwrap();
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
+        let bytes = fs::read(path).unwrap();
         try_it(&bytes);
         // A step that is no multiple of anything in a file's structure, and few enough of them.
         for at in (0..bytes.len()).step_by(1 + bytes.len() / 61) {
@@ -25,7 +34,20 @@ fn replay(target: &str, try_it: fn(&[u8])) {
         }
         seen += 1;
     }
-    assert!(seen >= 3, "the corpus of {target} has {seen} files");
+    seen
+}
+
+/// What real clients sent, too.
+#[test]
+fn captured() {
+    let captured = "../crates/rpc/testdata";
+    for (folder, try_it) in [
+        ("", nesssi_fuzz::xmlrpc as fn(&[u8])),
+        ("/soap", nesssi_fuzz::soap),
+        ("/jsonrpc", nesssi_fuzz::jsonrpc),
+    ] {
+        assert!(replay_folder(&format!("{captured}{folder}"), try_it) >= 3, "{folder}");
+    }
 }
 
 #[test]

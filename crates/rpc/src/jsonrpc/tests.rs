@@ -143,6 +143,23 @@ fn the_examples_of_the_specification_are_answered() {
 }
 
 #[test]
+fn parameters_by_name_of_real_clients_are_read() {
+    macro_rules! sent {
+        ($($name:literal),*) => {
+            [$(include_bytes!(concat!("../../testdata/jsonrpc/", $name, ".json")).as_slice()),*]
+        };
+    }
+    for body in
+        sent!("node-jayson-by-name", "python-jsonrpcclient-by-name", "python-jsonrpclib-by-name")
+    {
+        let mut request = decode_request(body, &Bounds::default()).unwrap();
+        let Ok(Asked::Named(call)) = request.items.remove(0).call else { panic!("not by name") };
+        let call = call.in_order(&["whole", "part"], &[["int"; 3]]).unwrap();
+        assert_eq!(call.params[..2], [Value::Int(5), Value::Int(2)]);
+    }
+}
+
+#[test]
 fn every_type_is_read() {
     check("null", Value::Nil);
     check(" true\n", true);

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Bounds, Call, DateTime, Fault, FaultCode, MethodName, Reply, Value};
+use crate::samples::in_each_encoding;
+use crate::{Bounds, Call, DateTime, Encoding, Fault, FaultCode, MethodName, Reply, Value};
 
 fn signature(words: &[&str]) -> Signature {
     Signature::from_words(words)
@@ -719,6 +720,30 @@ proptest! {
                 let (read, form) = read(&body, &signatures).unwrap();
                 prop_assert_eq!(&read, &call);
                 prop_assert_eq!(form, ReplyForm::of(&call.method, version, style));
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_is_the_same_in_every_encoding(value in any_value()) {
+        let call = Call { method: MethodName::parse("a.b").unwrap(), params: vec![value.clone()] };
+        let own = [signature(&[word_of(&value), word_of(&value)])];
+        let reply = Ok(value);
+        for (version, style) in forms() {
+            for (body, charset) in in_each_encoding(&encode_call(&call, version, style).unwrap()) {
+                let endpoint = Endpoint { charset, ..Endpoint::default() };
+                for signatures in [&[][..], &own] {
+                    let request = Request::read(&body, &Bounds::default(), &endpoint).unwrap();
+                    prop_assert_eq!(&request.into_call(signatures).unwrap().0, &call);
+                }
+            }
+            let form = ReplyForm::of(&call.method, version, style);
+            for (body, charset) in in_each_encoding(&encode_reply(&reply, &form, &own)) {
+                // A client reads no charset.
+                if charset != Some(Encoding::Latin1) {
+                    let read = decode_reply(&body, &Bounds::default(), &own);
+                    prop_assert_eq!(read.as_ref(), Ok(&reply));
+                }
             }
         }
     }
