@@ -1,6 +1,8 @@
 //! What every dialect in XML asks of a document, and quick-xml leaves to its caller: no DOCTYPE, a
 //! declaration only at the start, references to characters that there are.
 
+use std::io::BufRead as _;
+
 use quick_xml::Reader;
 use quick_xml::events::{BytesDecl, Event};
 
@@ -25,17 +27,70 @@ pub(crate) fn over_limit(text: impl Into<String>) -> Problem {
     (FaultCode::OverLimit, text.into())
 }
 
+/// Longest text of an element that is read at one go, in bytes; the reader finds the end of a longer one
+/// faster.
+const LEAF_TEXT_BYTES_MAX: usize = 128;
+/// Longest tag of such an element, in bytes.
+const LEAF_TAG_BYTES_MAX: usize = 128;
+
 /// The events of a document, one after the other.
 pub(crate) struct Events<'b> {
     body: &'b str,
     reader: Reader<&'b [u8]>,
+    /// Whether the last event was text, behind which the reader awaits markup.
+    behind_text: bool,
+}
+
+/// A whole element with nothing in it but a short text without references: most of what large messages
+/// hold.
+pub(crate) struct Leaf<K> {
+    /// The byte that it begins at.
+    pub(crate) at: usize,
+    /// What is known of its tag.
+    pub(crate) known: K,
+    /// The byte that its text begins at.
+    pub(crate) text_at: usize,
+    /// Bytes of its text.
+    pub(crate) text_bytes: usize,
 }
 
 impl<'b> Events<'b> {
     pub(crate) fn of(body: &'b str) -> Self {
         let mut reader = Reader::from_str(body);
         reader.config_mut().check_comments = true;
-        Self { body, reader }
+        Self { body, reader, behind_text: false }
+    }
+
+    /// Takes the next element at one go, with the blanks before it, if it is a [`Leaf`] inside of another
+    /// element and its start tag one that has been read before: `known` tells those, with the bytes of
+    /// their names. Nothing is taken otherwise.
+    ///
+    /// What comes of it is what the events would have said.
+    pub(crate) fn leaf<K>(
+        &mut self,
+        known: impl FnOnce(&'b str) -> Option<(K, usize)>,
+    ) -> Option<Leaf<K>> {
+        if self.behind_text {
+            return None;
+        }
+        let begins = byte_offset(self.reader.buffer_position());
+        let ahead = self.body.get(begins..)?;
+        let markup = chars::trim_start(ahead);
+        let inside = markup.strip_prefix('<')?;
+        if inside.starts_with(['/', '!', '?']) {
+            return None;
+        }
+        let (tag, behind) = split_at_byte(inside, LEAF_TAG_BYTES_MAX, |byte| byte == b'>')?;
+        let (known, name_bytes) = known(tag)?;
+        let text_from = behind.strip_prefix('>')?;
+        let ends = |byte| matches!(byte, b'<' | b'&' | b'>' | b'\r');
+        let (text, behind) = split_at_byte(text_from, LEAF_TEXT_BYTES_MAX, ends)?;
+        let behind = behind.strip_prefix("</")?.strip_prefix(tag.get(..name_bytes)?)?;
+        let behind = behind.strip_prefix('>')?;
+        self.reader.stream().consume(ahead.len() - behind.len());
+        let at = begins + (ahead.len() - markup.len());
+        let text_at = begins + (ahead.len() - text_from.len());
+        Some(Leaf { at, known, text_at, text_bytes: text.len() })
     }
 
     /// The next event and the byte that it begins at; a problem comes with the byte where it was
@@ -45,13 +100,27 @@ impl<'b> Events<'b> {
         let ahead = self.body.get(at..).unwrap_or_default();
         check_bang(ahead).map_err(|problem| (at, problem))?;
         match self.reader.read_event() {
-            Ok(event) => Ok((at, event)),
+            Ok(event) => {
+                self.behind_text = matches!(event, Event::Text(_));
+                Ok((at, event))
+            }
             Err(error) => {
                 let seen = byte_offset(self.reader.error_position()).max(at);
                 Err((seen, ill_formed(printable(&error.to_string(), MESSAGE_CHARS_MAX))))
             }
         }
     }
+}
+
+/// What stands before the first byte that `is_end`, and the rest; `None` if that is further away than
+/// `bytes_max`.
+fn split_at_byte(
+    text: &str,
+    bytes_max: usize,
+    is_end: impl Fn(u8) -> bool,
+) -> Option<(&str, &str)> {
+    let at = text.bytes().take(bytes_max + 1).position(is_end)?;
+    text.split_at_checked(at)
 }
 
 fn byte_offset(position: u64) -> usize {

@@ -373,7 +373,7 @@ struct Builder<'s> {
 }
 
 /// How many start tags are remembered.
-const KNOWN_TAGS: usize = 16;
+const KNOWN_TAGS: usize = 32;
 
 /// A start tag that declares no prefix, and what it came to. It holds as long as the prefixes in
 /// force are those that it was read with.
@@ -411,12 +411,36 @@ impl<'s> Builder<'s> {
     fn run(&mut self) -> Result<(), (usize, Problem)> {
         let mut events = Events::of(self.source);
         loop {
+            while self.leaf(&mut events) {}
             let (at, event) = events.next()?;
             if matches!(event, Event::Eof) {
                 return self.end_of_document().map_err(|problem| (self.source.len(), problem));
             }
             self.event(&event, at).map_err(|problem| (at, problem))?;
         }
+    }
+
+    /// Takes the next element at one go, if it is of the kind that most are; whether it was. What is
+    /// over a limit is left to [`Self::start`], which says so.
+    fn leaf(&mut self, events: &mut Events<'s>) -> bool {
+        let outermost = self.open.is_empty();
+        let over =
+            self.nodes.len() >= self.bounds.elements_max || self.open.len() >= self.depth_max;
+        if outermost || over {
+            return false;
+        }
+        let known = |tag: &str| {
+            let known = self.remembered(tag, place_of(tag))?;
+            Some((known, index(known.local.1)))
+        };
+        let Some(leaf) = events.leaf(known) else { return false };
+        self.end_text_of_parent();
+        let text_from = short(leaf.text_at);
+        let to = text_from.saturating_add(short(leaf.text_bytes));
+        let text = Span { from: text_from, to, made: false };
+        self.link();
+        self.nodes.push(Node { text, ..node_of(&leaf.known, leaf.at) });
+        true
     }
 
     fn event(&mut self, event: &Event<'s>, at: usize) -> Result<(), Problem> {
@@ -468,27 +492,13 @@ impl<'s> Builder<'s> {
                 read
             }
         };
-        let begins = short(at).saturating_add(1); // behind the `<`
-        let (from, to) = known.local;
-        let local =
-            Span { from: begins.saturating_add(from), to: begins.saturating_add(to), made: false };
-        let node = Node {
-            name: Name { ns: known.ns, local },
-            at: short(at),
-            text: EMPTY,
-            attributes_from: known.attributes_from,
-            attributes_to: known.attributes_to,
-            first_child: None,
-            next_sibling: None,
-            mixed: false,
-        };
-        self.push(node, prefixes)
+        self.push(node_of(&known, at), prefixes)
     }
 
     /// What the same tag came to before, under the same prefixes.
-    fn remembered(&self, tag: &BytesStart<'s>, place: usize) -> Option<Known> {
+    fn remembered(&self, tag: &str, place: usize) -> Option<Known> {
         let known = (*self.known.get(place)?)?;
-        (slice(self.source, "", known.tag) == &**tag).then_some(known)
+        (slice(self.source, "", known.tag) == tag).then_some(known)
     }
 
     /// Reads the tag that begins at the byte `at`, and puts the prefixes that it declares in force.
@@ -535,22 +545,25 @@ impl<'s> Builder<'s> {
         parent.text = Collected::Elements;
     }
 
+    /// Makes the next element a child of the innermost one that is open.
+    fn link(&mut self) {
+        let id = NonZeroU32::new(short(self.nodes.len()));
+        let Some(parent) = self.open.last_mut() else { return };
+        let before = parent.last_child.map_or(parent.node, NonZeroU32::get);
+        let first = parent.last_child.is_none();
+        parent.last_child = id;
+        if let Some(before) = self.nodes.get_mut(index(before)) {
+            let place = if first { &mut before.first_child } else { &mut before.next_sibling };
+            *place = id;
+        }
+    }
+
     fn push(&mut self, node: Node, prefixes: usize) -> Result<(), Problem> {
         let id = short(self.nodes.len());
-        match self.open.last_mut() {
-            None if id != ROOT => return Err(ill_formed("a second root element")),
-            None => {}
-            Some(parent) => {
-                let before = parent.last_child.map_or(parent.node, NonZeroU32::get);
-                let first = parent.last_child.is_none();
-                parent.last_child = NonZeroU32::new(id);
-                if let Some(before) = self.nodes.get_mut(index(before)) {
-                    let place =
-                        if first { &mut before.first_child } else { &mut before.next_sibling };
-                    *place = NonZeroU32::new(id);
-                }
-            }
+        if self.open.is_empty() && id != ROOT {
+            return Err(ill_formed("a second root element"));
         }
+        self.link();
         self.nodes.push(node);
         self.open.push(Open {
             node: id,
@@ -740,6 +753,24 @@ impl<'s> Builder<'s> {
     }
 }
 
+/// An element that begins at the byte `at` with a tag that is known, and nothing in it.
+fn node_of(known: &Known, at: usize) -> Node {
+    let begins = short(at).saturating_add(1); // behind the `<`
+    let (from, to) = known.local;
+    let local =
+        Span { from: begins.saturating_add(from), to: begins.saturating_add(to), made: false };
+    Node {
+        name: Name { ns: known.ns, local },
+        at: short(at),
+        text: EMPTY,
+        attributes_from: known.attributes_from,
+        attributes_to: known.attributes_to,
+        first_child: None,
+        next_sibling: None,
+        mixed: false,
+    }
+}
+
 /// Takes in the attributes of a tag, whose name has so many bytes: well formed, few, and no two of
 /// one name.
 fn gather_attributes<'s>(
@@ -770,8 +801,11 @@ fn gather_attributes<'s>(
 fn place_of(tag: &str) -> usize {
     let bytes = tag.as_bytes();
     let byte = |at: usize| usize::from(bytes.get(at).copied().unwrap_or_default());
-    // Tags that follow each other differ in their length or in their first letters.
-    (bytes.len() + byte(0) + 3 * byte(1) + 5 * byte(2) + 7 * byte(3)) % KNOWN_TAGS
+    let from_end = |at: usize| byte(bytes.len().wrapping_sub(at));
+    // Tags that follow each other differ in their length, in their first letters, or in the type that
+    // they end with.
+    let first = bytes.len() + byte(0) + 3 * byte(1) + 5 * byte(2) + 7 * byte(3);
+    (first + 11 * from_end(2) + 13 * from_end(3) + 19 * from_end(5)) % KNOWN_TAGS
 }
 
 fn outside() -> Problem {

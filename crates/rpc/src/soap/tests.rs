@@ -748,6 +748,26 @@ proptest! {
         }
     }
 
+    /// Elements that are read at one go mean what they mean in pieces: with comments in their text, blanks
+    /// around them and in their tags.
+    #[test]
+    fn comments_and_blanks_change_nothing(
+        numbers in prop::collection::vec(any::<i64>(), 0..6), value in any_value(),
+    ) {
+        let numbers = numbers.into_iter().map(Value::Int).collect();
+        let params = vec![Value::Array(numbers), value.clone(), value];
+        let call = Call { method: MethodName::parse("a.b").unwrap(), params };
+        for (version, style) in forms() {
+            let body = String::from_utf8(encode_call(&call, version, style).unwrap()).unwrap();
+            for (old, new) in
+                [("</", "<!----></"), ("<item", "\n <item"), ("</item>", "</item\t>\r\n"), ("\">", "\" >")]
+            {
+                let read = read(body.replace(old, new).as_bytes(), &[]).unwrap();
+                prop_assert_eq!(&read.0, &call, "{}", old);
+            }
+        }
+    }
+
     #[test]
     fn a_reply_comes_back_as_it_was_sent(value in any_value(), code in any::<i32>(), text in any_text()) {
         let method = MethodName::parse("a.b").unwrap();

@@ -153,8 +153,22 @@ impl<'d> Reader<'d> {
 
     /// A Map's key, which SOAP::Lite writes as base64 where it is more than ASCII.
     fn key(&mut self, key: Id) -> Result<String, At> {
-        let stated = self.shape(key, Type::String, Item::Any);
-        if !matches!(stated, Ok(Known::Stated(Shape::Scalar(Scalar::Base64)))) {
+        let attributes = self.document.attributes(key);
+        let said =
+            (attributes.0 < attributes.1).then_some(Said { attributes, declared: Type::String });
+        let known = said.and_then(|said| self.known(said));
+        let stated = match (known, said) {
+            (Some(scalar), _) => Some(scalar),
+            (None, None) if matches!(self.document.name(key).ns, Ns::None | Ns::Other(_)) => None,
+            (None, said) => match self.shape(key, Type::String, Item::Any) {
+                Ok(Known::Stated(Shape::Scalar(scalar))) => {
+                    self.remember(said, scalar);
+                    Some(scalar)
+                }
+                _ => None,
+            },
+        };
+        if stated != Some(Scalar::Base64) {
             self.count(key, self.document.text(key).len())?;
             return Ok(self.document.text(key).to_owned());
         }
@@ -187,10 +201,8 @@ impl<'d> Reader<'d> {
         let shape = self.shape(node, declared, item).map_err(|problem| (node, problem))?;
         let shape = match shape {
             Known::Stated(shape) => {
-                if let (Some(said), Shape::Scalar(scalar), true) = (said, &shape, node == referring)
-                    && let Some(place) = self.said.get_mut(said.place())
-                {
-                    *place = Some((said, *scalar));
+                if let (Shape::Scalar(scalar), true) = (&shape, node == referring) {
+                    self.remember(said, *scalar);
                 }
                 shape
             }
@@ -228,6 +240,13 @@ impl<'d> Reader<'d> {
     fn known(&self, said: Said) -> Option<Scalar> {
         let (known, scalar) = (*self.said.get(said.place())?)?;
         (known == said).then_some(scalar)
+    }
+
+    fn remember(&mut self, said: Option<Said>, scalar: Scalar) {
+        let Some(said) = said else { return };
+        if let Some(place) = self.said.get_mut(said.place()) {
+            *place = Some((said, scalar));
+        }
     }
 
     fn scalar(&mut self, node: Id, scalar: Scalar, declared: Type) -> Result<Value, At> {

@@ -572,13 +572,12 @@ impl<'b> Decoder<'b> {
             Scalar::DateTime | Scalar::ExDateTime => DateTime::parse(text)
                 .map(Value::DateTime)
                 .map_err(|error| wrong(&format!("is {error}"))),
-            Scalar::Base64 => {
-                let packed = without_space(text);
-                BASE64
-                    .decode(packed.as_ref())
-                    .map(Value::Binary)
-                    .map_err(|_| no_call("<base64>: the text is not base64"))
-            }
+            // In one piece, as most write it; a line end stops the first try at once.
+            Scalar::Base64 => BASE64
+                .decode(text)
+                .or_else(|_| BASE64.decode(without_space(text).as_ref()))
+                .map(Value::Binary)
+                .map_err(|_| no_call("<base64>: the text is not base64")),
         }
     }
 
