@@ -3,6 +3,7 @@
 //! written at `/clarens/<session>/<path>`.
 
 mod dialect;
+mod heavy;
 mod page;
 mod upload;
 mod wsdl;
@@ -34,6 +35,7 @@ use crate::house::House;
 use crate::sandboxes::{self, Sandboxes};
 use crate::wishes::Unclear;
 use dialect::{Asked, Manner, Unknown};
+use heavy::Heavy;
 use upload::Writers;
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -63,6 +65,7 @@ pub(crate) struct Clarens<H> {
     address: String,
     bodies: Arc<Semaphore>,
     bodies_kib: u32,
+    heavy: Heavy,
 }
 
 /// What a path names.
@@ -128,6 +131,7 @@ impl<H: House> Clarens<H> {
             address: format!("{}/clarens/", config.server.base_url),
             bodies: Arc::new(Semaphore::new(bodies_kib)),
             bodies_kib: u32::try_from(bodies_kib).unwrap_or(u32::MAX),
+            heavy: Heavy::default(),
         }
     }
 
@@ -305,8 +309,13 @@ impl<H: House> Clarens<H> {
     }
 
     async fn call(&self, caller: Caller, manner: Manner, body: Bytes) -> Reply {
+        let refused = manner.clone();
         match self.parse(&caller, manner, body).await {
-            Ok(asked) => asked.answer(&self.house, self.sandboxes.readers(), caller).await,
+            Ok(asked) => {
+                let peer = Arc::clone(&caller.peer);
+                let reply = asked.answer(&self.house, self.sandboxes.readers(), caller).await;
+                self.heavy.hold(&peer, reply).unwrap_or_else(|fault| refused.refuse(&fault))
+            }
             Err(refusal) => *refusal,
         }
     }

@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use nesssi_rpc::Value;
 use rustls::version::TLS13;
@@ -108,6 +109,54 @@ async fn a_caller_who_takes_no_answer_over_http2_is_cut_off() {
             assert!(end.is_ok(), "{target} with a window of {window} is held for ever");
             in_time(began);
         }
+    }
+}
+
+/// Small requests may have large answers, and who asks need not take them.
+#[tokio::test]
+async fn large_answers_that_nobody_takes_have_a_bound() {
+    let world = World::new();
+    let ask_for =
+        async |client: &std::sync::Arc<rustls::ClientConfig>, bytes: usize, window: u32| {
+            let stream = world.connect(client).await;
+            let (mut sender, connection) =
+                hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+                    .initial_stream_window_size(window)
+                    .handshake(TokioIo::new(stream))
+                    .await
+                    .unwrap();
+            let connection = tokio::spawn(connection);
+            let request = hyper::Request::post("https://localhost/clarens/")
+                .header("content-type", "text/xml")
+                .body(call("echo.echo", vec![Value::String("x".repeat(bytes))]))
+                .unwrap();
+            let response = sender.send_request(request).await.unwrap();
+            (response.into_body(), connection)
+        };
+    let text = async |mut body: hyper::body::Incoming| {
+        let mut text = Vec::new();
+        while let Some(frame) = body.frame().await {
+            text.extend_from_slice(&frame.unwrap().into_data().unwrap());
+        }
+        String::from_utf8(text).unwrap()
+    };
+    let stranger = world.client(None, &TLS13, b"h2");
+    // In tests 3 MiB may be held.
+    let (first, one) = ask_for(&stranger, 1 << 20, 0).await;
+    let _second = ask_for(&stranger, 1 << 20, 0).await;
+    let refused = text(ask_for(&stranger, 1 << 20, 1 << 20).await.0).await;
+    assert!(refused.contains("<int>503</int>"), "{:.300}", refused);
+    let small = text(ask_for(&stranger, 60_000, 1 << 20).await.0).await;
+    assert!(small.len() > 60_000, "what is small needs no place");
+    let person = world.client(Some(&world.person("Ann", 3600)), &TLS13, b"h2");
+    let other = text(ask_for(&person, 1 << 20, 1 << 20).await.0).await;
+    assert!(other.len() > 1 << 20, "who has a certificate has another bound");
+    drop(first);
+    one.abort();
+    let began = Instant::now();
+    while text(ask_for(&stranger, 1 << 20, 1 << 20).await.0).await.len() < 1 << 20 {
+        assert!(began.elapsed() < Duration::from_secs(10), "its place is not free again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
