@@ -23,6 +23,7 @@ mod command;
 mod credentials;
 mod dependencies;
 mod dialects;
+mod examples;
 mod explains;
 mod file_service;
 mod files;

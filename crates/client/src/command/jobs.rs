@@ -155,7 +155,9 @@ pub(super) async fn list(client: &Client, asked: Filter, screen: &Screen) -> Res
     let colours = terminal::has_colours();
     let row = |job: &Status| {
         let session = job.session.as_deref().unwrap_or_default();
-        let from = format!("{}.{}", job.service, job.method);
+        // Services tell their methods with or without the service's name.
+        let own = job.method.strip_prefix(&job.service).and_then(|rest| rest.strip_prefix('.'));
+        let from = format!("{}.{}", job.service, own.unwrap_or(&job.method));
         let state = terminal::state(job.state, colours);
         (session.to_owned(), state, job.created.clone(), from)
     };
