@@ -37,12 +37,8 @@ impl Alice {
     fn new() -> Self {
         let levels = "submit_levels = [\"strong\", \"weak\", \"anonymous\"]";
         let mut world = World::builder().key("job", levels).with_shipped_services().build();
-        let [service, ..] = blocks("README.md", "python").try_into().unwrap_or_else(
-            |blocks: Vec<String>| -> [String; 2] {
-                panic!("README.md has other blocks: {blocks:#?}")
-            },
-        );
-        world.service("hello", &service, None);
+        let service = &blocks("README.md", "python")[0];
+        world.service("hello", service, None);
         world.start_server();
         let home = world.path().join("home");
         fs::create_dir_all(home.join(".globus")).unwrap();

@@ -149,10 +149,9 @@ fn one_file(credential: &Credential, path: &Path) -> PathBuf {
     path.to_owned()
 }
 
-#[test]
-fn a_proxy_of_grid_proxy_init_is_found_and_taken() {
-    let mut world = World::builder().build();
-    let place = Place::new();
+/// A proxy of Rosa's, `x509up`, as the grid's own tool makes it, and one of the oldest family, limited, `old`, beside
+/// it; nothing where the tool is not here. The server is to be started later: it has to trust her authority.
+pub(crate) fn proxy_of_grid_proxy_init(world: &World, place: &Path) -> Option<PathBuf> {
     // The tool knows RSA alone, so its user has an authority of his own.
     let trusted = world.grid.trust_directory();
     let script = format!(
@@ -165,17 +164,26 @@ fn a_proxy_of_grid_proxy_init_is_found_and_taken() {
         hash=$(openssl x509 -in ca.pem -noout -hash)
         cp ca.pem {trusted}/$hash.0
         printf \"access_id_CA X509 '/O=RSA Grid/CN=CA'\\npos_rights globus CA:sign\\ncond_subjects globus '\\\"/O=RSA Grid/*\\\"'\\n\" > {trusted}/$hash.signing_policy
-        X509_CERT_DIR={trusted} grid-proxy-init -q -rfc -bits 2048 -cert user.pem -key user.key -out x509up",
-        place = place.path().display(),
+        X509_CERT_DIR={trusted} grid-proxy-init -q -rfc -bits 2048 -cert user.pem -key user.key -out x509up
+        X509_CERT_DIR={trusted} grid-proxy-init -q -old -limited -bits 2048 -cert user.pem -key user.key -out old",
+        place = place.display(),
         trusted = trusted.display(),
     );
     if !Path::new("/usr/bin/grid-proxy-init").exists() {
-        return skipped("grid-proxy-init is not here");
+        skipped("grid-proxy-init is not here");
+        return None;
     }
     let made = Command::new("/bin/sh").args(["-c", &script]).stdin(Stdio::null()).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    Some(place.join("x509up"))
+}
+
+#[test]
+fn a_proxy_of_grid_proxy_init_is_found_and_taken() {
+    let mut world = World::builder().build();
+    let place = Place::new();
+    let Some(proxy) = proxy_of_grid_proxy_init(&world, place.path()) else { return };
     world.start_server();
-    let proxy = place.path().join("x509up");
     let code = format!(
         "os.environ['X509_USER_PROXY'] = {proxy:?}\n\
          me = svr(certfile=None, keyfile=None).system.whoami()\n\
