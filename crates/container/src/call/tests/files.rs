@@ -435,6 +435,32 @@ async fn digests_are_charged_and_refused_when_the_day_is_used_up() {
     assert!(world.file(&alice, "size", &[path]).await.is_ok());
 }
 
+#[tokio::test]
+async fn what_was_read_is_not_kept_for_who_may_read_it_no_more() {
+    let alice = certified(ALICE);
+    let (world, session) = with_session(&alice).await;
+    let path = &*format!("/{session}/a");
+    let tag = Some(nesssi_rpc::ClientTag::parse("read-1").unwrap());
+    let alice = Caller { tag, dialect: Dialect::JsonRpc2, ..alice };
+    let reads: [(&str, &[&str]); 5] = [
+        ("stat", &[path]),
+        ("size", &[path]),
+        ("sha256", &[path]),
+        ("md5", &[path]),
+        ("find", &[path, "*"]),
+    ];
+    for (method, params) in reads {
+        assert!(world.file(&alice, method, params).await.is_ok(), "{method}");
+    }
+    let last = world.call(&certified(ALICE), "system.last_call", &["read-1".into()]).await;
+    assert_eq!(last.unwrap_err().code.number(), 404);
+    *lock(&world.stage.file_faults) = vec![("stat", 2), ("open", 2), ("find", 2)];
+    for (method, params) in reads {
+        let again = world.file(&alice, method, params).await;
+        assert!(again.unwrap_err().starts_with("404: "), "{method}");
+    }
+}
+
 /// A file without a block on the disk is as long to read as any.
 #[tokio::test]
 async fn digests_keep_nobody_from_reading() {
