@@ -1,4 +1,5 @@
-//! Decoding of calls, against quick-xml alone that reads the same text, and serde_json for JSON.
+//! Decoding of calls, against quick-xml alone that reads the same text, and serde_json for JSON; and
+//! how long it takes to write the same values.
 
 use std::hint::black_box;
 use std::io::Write as _;
@@ -99,14 +100,23 @@ fn measure(call: &Call, for_each: Duration, only: Option<&str>) -> serde_json::V
             drop(black_box(serde_json::from_slice::<serde_json::Value>(&json)));
         }),
     ];
+    let id = jsonrpc::Id::Int(1);
+    let written: [&dyn Fn(); 4] = [
+        &|| drop(black_box(xmlrpc::encode_call(call))),
+        &|| drop(black_box(soap::encode_call(call, Version::Soap11, Style::Literal))),
+        &|| drop(black_box(soap::encode_call(call, Version::Soap12, Style::Encoded))),
+        &|| drop(black_box(jsonrpc::encode_call(jsonrpc::Version::V2, Some(&id), call))),
+    ];
     let mut figures = serde_json::Map::new();
     figures.insert("bytes".to_owned(), xml.len().into());
-    for (dialect, decode, alone) in measured {
+    for ((dialect, decode, alone), write) in measured.into_iter().zip(written) {
         if only.is_none_or(|only| only == dialect) {
             let (ours, reference) = side_by_side(decode, alone, for_each);
             let speed = reference / ours;
-            let figure =
-                serde_json::json!({ "us": ours * 1e6, "alone_us": reference * 1e6, "speed": speed });
+            let (write, _) = side_by_side(write, &|| (), for_each / 2);
+            let figure = serde_json::json!({
+                "us": ours * 1e6, "alone_us": reference * 1e6, "speed": speed, "write_us": write * 1e6,
+            });
             figures.insert(dialect.to_owned(), figure);
         }
     }

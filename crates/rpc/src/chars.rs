@@ -56,7 +56,8 @@ pub(crate) fn push_text(out: &mut String, text: &str) -> Result<(), char> {
         return Err(character);
     }
     let mut rest = text;
-    while let Some(at) = rest.find(['&', '<', '>', '\r']) {
+    let special = |byte: u8| matches!(byte, b'&' | b'<' | b'>' | b'\r');
+    while let Some(at) = rest.bytes().position(special) {
         let (plain, special) = rest.split_at(at);
         out.push_str(plain);
         let mut characters = special.chars();

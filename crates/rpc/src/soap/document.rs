@@ -370,6 +370,7 @@ struct Builder<'s> {
     scratch: Vec<RawAttribute<'s>>,
     /// Start tags that were read lately: most documents repeat a few.
     known: [Option<Known>; KNOWN_TAGS],
+    knows_any: bool,
 }
 
 /// How many start tags are remembered.
@@ -396,14 +397,23 @@ impl<'s> Builder<'s> {
             encoding,
             bounds,
             depth_max,
-            made: String::new(),
-            nodes: Vec::new(),
-            attributes: Vec::new(),
-            prefixes: Vec::new(),
+            // Room for a small message, so that it takes no more.
+            made: String::with_capacity(512),
+            nodes: Vec::with_capacity(32),
+            attributes: Vec::with_capacity(16),
+            prefixes: Vec::with_capacity(16),
             open: Vec::with_capacity(16),
             has_returns: source.contains('\r'),
             scratch: Vec::with_capacity(8),
             known: [None; KNOWN_TAGS],
+            knows_any: false,
+        }
+    }
+
+    /// Forgets the tags that were read under other prefixes.
+    fn forget(&mut self) {
+        if std::mem::take(&mut self.knows_any) {
+            self.known = [None; KNOWN_TAGS];
         }
     }
 
@@ -488,6 +498,7 @@ impl<'s> Builder<'s> {
                 let lasts = self.prefixes.len() == prefixes;
                 if let (true, Some(slot)) = (lasts, self.known.get_mut(place)) {
                     *slot = Some(read);
+                    self.knows_any = true;
                 }
                 read
             }
@@ -579,7 +590,7 @@ impl<'s> Builder<'s> {
         let open = self.open.pop().ok_or_else(|| ill_formed("an end tag without a start tag"))?;
         if self.prefixes.len() > open.prefixes {
             self.prefixes.truncate(open.prefixes);
-            self.known = [None; KNOWN_TAGS];
+            self.forget();
         }
         let text = match open.text {
             Collected::Nothing | Collected::Elements => EMPTY,
@@ -670,7 +681,7 @@ impl<'s> Builder<'s> {
             self.made.push_str(prefix);
             let prefix = Span { from: short(from), to: short(self.made.len()), made: true };
             self.prefixes.push((prefix, ns));
-            self.known = [None; KNOWN_TAGS];
+            self.forget();
         }
         Ok(())
     }

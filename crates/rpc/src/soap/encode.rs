@@ -309,7 +309,7 @@ impl Writer<'_> {
                         Some(Open::Array(_)) => "item",
                         Some(Open::Struct(_)) => "value",
                     };
-                    push(self.out, format_args!("</{part}>"));
+                    self.end(part);
                     self.end_part(open.last());
                 }
             }
@@ -325,6 +325,12 @@ impl Writer<'_> {
         push_text(self.out, key).map_err(Uncarriable::character("member's name"))?;
         self.out.push_str("</key>");
         Ok(())
+    }
+
+    fn end(&mut self, name: &str) {
+        self.out.push_str("</");
+        self.out.push_str(name);
+        self.out.push('>');
     }
 
     /// After a value inside `parent`: a member of a struct ends with it.
@@ -343,11 +349,14 @@ impl Writer<'_> {
     ) -> Result<Option<Open<'a>>, Uncarriable> {
         let out = &mut *self.out;
         let mut open = |said: Type, kind: &str| {
-            if said == declared {
-                push(out, format_args!("<{name}>"));
-            } else {
-                push(out, format_args!("<{name} xsi:type=\"{kind}\">"));
+            out.push('<');
+            out.push_str(name);
+            if said != declared {
+                out.push_str(" xsi:type=\"");
+                out.push_str(kind);
+                out.push('"');
             }
+            out.push('>');
         };
         match value {
             Value::Nil => {
@@ -416,7 +425,7 @@ impl Writer<'_> {
                 return Ok(Some(Open::Struct(members.iter())));
             }
         }
-        push(self.out, format_args!("</{name}>"));
+        self.end(name);
         Ok(None)
     }
 }
