@@ -38,7 +38,7 @@ fn a_caller_submits_words_of_his_own_where_his_level_may() {
     let session = submit(&world, alice, &["/bin/echo", "a b", "$HOME; *"]);
     let status = world.ended(alice, &session);
     assert_eq!(status["state"], Value::from("done"), "{status:?}");
-    assert_eq!((&status["service"], &status["method"]), (&"job".into(), &"submit".into()));
+    assert_eq!((&status["service"], &status["method"]), (&"job".into(), &"job.submit".into()));
     assert_eq!(world.file(&session, "stdout").1, "a b $HOME; *\n");
     let asked = || vec![words(&["/bin/true"]), Value::Int(5)];
     let refused = fault(world.call(Some(&world.wendy), "job.submit", asked()));

@@ -57,6 +57,26 @@ fn a_command_is_submitted_waited_for_and_its_files_fetched() {
 }
 
 #[test]
+fn what_cannot_be_submitted_leaves_no_session() {
+    let world = world();
+    let (cert, key) = (&world.alice.certificate, &world.alice.key);
+    let who = ["--cert", cert.to_str().unwrap(), "--key", key.to_str().unwrap()];
+    let alice = |words: &[&str]| told(&nesssi(&world, &[&who, words].concat()).output().unwrap());
+    let hidden = world.path().join(".input");
+    fs::write(&hidden, "seven\n").unwrap();
+    let words = ["submit", "--put", hidden.to_str().unwrap(), "--", "/bin/cat", "input"];
+    let (code, output, errors) = alice(&words);
+    assert_eq!((code, output.as_str()), (1, ""), "{errors}");
+    assert_eq!(alice(&["jobs"]).1, "", "the session that was prepared is gone");
+    let session = alice(&["submit", "--", "/bin/true"]).1;
+    let called = alice(&["call", "sleepy.sleepyAdd", "0", "1", "2"]).1;
+    let jobs = alice(&["jobs"]).1;
+    let line = |session: &str| jobs.lines().find(|line| line.starts_with(session.trim())).unwrap();
+    assert!(line(&session).ends_with("Z  job.submit"), "{jobs}");
+    assert!(line(&called).ends_with("Z  sleepy.sleepyAdd"), "{jobs}");
+}
+
+#[test]
 fn the_exit_code_is_the_jobs() {
     let world = world();
     let (code, status, errors) =

@@ -63,10 +63,11 @@ pub(super) async fn submit(client: &Client, asked: Submit, screen: &Screen) -> R
         let named: Result<Vec<_>, _> = put.iter().map(|file| name_of(file)).collect();
         let named = named?;
         let session = client.prepare(Some(cpu_seconds)).await?;
-        for (file, name) in put.iter().zip(named) {
-            files::put_one(&session, file, &name).await?;
+        if let Err(failure) = fill(&session, &put, &named, &command, cpu_seconds).await {
+            // It is of no use to anybody; where a job runs in it after all, it stays.
+            session.destroy().await.ok();
+            return Err(failure);
         }
-        session.submit(&command, cpu_seconds).await?;
         session
     };
     if !wait {
@@ -75,6 +76,20 @@ pub(super) async fn submit(client: &Client, asked: Submit, screen: &Screen) -> R
     // Whoever is interrupted now has to know which session it was.
     screen.complain(&format!("session: {}", session.id()));
     finish(&session, None, screen).await
+}
+
+/// Puts the files into a prepared session, and gives it its job.
+async fn fill(
+    session: &Session,
+    files: &[PathBuf],
+    names: &[String],
+    command: &[String],
+    cpu_seconds: f64,
+) -> Result<(), Failure> {
+    for (file, name) in files.iter().zip(names) {
+        files::put_one(session, file, name).await?;
+    }
+    Ok(session.submit(command, cpu_seconds).await?)
 }
 
 /// The name that a file has in the sandbox.

@@ -210,7 +210,7 @@ fn submission(params: Vec<Value>) -> Result<Submission, Fault> {
     let (command, cpu_seconds) = (command.unwrap_or(Value::Nil), cpu_seconds.unwrap_or(Value::Nil));
     Ok(Submission {
         service: "job".to_owned(),
-        method: "submit".to_owned(),
+        method: "job.submit".to_owned(),
         seconds: seconds(&cpu_seconds, "the CPU seconds")?,
         session: session.map(|session| text(session, "the session")).transpose()?,
         command: Command::Argv(words(command)?),

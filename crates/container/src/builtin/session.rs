@@ -82,7 +82,7 @@ async fn make(context: Context<'_>, params: Vec<Value>) -> Answer {
         let who = context.who()?;
         let [asked] = between(0, params)?;
         let asked = asked.map_or(Ok(SECONDS_LEAST), |asked| seconds(&asked, "the CPU seconds"))?;
-        Ok(context.inner.jobs.prepare(&who, "session", "new", asked).await?.0)
+        Ok(context.inner.jobs.prepare(&who, "session", "session.new", asked).await?.0)
     };
     match made.await {
         Ok(session) => Answer {

@@ -109,7 +109,7 @@ async fn start(
     let limits = &who.grant.limits;
     let submission = |seconds: u64| Submission {
         service: "shell".to_owned(),
-        method: "cmd".to_owned(),
+        method: "shell.cmd".to_owned(),
         #[allow(clippy::cast_precision_loss, reason = "limits are far below 2^53 seconds")]
         seconds: seconds as f64,
         session: None,
