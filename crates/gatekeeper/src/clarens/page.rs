@@ -23,38 +23,41 @@ pub(super) fn html(reply: &Reply) -> (StatusCode, String) {
     }
 }
 
-/// How many methods each service has.
-fn services(methods: &Value) -> BTreeMap<&str, usize> {
-    let mut services = BTreeMap::new();
+/// The methods of each service.
+fn services(methods: &Value) -> BTreeMap<&str, Vec<&str>> {
+    let mut services: BTreeMap<_, Vec<_>> = BTreeMap::new();
     if let Value::Array(names) = methods {
         for name in names.iter().filter_map(Value::as_str) {
-            let service = name.rsplit_once('.').map_or(name, |(service, _)| service);
-            *services.entry(service).or_insert(0) += 1;
+            let (service, method) = name.rsplit_once('.').unwrap_or((name, ""));
+            services.entry(service).or_default().push(method);
         }
     }
     services
 }
 
-fn page(services: &BTreeMap<&str, usize>) -> String {
-    let methods: usize = services.values().sum();
+fn page(services: &BTreeMap<&str, Vec<&str>>) -> String {
+    let methods: usize = services.values().map(Vec::len).sum();
     let mut main = format!(
         "<p>This is a job-service container. Programs call it with XML-RPC, JSON-RPC or SOAP: \
          <code>POST</code> to this address. <a href=\"?wsdl\">The WSDL</a> describes it for \
-         SOAP.</p>\n<p>{} services with {methods} \
-         methods answer here. <code>system.listMethods</code> names them; \
-         <code>system.methodHelp</code> and <code>system.methodSignature</code> explain one.</p>\n\
+         SOAP, and each service has one of its own.</p>\n<p>{} services with {methods} \
+         methods answer you here. <code>system.methodHelp</code> and \
+         <code>system.methodSignature</code> explain one, <code>service.help</code> a service.</p>\n\
          <table>\n<caption>Services</caption>\n<thead><tr><th scope=\"col\">Service</th>\
-         <th scope=\"col\" class=\"n\">Methods</th></tr></thead>\n<tbody>\n",
+         <th scope=\"col\">Methods</th></tr></thead>\n<tbody>\n",
         services.len()
     );
-    for (service, count) in services {
+    for (service, methods) in services {
+        let (service, methods) = (Escaped(service), methods.join(" "));
         // Writing to a String cannot fail.
-        let _written =
-            writeln!(main, "<tr><td>{}</td><td class=\"n\">{count}</td></tr>", Escaped(service));
+        let _written = writeln!(
+            main,
+            "<tr><td><a href=\"./{service}?wsdl\">{service}</a></td><td>{}</td></tr>",
+            Escaped(&methods)
+        );
     }
     main.push_str(
-        "</tbody>\n</table>\n<p>From a shell: <code>nesssi call system.methodHelp \
-         echo.echo</code>. From Python: <code>import nesssi</code>, then \
+        "</tbody>\n</table>\n<p>From a shell: <code>nesssi help echo.echo</code>. From Python: <code>import nesssi</code>, then \
          <code>nesssi.client(url).echo.echo(\"hello\")</code>.</p>\n",
     );
     framed(&main)

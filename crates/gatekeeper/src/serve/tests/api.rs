@@ -285,7 +285,8 @@ async fn a_browser_sees_what_there_is() {
     let page = ask(&mut stream, "GET /clarens/ HTTP/1.1\r\nHost: h\r\n\r\n").await;
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     assert!(page.text().contains("3 services with 3 methods"), "{}", page.text());
-    assert!(page.text().contains("<td>a.&lt;b&gt;</td>"));
+    let listed = "<a href=\"./a.&lt;b&gt;?wsdl\">a.&lt;b&gt;</a></td><td>c</td>";
+    assert!(page.text().contains(listed), "{}", page.text());
     assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
     let head = ask(&mut stream, "HEAD /clarens/ HTTP/1.1\r\nHost: h\r\n\r\n").await;
     assert_eq!(head.header("content-length"), page.header("content-length"));
