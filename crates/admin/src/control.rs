@@ -16,6 +16,9 @@ const REQUEST_BYTES: usize = 132;
 const ANSWER_BYTES: usize = 1028;
 const VERSION: u8 = 1;
 const NAME_BYTES_MAX: usize = 128;
+/// What to do where the usual configuration is not there.
+const ELSEWHERE: &str = "--config (or NESSSI_CONFIG) says where the server's configuration is, \
+                         --control (or NESSSI_CONTROL) where its control socket is";
 
 /// Where the server is controlled.
 #[derive(Debug, Clone, clap::Args)]
@@ -106,7 +109,8 @@ fn socket_path(place: &Where) -> Result<PathBuf, ControlError> {
         return Ok(path.clone());
     }
     let fault = |problem: String| ControlError::Config(place.config.clone(), problem);
-    let text = fs::read_to_string(&place.config).map_err(|error| fault(error.to_string()))?;
+    let text = fs::read_to_string(&place.config)
+        .map_err(|error| fault(format!("{error}; {ELSEWHERE}")))?;
     let config = nesssi_config::parse(&text, &place.config.display().to_string())
         .map_err(|mistakes| fault(format!("{} mistakes; see nesssid --check", mistakes.len())))?;
     Ok(config.server.control_socket)

@@ -301,7 +301,7 @@ fn manifest_of(found: &ScanFound) -> Result<Manifest, BrokenReason> {
 
 fn access_of(found: &ScanFound) -> Result<Access, BrokenReason> {
     let Some(text) = &found.access else {
-        return Err(BrokenReason::new(NO_ACCESS, "no .clarens_access"));
+        return Err(BrokenReason::new(NO_ACCESS, "no .clarens_access, which says who may call it"));
     };
     Access::parse(text).map_err(|mistakes| {
         let lines: Vec<String> =

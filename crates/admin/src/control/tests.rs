@@ -41,3 +41,11 @@ fn a_socket_that_is_not_there_is_named_with_a_hint() {
     let text = ask(&place, &Verb::Status).unwrap_err().to_string();
     assert!(text.contains("/nonexistent/control") && text.contains("running?"), "{text}");
 }
+
+#[test]
+fn a_configuration_that_is_elsewhere_is_asked_for() {
+    let place = Where { control: None, config: PathBuf::from("/nonexistent.toml") };
+    let text = ask(&place, &Verb::Status).unwrap_err().to_string();
+    assert!(text.contains("/nonexistent.toml: No such file"), "{text}");
+    assert!(text.contains("NESSSI_CONFIG") && text.contains("NESSSI_CONTROL"), "{text}");
+}

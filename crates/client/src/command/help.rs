@@ -64,6 +64,8 @@ pub(super) fn completions(shell: Shell) -> Result<(), Failure> {
 
 /// The man pages, as files of a directory.
 pub(super) fn man(directory: &Path) -> Result<(), Failure> {
+    // As a home is at first: without ~/.local/share/man/man1.
+    std::fs::create_dir_all(directory)?;
     clap_mangen::generate_to(Words::command(), directory)?;
     Ok(())
 }

@@ -393,8 +393,7 @@ fn completions_and_man_pages_are_written() {
             assert!(parsed.unwrap().success());
         }
     }
-    let folder = server.folder().join("man");
-    fs::create_dir(&folder).unwrap();
+    let folder = server.folder().join("share/man/man1");
     check(&server, &["man", folder.to_str().unwrap()], "");
     for page in ["nesssi.1", "nesssi-call.1", "nesssi-proxy-init.1"] {
         let text = fs::read_to_string(folder.join(page)).unwrap();
