@@ -20,7 +20,7 @@ def sleepy_add(req, method_name, args: tuple[float, float, float]) -> str:
 
     The answer is the session id of the job; its sum is in the file `stdout` of the sandbox.
     Sleeping costs no CPU time; the job asks for the seconds all the same, as work of that length
-    would, so that a long one needs a strong credential.
+    would, so that a long one needs a strong credential. Example: sleepyAdd(20, 3, 5)
     """
     seconds, n1, n2 = numbers(args, "seconds, n1, n2")
     if seconds < 0:
@@ -38,7 +38,7 @@ def burn(req, method_name, args: BurnArgs) -> str:
     The job asks for `declared` CPU seconds and burns `seconds` (without a word: twice as much and
     ten more), shared among so many processes (2). The limit stops it, all of its processes, and its
     status says why. Let it burn less than it declares, and it ends by itself.
-    The answer is the session id of the job.
+    The answer is the session id of the job. Example: burn(5)
     """
     if not 1 <= len(args) <= 3:
         raise Fault(-32602, "1 to 3 numbers are needed: declared, seconds, processes")

@@ -14,15 +14,18 @@ use crate::cli::Failure;
 pub(super) fn write(ground: &Ground, grid: &Grid) -> Result<(), Failure> {
     let gridmap = format!("\"{}\" {}\n", grid.alice.dn, ground.accounts.strong);
     fs::write(ground.folder.join("gridmap"), gridmap)?;
-    fs::write(ground.folder.join("nesssi.toml"), text(ground))?;
+    fs::write(ground.folder.join("nesssi.toml"), text(ground, grid))?;
     Ok(())
 }
 
-fn text(ground: &Ground) -> String {
+fn text(ground: &Ground, grid: &Grid) -> String {
     let Ground { https_port, http_port, accounts, .. } = ground;
     let Accounts { weak, anonymous, services, gatekeeper, developers, .. } = accounts;
     let group =
         developers.as_ref().map_or_else(String::new, |g| format!("control_group = \"{g}\"\n"));
+    let services_folder = ground.folder.join("services");
+    let services_folder = services_folder.display();
+    let alice = &grid.alice.dn;
     let shared = if ground.root { "" } else { "shared_account = true\n" };
     format!(
         r#"# The demo's configuration; nesssi.example.toml explains every key.
@@ -41,7 +44,17 @@ log_directory = "log"
 
 [policy]
 gridmap = "gridmap"
-{shared}
+{shared}vo_administrators = ["{alice}"]
+access_administrators = ["{alice}"]
+
+[job]
+submit_levels = ["strong"]
+
+[shell]
+enabled = true
+levels = ["strong"]
+commands = [["/usr/bin/id", "-un"], ["/bin/ls", "-l", "--", "*"]]
+
 [sandboxes]
 root = "sandboxes"
 
@@ -50,6 +63,11 @@ directory = "services"
 account = "{services}"
 python = "/usr/bin/python3"
 python_path = "python"
+
+[[tree]]
+name = "services"
+path = "{services_folder}"
+allow = ["/"]
 
 [[level]]
 name = "strong"

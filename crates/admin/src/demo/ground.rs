@@ -110,10 +110,17 @@ impl Ground {
         let (folder, people, url) = (self.folder.display(), self.people(), self.url());
         let people = people.display();
         format!(
-            "\nThe server is yours until Ctrl-C. Try:\n  \
-             export NESSSI_URL={url} NESSSI_CA={folder}/grid/certificates\n  \
-             {folder}/bin/nesssi --cert {people}/alice.cert.pem --key {people}/alice.key.pem call system.listMethods\n  \
-             {folder}/bin/nesssi --guest call sleepy.sleepyAdd 1 3 5"
+            "\nThe server is yours until Ctrl-C. In another terminal:\n  \
+             export NESSSI_URL={url} NESSSI_CA={folder}/grid/certificates NESSSI_CONFIG={folder}/nesssi.toml\n  \
+             export X509_USER_CERT={people}/alice.cert.pem X509_USER_KEY={people}/alice.key.pem\n  \
+             export PATH={folder}/bin:$PATH PYTHONPATH={folder}/python\n\
+             and then, as Alice (with --guest as nobody):\n  \
+             nesssi help\n  \
+             nesssi call --wait sleepy.sleepyAdd 1 3 5\n  \
+             nesssi jobs\n  \
+             python3 -c 'import nesssi; help(nesssi.client(\"{url}\").sleepy)'\n  \
+             curl --cacert {folder}/grid/certificates/nesssi-demo-ca.pem {url}\n\
+             A folder in {folder}/services is a service: docs/services.md."
         )
     }
 

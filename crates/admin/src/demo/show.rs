@@ -51,6 +51,7 @@ pub(super) async fn all(ground: &Ground, grid: &Grid) -> Result<(), Failure> {
     show.is_refused()?;
     show.is_stopped().await?;
     show.speaks_python()?;
+    show.submits()?;
     show.restarts()
 }
 
@@ -136,9 +137,27 @@ impl Show<'_> {
         expect(text.contains("hello") && text.contains("state: "), "and is answered", &text)
     }
 
+    /// A command of the caller's own, with a file of his; and the server's own services.
+    fn submits(&self) -> Result<(), Failure> {
+        say(
+            "\n== 7. A command of one's own, where the level may, and what else the server answers",
+        );
+        fs::write(self.ground.people().join("data.txt"), "pear\napple\n")?;
+        say("$ printf 'pear\\napple\\n' > data.txt");
+        let alice = Caller::Certified(&self.grid.alice);
+        let sort = ["submit", "--put", "data.txt", "--", "/usr/bin/sort", "data.txt"];
+        let session = self.starts(alice, &sort)?;
+        self.tells(alice, &["tail", "-f", &session], "apple\npear\n")?;
+        self.tells(alice, &["jobs", "--limit", "1"], "done")?;
+        let account = &self.ground.accounts.strong;
+        self.tells(alice, &["call", "shell.cmd", "/usr/bin/id -un"], account)?;
+        self.tells(alice, &["call", "file.ls", "services"], "sleepy")?;
+        self.tells(alice, &["help", "wordcount"], "wordcount.count(text: string)")
+    }
+
     /// A developer takes up changed code, without root and without stopping the server.
     fn restarts(&self) -> Result<(), Failure> {
-        say("\n== 7. A developer restarts a service, without root");
+        say("\n== 8. A developer restarts a service, without root");
         let mut command = tools::command(self.ground.folder.join("bin/nesssi"));
         command.env("NESSSI_CONFIG", self.ground.folder.join("nesssi.toml"));
         if let Some(name) = &self.ground.accounts.developers {
@@ -163,7 +182,11 @@ impl Show<'_> {
     /// Types a `nesssi` command for a caller, and shows it with what it printed.
     fn types(&self, caller: Caller<'_>, words: &[&str]) -> Result<Output, Failure> {
         let who = words_of(caller);
-        say(&format!("$ nesssi {who} {}", words.join(" ")));
+        let quoted = |word: &&str| {
+            if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() }
+        };
+        let typed: Vec<String> = words.iter().map(quoted).collect();
+        say(&format!("$ nesssi {who} {}", typed.join(" ")));
         let output = self.run(caller, words)?;
         for text in [&output.stdout, &output.stderr] {
             let text = String::from_utf8_lossy(text);
@@ -174,9 +197,18 @@ impl Show<'_> {
         Ok(output)
     }
 
+    /// Types a call that answers `expected`, among other things.
+    fn tells(&self, caller: Caller<'_>, words: &[&str], expected: &str) -> Result<(), Failure> {
+        let output = self.types(caller, words)?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let told = output.status.success() && text.contains(expected);
+        expect(told, &format!("`{}` tells {expected:?}", words.join(" ")), &text)
+    }
+
     fn run(&self, caller: Caller<'_>, words: &[&str]) -> Result<Output, Failure> {
         let mut command = tools::command(self.ground.folder.join("bin/nesssi"));
         command.env("NESSSI_URL", self.ground.url()).env("NESSSI_CA", self.ca());
+        command.current_dir(self.ground.people());
         match caller {
             Caller::Certified(Credential { certificate, key, .. }) => {
                 command.arg("--cert").arg(certificate).arg("--key").arg(key);
