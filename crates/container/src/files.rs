@@ -20,6 +20,7 @@ use crate::Jobs;
 use crate::jobs::Tended;
 use crate::link::{AskError, Watch};
 
+pub(crate) use upload::Uploads;
 pub use upload::{Put, PutFault, Upload, Uploaded};
 
 /// How many names a directory page shows.

@@ -222,6 +222,7 @@ pub(crate) struct Inner {
     pub(crate) audit: audit::Audit,
     pub(crate) logins: logins::Logins,
     pub(crate) reading: reading::Pool,
+    pub(crate) uploads: files::Uploads,
     /// Who makes digests of files.
     pub(crate) digesting: reading::Pool,
     /// When it began, in milliseconds.
@@ -291,6 +292,7 @@ impl Container {
             audit,
             logins: logins::Logins::new(trusting),
             reading: reading::Pool::default(),
+            uploads: files::Uploads::default(),
             digesting: reading::Pool::of_digests(),
             started_ms: clock::now_ms(),
             waiters: waiting::Waiters::default(),

@@ -1,8 +1,9 @@
 //! An upload: a file that a caller writes into a sandbox of his own. It is written beside its place, by
 //! whoever holds the descriptor, and has its place once it is whole.
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use nesssi_policy::LevelName;
 use nesssi_rpc::{Fault, FaultCode};
@@ -11,8 +12,54 @@ use nesssi_session::{SandboxPath, SessionId};
 use super::change::{self, Act, Changer};
 use super::faults;
 use crate::builtin::Context;
-use crate::link::{AskError, Jobmanager, Writing, Written};
+use crate::jobs::Owner;
+use crate::link::{AskError, Jobmanager, Writing, Written, lock};
 use crate::{Caller, Inner};
+
+/// Files that one caller may be writing at one time. Those of an account are bounded too, and one who shares it
+/// with others could have all of them, as slowly as he likes.
+const UPLOADS_PER_CALLER_MAX: u32 = 16;
+
+/// Who is writing how many files.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Uploads(Arc<Mutex<HashMap<Owner, u32>>>);
+
+/// The place of one file; dropping it is the end of that.
+#[derive(Debug)]
+struct Place {
+    uploads: Uploads,
+    owner: Owner,
+}
+
+impl Uploads {
+    /// # Errors
+    /// 429 where he writes too many.
+    fn enter(&self, owner: Owner) -> Result<Place, Fault> {
+        let mut counts = lock(&self.0);
+        let own = counts.entry(owner.clone()).or_default();
+        if *own >= UPLOADS_PER_CALLER_MAX {
+            let text = format!(
+                "{UPLOADS_PER_CALLER_MAX} files of this caller are being written, which is the limit"
+            );
+            return Err(Fault::new(FaultCode::TooMany, text));
+        }
+        *own += 1;
+        drop(counts);
+        Ok(Place { uploads: self.clone(), owner })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = lock(&self.uploads.0);
+        if let Some(own) = counts.get_mut(&self.owner) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                counts.remove(&self.owner);
+            }
+        }
+    }
+}
 
 /// What a caller wants to write.
 #[derive(Clone, Copy)]
@@ -71,6 +118,7 @@ pub struct Upload {
     open: Option<Open>,
     bytes_max: u64,
     replace: bool,
+    _place: Place,
 }
 
 #[derive(Debug)]
@@ -109,6 +157,8 @@ impl Upload {
         let path = SandboxPath::parse(put.path).map_err(|_| super::no_such_file())?;
         change::inside(&path)?;
         let mut changer = Changer::of(context, put.session).await?;
+        let owner = Owner::of(context.subject(), context.caller.address);
+        let place = context.inner.uploads.enter(owner)?;
         let limit = match changer.owned.sandbox_bytes {
             0 => u64::MAX,
             bytes => bytes,
@@ -133,7 +183,7 @@ impl Upload {
         };
         facts.record("write_begun", None, &Ok(()));
         let open = Some(Open { file: Arc::new(file), writing });
-        Ok(Self { facts, jobmanager, open, bytes_max, replace: put.replace })
+        Ok(Self { facts, jobmanager, open, bytes_max, replace: put.replace, _place: place })
     }
 
     /// Where to write, by offset from the beginning. Whoever has it lets it go before the commit; `None`
@@ -217,4 +267,27 @@ impl Facts {
 fn too_long(asked: u64, limit: u64, level: &LevelName) -> Fault {
     let text = format!("asked for {asked} bytes, level {level} allows {limit} in a sandbox");
     Fault::new(FaultCode::OverLimit, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::{UPLOADS_PER_CALLER_MAX, Uploads};
+    use crate::jobs::Owner;
+
+    #[test]
+    fn so_many_files_of_one_caller_are_written_and_no_more() {
+        let uploads = Uploads::default();
+        let owner = |net: u8| Owner::of(None, IpAddr::from([192, 0, net, 1]));
+        let mut places: Vec<_> =
+            (0..UPLOADS_PER_CALLER_MAX).map(|_| uploads.enter(owner(1)).unwrap()).collect();
+        let refused = uploads.enter(owner(1)).unwrap_err();
+        assert_eq!(refused.code.number(), 429);
+        let other = uploads.enter(owner(2)).unwrap();
+        places.pop();
+        places.push(uploads.enter(owner(1)).unwrap());
+        drop((places, other));
+        assert_eq!(uploads.0.lock().unwrap().len(), 0);
+    }
 }
