@@ -86,10 +86,10 @@ impl CredentialSearch {
             return Credential::read_with(certificate, self.key.as_deref(), ask);
         }
         if let Some(proxy) = &self.user_proxy {
-            return Credential::read_with(proxy, None, ask);
+            return Credential::read_private(proxy, None, ask);
         }
         if let Some(certificate) = &self.user_certificate {
-            return Credential::read_with(certificate, self.user_key.as_deref(), ask);
+            return Credential::read_private(certificate, self.user_key.as_deref(), ask);
         }
         let proxy = self.proxies.join(format!("x509up_u{}", self.uid));
         if is_own(&proxy, self.uid) {
@@ -192,7 +192,7 @@ impl Credential {
         Ok(Self { path: path.to_owned(), chain, key })
     }
 
-    /// As [`Self::read`], for a credential that was found: its key must be readable by its owner alone.
+    /// As [`Self::read`], for a credential that no argument named: its key must be readable by its owner alone.
     fn read_private(
         certificate: &Path,
         key: Option<&Path>,

@@ -136,8 +136,8 @@ fn a_proxy_of_somebody_else_is_not_taken() {
 }
 
 #[test]
-fn a_key_that_others_may_read_is_refused_where_it_was_found() {
-    let places = Places::new();
+fn a_key_that_others_may_read_is_refused_unless_an_argument_names_it() {
+    let mut places = Places::new();
     let proxy = places.put_proxy();
     fs::set_permissions(&proxy, fs::Permissions::from_mode(0o640)).unwrap();
     assert!(places.refused().contains("chmod 600"), "{}", places.refused());
@@ -146,6 +146,17 @@ fn a_key_that_others_may_read_is_refused_where_it_was_found() {
     let key = places.directory.path().join("home/.globus/userkey.pem");
     fs::set_permissions(key, fs::Permissions::from_mode(0o604)).unwrap();
     assert!(places.refused().contains("chmod 600"), "{}", places.refused());
+    // The environment is no argument: it may be an old file's name, and grid tools look too.
+    let (certificate, key) = pair();
+    let lax = places.put("lax.pem", &format!("{certificate}{key}"));
+    fs::set_permissions(&lax, fs::Permissions::from_mode(0o640)).unwrap();
+    places.search.user_certificate = Some(places.put("cert.pem", &certificate));
+    places.search.user_key = Some(lax.clone());
+    assert!(places.refused().contains("chmod 600"), "{}", places.refused());
+    places.search.user_proxy = Some(lax.clone());
+    assert!(places.refused().contains("chmod 600"), "{}", places.refused());
+    places.search.certificate = Some(lax.clone());
+    assert_eq!(places.found(), lax);
 }
 
 #[test]
