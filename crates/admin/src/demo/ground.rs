@@ -120,7 +120,7 @@ impl Ground {
              nesssi jobs\n  \
              python3 -c 'import nesssi; help(nesssi.client(\"{url}\").sleepy)'\n  \
              curl --cacert {folder}/grid/certificates/nesssi-demo-ca.pem {url}\n\
-             A folder in {folder}/services is a service: docs/services.md."
+             A folder in {folder}/services is a service, once `nesssi service restart NAME` has taken it up."
         )
     }
 
