@@ -28,11 +28,7 @@ pub(super) fn to_json(value: &Value) -> Json {
         Value::Int(number) => json!(number),
         Value::Double(number) => json!(number),
         Value::String(text) => json!(text),
-        Value::DateTime(when) => {
-            let DateTime { year, month, day, hour, minute, second } = when;
-            let iso = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
-            json!({ TAG: "datetime", "iso": iso })
-        }
+        Value::DateTime(when) => json!({ TAG: "datetime", "iso": when.to_string() }),
         Value::Binary(bytes) => json!({ TAG: "binary", "base64": STANDARD.encode(bytes) }),
         Value::Array(items) => Json::Array(items.iter().map(to_json).collect()),
         Value::Struct(members) => {

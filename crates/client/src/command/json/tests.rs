@@ -17,6 +17,7 @@ fn every_value_comes_back() {
     ]);
     let text = to_json(&value).to_string();
     assert_eq!(read(&text), Ok(value), "{text}");
+    assert!(text.contains("\"20061122T12:00:00\""), "dates are written as the server does: {text}");
 }
 
 #[test]
