@@ -33,5 +33,5 @@ h1{font-size:1.4rem;overflow-wrap:anywhere}\
 table{border-collapse:collapse;width:100%}\
 caption{text-align:left;padding:.3rem 0}\
 th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #8886;vertical-align:top}\
-td:first-child{overflow-wrap:anywhere}\
+td:first-child{overflow-wrap:anywhere;min-width:9rem}\
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}";
