@@ -293,8 +293,9 @@ fn joined(reasons: Vec<BrokenReason>) -> BrokenReason {
 fn manifest_of(found: &ScanFound) -> Result<Manifest, BrokenReason> {
     let Some(text) = &found.manifest else { return Ok(Manifest::default()) };
     Manifest::parse(text).map_err(|mistakes| {
-        let lines: Vec<String> =
-            mistakes.iter().map(|mistake| format!("service.toml, {mistake}")).collect();
+        // In the words of the scan, which reads it too: what both say is told once.
+        let lines = mistakes.iter().map(|m| format!("service.toml:{}: {}", m.line, m.text));
+        let lines: Vec<String> = lines.collect();
         BrokenReason::new("mistakes in its service.toml", lines.join("; "))
     })
 }

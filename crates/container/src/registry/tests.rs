@@ -65,7 +65,7 @@ fn every_way_to_be_broken_has_its_reason() {
     check(
         &ScanFound { manifest: Some("\ncolour = 7".into()), ..found() },
         "mistakes in its service.toml",
-        "service.toml, line 2: unknown key 'colour'",
+        "service.toml:2: unknown key 'colour'",
     );
     let error = r#"{"error":"SyntaxError: invalid syntax (__init__.py, line 3)"}"#;
     check(
@@ -105,4 +105,14 @@ fn a_reserved_name_is_no_service() {
     let config = nesssi_config::parse("", "/etc/nesssi.toml").unwrap();
     let found = ScanFound { name: "system".into(), ..found() };
     assert!(read_by(&config, &|_| true, &found, 1).is_err());
+}
+
+#[test]
+fn a_mistake_that_the_scan_has_found_too_is_told_once() {
+    let manifest = Some("contact = 7".to_owned());
+    let (_, once) = reason(&ScanFound { manifest: manifest.clone(), ..found() });
+    assert!(once.starts_with("service.toml:1: "), "{once}");
+    let problem = Some(once.clone());
+    let (_, twice) = reason(&ScanFound { manifest, problem, description: None, ..found() });
+    assert_eq!(twice, once);
 }
