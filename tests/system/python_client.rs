@@ -33,7 +33,10 @@ fn world() -> World {
 /// The Pythons to try: the system's, and the oldest and the newest of those that pyenv has.
 fn pythons() -> Vec<PathBuf> {
     let mut found = vec![PathBuf::from("/usr/bin/python3")];
-    let versions = std::fs::read_dir("/root/.pyenv/versions").into_iter().flatten().flatten();
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let pyenv = variable("PYENV_ROOT").or_else(|| Some(variable("HOME")?.join(".pyenv")));
+    let versions = pyenv.map(|root| root.join("versions").read_dir());
+    let versions = versions.into_iter().flatten().flatten().flatten();
     let mut versions: Vec<PathBuf> = versions.map(|entry| entry.path()).collect();
     versions.sort();
     for wanted in ["3.9.", "3.13."] {
