@@ -15,6 +15,9 @@ use crate::sandboxes::{LISTING_BYTES_MAX, entry_bytes, on_the_wire};
 /// Most matches of one find.
 const ENTRIES_MAX: u32 = 10_000;
 
+/// Most bytes of the paths that match: deep ones are long.
+const BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Most names that one find looks at.
 const NAMES_MAX: usize = 1_000_000;
 
@@ -80,7 +83,8 @@ fn look(
     take: &mut dyn FnMut(Entry) -> bool,
 ) -> Result<FindEnd, SandboxError> {
     let until = Instant::now() + TIME_MAX;
-    let bounds = FindBounds { entries_max: order.entries_max, names_max: NAMES_MAX, until };
+    let entries_max = order.entries_max;
+    let bounds = FindBounds { entries_max, bytes_max: BYTES_MAX, names_max: NAMES_MAX, until };
     let Order { path, pattern, .. } = order;
     match (&order.place, tree) {
         (Place::Sandbox(session), _) => account.sandbox(session)?.find(path, pattern, bounds, take),

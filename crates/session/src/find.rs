@@ -11,6 +11,8 @@ use crate::{Glob, SandboxPath};
 pub struct FindBounds {
     /// Most matches.
     pub entries_max: usize,
+    /// Most bytes of their paths together.
+    pub bytes_max: usize,
     /// Most names that are looked at.
     pub names_max: usize,
     /// When it ends.
@@ -22,7 +24,7 @@ pub struct FindBounds {
 pub enum FindEnd {
     /// Everything was looked at that a path can name.
     Whole,
-    /// There are more matches than were asked for.
+    /// There are more matches, or longer ones, than were asked for.
     Entries,
     /// There is more than a find looks at, its time is over, or nobody takes what is found.
     Effort,
@@ -47,6 +49,7 @@ impl Served<'_> {
             take,
             names: 0,
             matches: 0,
+            bytes: 0,
             end: FindEnd::Whole,
         };
         search.below(path);
@@ -62,6 +65,7 @@ struct Search<'a> {
     take: &'a mut dyn FnMut(Entry) -> bool,
     names: usize,
     matches: usize,
+    bytes: usize,
     end: FindEnd,
 }
 
@@ -87,11 +91,13 @@ impl Search<'_> {
         let Some(path) = SandboxPath::below(directory.as_bytes(), &entry.name) else { return true };
         let is_directory = entry.directory;
         if self.pattern.matches(&entry.name) {
-            if self.matches >= self.bounds.entries_max {
+            let bytes = self.bytes + path.as_bytes().len();
+            if self.matches >= self.bounds.entries_max || bytes > self.bounds.bytes_max {
                 self.end = FindEnd::Entries;
                 return false;
             }
             self.matches += 1;
+            self.bytes = bytes;
             entry.name = path.as_bytes().to_vec();
             if !(self.take)(entry) {
                 self.end = FindEnd::Effort;

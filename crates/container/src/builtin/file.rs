@@ -186,7 +186,9 @@ async fn find(context: Context<'_>, params: Vec<Value>) -> Reply {
             });
             return Ok(Value::Array(found.collect()));
         }
-        FindEnd::Entries {} => format!("there are more than {ENTRIES_MAX} matches"),
+        FindEnd::Entries {} => {
+            format!("there are more than {ENTRIES_MAX} matches, or 8 MiB of their paths")
+        }
         FindEnd::Effort {} => "there are more names below it than one search looks at".to_owned(),
     };
     Err(Fault::new(FaultCode::OverLimit, format!("{more}: begin further down")))

@@ -23,7 +23,8 @@ fn world() -> World {
 }
 
 fn bounds(entries_max: usize, names_max: usize) -> FindBounds {
-    FindBounds { entries_max, names_max, until: Instant::now() + Duration::from_secs(60) }
+    let until = Instant::now() + Duration::from_secs(60);
+    FindBounds { entries_max, bytes_max: 1 << 20, names_max, until }
 }
 
 impl World {
@@ -57,6 +58,24 @@ fn names_are_found_at_any_depth() {
     let (root, any) = (SandboxPath::parse("x.fits").unwrap(), Glob::parse("*").unwrap());
     let error = world.sandbox.find(&root, &any, bounds(9, 9), &mut |_| true).unwrap_err();
     assert_eq!(error, SandboxError::Absent, "a file is no directory");
+}
+
+#[test]
+fn so_many_bytes_of_paths_are_found_and_no_more() {
+    let world = world();
+    fs::create_dir(world.path.join("dir")).unwrap();
+    for file in ["dir/abc", "dir/def"] {
+        fs::write(world.path.join(file), "").unwrap();
+    }
+    let of = |bytes_max| {
+        let bounds = FindBounds { bytes_max, ..bounds(10, 100) };
+        let (found, end) = world.find("dir", "*", bounds);
+        (found.len(), end)
+    };
+    assert_eq!(of(13), (1, FindEnd::Entries));
+    assert_eq!(of(14), (2, FindEnd::Whole));
+    assert_eq!(of(15), (2, FindEnd::Whole));
+    assert_eq!(of(6), (0, FindEnd::Entries));
 }
 
 #[test]

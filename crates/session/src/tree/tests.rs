@@ -41,7 +41,7 @@ fn a_tree_is_read_by_the_rules_of_a_sandbox() {
     assert_eq!(names(tree.list(&path("d"), 9).unwrap()), ["file"]);
     assert_eq!(tree.list(&path("d/file"), 9).unwrap_err(), SandboxError::Absent);
     let until = Instant::now() + Duration::from_secs(60);
-    let bounds = FindBounds { entries_max: 9, names_max: 99, until };
+    let bounds = FindBounds { entries_max: 9, bytes_max: 999, names_max: 99, until };
     let mut found = Vec::new();
     let mut take = |entry: Entry| {
         found.push(entry.name);
