@@ -568,6 +568,15 @@ fn journal_fault(error: &JournalError) -> Fault {
     Fault::new(FaultCode::Unavailable, "the server cannot record the job now: try again later")
 }
 
+/// A change of `what`, which an administrator asked for, is not in the journal.
+fn not_recorded(error: &JournalError, what: &str) -> Fault {
+    tracing::error!(%error, "the journal did not take a change of {what}");
+    match error {
+        JournalError::Unfit(_) => Fault::new(FaultCode::Internal, "internal error"),
+        _ => Fault::new(FaultCode::Unavailable, "the server cannot record it now: try again"),
+    }
+}
+
 fn slots(configured: u32) -> u32 {
     match configured {
         0 => std::thread::available_parallelism()

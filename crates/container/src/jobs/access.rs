@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use nesssi_journal::{Change, JournalError};
+use nesssi_journal::Change;
 use nesssi_policy::{AccessEdit, AccessEdits, EditError, Whom};
 use nesssi_rpc::{Fault, FaultCode};
 
-use super::{Asker, Core};
+use super::{Asker, Core, not_recorded};
 use crate::clock::now_ms;
 
 /// A change that somebody who may has asked for.
@@ -59,13 +59,8 @@ pub(super) async fn change(
             ("remove", edit, Change::RemoveAccessEdit { number })
         }
     };
-    core.write(vec![durable]).await.map_err(|error| {
-        tracing::error!(%error, "the journal did not take a change of access edits");
-        match error {
-            JournalError::Unfit(_) => Fault::new(FaultCode::Internal, "internal error"),
-            _ => Fault::new(FaultCode::Unavailable, "the server cannot record it now: try again"),
-        }
-    })?;
+    let written = core.write(vec![durable]).await;
+    written.map_err(|error| not_recorded(&error, "access edits"))?;
     *next = (*next).max(edit.number.saturating_add(1));
     edits.put(all);
     audit(core, &by, what, &edit);

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use nesssi_dn::SubjectDn;
-use nesssi_journal::{Change, JournalError};
+use nesssi_journal::Change;
 use nesssi_policy::{VoChange, VoError};
 use nesssi_rpc::{Fault, FaultCode};
 
-use super::Core;
+use super::{Core, not_recorded};
 use crate::clock::now_ms;
 
 /// Who asks for a change, for the audit.
@@ -26,13 +26,8 @@ pub(super) async fn change(core: &Arc<Core>, by: Asker, change: VoChange) -> Res
         return Err(fault(&error));
     }
     let durable = Change::Vo { change: change.clone(), by: by.subject.clone(), at_ms: now_ms() };
-    core.write(vec![durable]).await.map_err(|error| {
-        tracing::error!(%error, "the journal did not take a change of VO groups");
-        match error {
-            JournalError::Unfit(_) => Fault::new(FaultCode::Internal, "internal error"),
-            _ => Fault::new(FaultCode::Unavailable, "the server cannot record it now: try again"),
-        }
-    })?;
+    let written = core.write(vec![durable]).await;
+    written.map_err(|error| not_recorded(&error, "VO groups"))?;
     groups.apply(&change);
     audit(core, &by, &change, None);
     Ok(())
