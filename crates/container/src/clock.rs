@@ -11,25 +11,24 @@ pub(crate) fn now_ms() -> u64 {
 
 /// `2026-01-31T23:59:59Z`.
 pub(crate) fn iso(ms: u64) -> String {
-    let seconds = ms / 1000;
-    let (year, month, day) = civil(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    let [year, month, day, hour, minute, second] = parts(ms);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 /// The same moment as a value.
 pub(crate) fn date_time(ms: u64) -> DateTime {
+    let [year, rest @ ..] = parts(ms);
+    let [month, day, hour, minute, second] =
+        rest.map(|part| u8::try_from(part).unwrap_or_default());
+    let year = u16::try_from(year).unwrap_or(9999).min(9999);
+    DateTime { year, month, day, hour, minute, second }
+}
+
+/// Year, month, day, hour, minute and second of a moment in UTC.
+fn parts(ms: u64) -> [u64; 6] {
     let seconds = ms / 1000;
     let (year, month, day) = civil(seconds / 86_400);
-    let part = |number: u64| u8::try_from(number).unwrap_or_default();
-    DateTime {
-        year: u16::try_from(year).unwrap_or(9999).min(9999),
-        month: part(month),
-        day: part(day),
-        hour: part(seconds / 3600 % 24),
-        minute: part(seconds / 60 % 60),
-        second: part(seconds % 60),
-    }
+    [year, month, day, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60]
 }
 
 /// The moment of a date in UTC: what [`date_time`] reverses. 0 for one before 1970.
