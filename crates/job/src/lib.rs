@@ -1,9 +1,11 @@
 //! A job is one request's work: a command that runs in a sandbox under limits.
 //!
 //! This room says what a job may be and which states it goes through. It reads no clock, asks no
-//! system, and knows no batch system's socket; the local dialect is an argument vector.
+//! system, and knows no batch system's socket; the local dialect is an argument vector. How the jobmanager and
+//! the poller use the dialects of PBS and Slurm: [`batch`].
 #![forbid(unsafe_code)]
 
+pub mod batch;
 mod command;
 mod end;
 mod spec;

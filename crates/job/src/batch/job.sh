@@ -1,0 +1,122 @@
+# A job of NESSSI. The batch system knows it by its tag; what is private stands in this text alone.
+export LC_ALL=C PATH=/usr/bin:/bin
+umask 077
+nesssi_n=$(printf '\n.')
+nesssi_n=${nesssi_n%.}
+@SETTINGS@
+
+# Exit codes of this script's own, when nothing was started: the job crate names them.
+if [ -n "${SLURM_ARRAY_JOB_ID:-}${PBS_ARRAY_INDEX:-}${PBS_ARRAYID:-}" ]; then exit 94; fi
+if ! command -v awk >/dev/null; then exit 96; fi
+cd "$nesssi_sandbox" && [ -d .nesssi ] || exit 90
+nesssi_batch_id=${SLURM_JOB_ID:-${PBS_JOBID:-none}}
+
+# Makes files and directories durable, where this node's sync can; never stops the job.
+nesssi_keep() {
+    sync "$@" 2>/dev/null || sync || :
+}
+
+# The guard: whoever makes the directory starts the payload, and nobody after.
+if ! mkdir .nesssi/started 2>/dev/null; then
+    if [ -d .nesssi/started ]; then exit 91; fi
+    exit 93
+fi
+if ! { printf '%s\n' "$nesssi_batch_id" >.nesssi/started/batch.new &&
+    mv .nesssi/started/batch.new .nesssi/started/batch; } 2>/dev/null; then
+    rm -f .nesssi/started/batch.new
+    rmdir .nesssi/started
+    exit 93
+fi
+nesssi_keep .nesssi/started/batch .nesssi/started .nesssi
+
+nesssi_started=$(date +%s)
+read -r nesssi_up nesssi_rest </proc/uptime
+nesssi_look='@LOOK@'
+nesssi_report='@REPORT@'
+
+# Writes the record: reason, exit code, signal, text. It stands whole or not at all.
+nesssi_record() {
+    if awk "$nesssi_report" "$1" "$2" "$3" "$4" "$nesssi_started" "$nesssi_up" \
+        "$nesssi_cpu_max" "$nesssi_wall_max" "$nesssi_bytes_max" >.nesssi/record.new; then
+        nesssi_keep .nesssi/record.new
+        mv -f .nesssi/record.new .nesssi/record
+        nesssi_keep .nesssi
+    fi
+}
+
+if ! (umask "$nesssi_mask" && set -C && : >stdout && : >stderr) 2>/dev/null; then
+    nesssi_record start_failed '' '' 'the files stdout and stderr could not be made'
+    exit 95
+fi
+
+nesssi_asked=
+nesssi_payload=
+trap 'nesssi_asked=1; nesssi_again=1; [ -z "$nesssi_payload" ] || kill -TERM "$nesssi_payload" 2>/dev/null' TERM INT HUP
+(
+    umask "$nesssi_mask"
+    ulimit -S -t "$nesssi_cpu_max" 2>/dev/null
+    ulimit -H -t "$((nesssi_cpu_max + 1))" 2>/dev/null
+    set -- @ARGV@
+    # Nothing that this shell was started with goes further but what the batch system tells its jobs.
+    for nesssi_name in $(awk 'BEGIN {
+        for (name in ENVIRON)
+            if (name ~ /^[A-Za-z_][A-Za-z0-9_]*$/ && name !~ /^(SLURM_|SLURMD_|PBS_|CUDA_VISIBLE_DEVICES$|TMPDIR$)/)
+                print name
+    }'); do
+        command unset "$nesssi_name" 2>/dev/null
+    done
+@EXPORTS@
+    export NESSSI_TAG="$nesssi_tag"
+    case $1 in
+        */*) nesssi_found=$1 ;;
+        *) nesssi_found=$(command -v "$1") ;;
+    esac
+    case $nesssi_found in
+        */*) if [ -x "$nesssi_found" ] && [ ! -d "$nesssi_found" ]; then exec "$@"; fi ;;
+    esac
+    : >.nesssi/unstarted
+    exit 127
+) </dev/null >>stdout 2>>stderr &
+nesssi_payload=$!
+awk "$nesssi_look" watch $$ "$nesssi_cpu_max" "$nesssi_wall_max" "$nesssi_up" </dev/null >/dev/null 2>&1 &
+nesssi_watcher=$!
+# One that asked before the payload was known.
+[ -z "$nesssi_asked" ] || kill -TERM "$nesssi_payload" 2>/dev/null
+
+# A signal ends a wait, not the payload: it is waited for again.
+nesssi_status=
+while :; do
+    nesssi_again=
+    wait "$nesssi_payload"
+    nesssi_told=$?
+    if [ "$nesssi_told" -ne 127 ] || [ -z "$nesssi_status" ]; then nesssi_status=$nesssi_told; fi
+    [ -n "$nesssi_again" ] || break
+done
+times >.nesssi/times
+kill -TERM "$nesssi_watcher" 2>/dev/null
+wait "$nesssi_watcher" 2>/dev/null
+# What the payload has left is ended before the record says that the job has.
+awk "$nesssi_look" end $$ "$nesssi_cpu_max" "$nesssi_wall_max" "$nesssi_up" </dev/null >/dev/null 2>&1
+
+nesssi_reason=exited
+nesssi_code=$nesssi_status
+nesssi_signal=
+nesssi_text=
+if [ "$nesssi_status" -gt 128 ] && [ "$nesssi_status" -le 192 ]; then
+    nesssi_signal=$((nesssi_status - 128))
+    nesssi_code=
+fi
+if [ -f .nesssi/unstarted ]; then
+    nesssi_reason=start_failed
+    nesssi_code=
+    nesssi_text='the program is not there, or may not be run'
+elif [ -s .nesssi/why ]; then
+    read -r nesssi_reason <.nesssi/why
+elif [ "$nesssi_status" -eq 152 ]; then
+    nesssi_reason=over_cpu
+elif [ -n "$nesssi_asked" ]; then
+    nesssi_reason=cancelled
+    if [ "$(($(date +%s) - nesssi_started))" -ge "$nesssi_wall_max" ]; then nesssi_reason=over_wall; fi
+fi
+nesssi_record "$nesssi_reason" "$nesssi_code" "$nesssi_signal" "$nesssi_text"
+exit "$nesssi_status"
