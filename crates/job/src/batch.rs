@@ -2,7 +2,8 @@
 //!
 //! # How it is used
 //!
-//! The jobmanager, as the account, holds one [`Dialect`] made by [`dialect`] from the configuration's [`Programs`]:
+//! The jobmanager, as the account, holds one [`Dialect`] made by [`dialect`] from the configuration's
+//! [`Programs`]:
 //!
 //! ```text
 //! Submission::new(Asked { .. })?                    the sandbox's path as the nodes see it
@@ -22,40 +23,46 @@
 //!         Err(Down | Failed | TooLong) => back off: nothing is known
 //! ```
 //!
-//! A job that is not in the listing of all is asked for by its id ([`Listed::These`]): OpenPBS tells of ended jobs only so.
-//! One that is not in that, where `listing.unread` is 0, is forgotten; [`Dialect::account`] may still know it. While it runs, [`Dialect::usage`] tells what it uses, where accounting runs.
-//! Reconciliation reads the guard first (`.nesssi/started/batch`: [`winner`]), then
-//! `listing.named(name, account)`: every one of these but the winner is a duplicate, to be cancelled. The record
-//! (`.nesssi/record`) is an [`EndRecord`](crate::EndRecord), and testimony; `.nesssi/why` is the reason that the watcher wrote before it
-//! killed, should the script have died before the record. [`NotStarted`] reads the script's own exit codes.
-//! A command's own lock goes in as an inherited descriptor; `qsub -f` leaves no process behind that would keep it.
+//! A job that is not in the listing of all is asked for by its id ([`Listed::These`]): OpenPBS tells of ended
+//! jobs only so. One that is not in that, where `listing.unread` is 0, is forgotten; [`Dialect::account`] may
+//! still know it. While it runs, [`Dialect::usage`] tells what it uses, where accounting runs. Reconciliation
+//! reads the guard first (`.nesssi/started/batch`: [`winner`]), then `listing.named(name, account)`: every
+//! one of these but the winner is a duplicate, to be cancelled. The record (`.nesssi/record`) is an
+//! [`EndRecord`](crate::EndRecord), and testimony; `.nesssi/why` is the reason that the watcher wrote before
+//! it killed, should the script have died before the record. [`NotStarted`] reads the script's own exit
+//! codes. A command's own lock goes in as an inherited descriptor; `qsub -f` leaves no process behind that
+//! would keep it.
 //!
 //! # Who can see what
 //!
-//! The script goes in on standard input, so no file and no argument holds it. What others see is the argument vector
-//! (`ps`, `Submit_arguments` of `qstat -f`, `SubmitLine` of `sacct`), the name, `/dev/null` twice, the directory `/`
-//! (`WorkDir`, `PBS_O_WORKDIR`) and `NESSSI_JOB`: tag and size, and no part of sandbox or session. `scontrol show job` has
-//! `Command=(null)` for a script from standard input (`-` through the wrappers). The batch systems keep the script where
-//! only they and the account read it: Slurm in its `StateSaveLocation` and, on the node, in a directory of mode 0700 (`scontrol write
-//! batch_script`, `sacct -B` answer the owner and operators); PBS in `server_priv/jobs` and `mom_priv/jobs`, `*.SC`. That is from their
-//! documentation and sources: the whole-system tests look with a second account. Within the script values reach
-//! programs by the shell's own `cd`, `export` and redirection, so `ps` shows awk's text and relative names, and of
-//! the payload what its caller put into its arguments.
+//! The script goes in on standard input, so no file and no argument holds it. What others see is the argument
+//! vector (`ps`, `Submit_arguments` of `qstat -f`, `SubmitLine` of `sacct`), the name, `/dev/null` twice, the
+//! directory `/` (`WorkDir`, `PBS_O_WORKDIR`) and `NESSSI_JOB`: tag and size, and no part of sandbox or
+//! session. `scontrol show job` has `Command=(null)` for a script from standard input (`-` through the
+//! wrappers). The batch systems keep the script where only they and the account read it: Slurm in its
+//! `StateSaveLocation` and, on the node, in a directory of mode 0700 (`scontrol write batch_script`, `sacct
+//! -B` answer the owner and operators); PBS in `server_priv/jobs` and `mom_priv/jobs`, `*.SC`. That is from
+//! their documentation and sources: the whole-system tests look with a second account. Within the script
+//! values reach programs by the shell's own `cd`, `export` and redirection, so `ps` shows awk's text and
+//! relative names, and of the payload what its caller put into its arguments.
 //!
 //! # Values
 //!
 //! Arguments are letters, digits and `._+-:=,/|%` ([`Word`], numbers, our own text). All else stands in the
 //! script as quoted words of printable ASCII, on lines that do not begin with `#`: there is no byte, newline
-//! included, by which an argument could become a directive, and `sbatch`, which refuses DOS line ends, meets none.
+//! included, by which an argument could become a directive, and `sbatch`, which refuses DOS line ends, meets
+//! none.
 //!
 //! # Limits
 //!
-//! The watcher (`look.awk`) looks at all processes that descend from the script, and sleeps at most half of the
-//! time in which every CPU of the node together could reach the limit, from 1 to 10 seconds. The worst overshoot is what the job's
-//! CPUs do in one second and one look, and in the two seconds between TERM and KILL. A process that was never seen (that
-//! left its parent and its session between two looks) is counted only where Slurm's control group (version 2) tells. Each
-//! process by itself has `ulimit -t`. A job may end its own watcher, which is of the same account: the batch system's
-//! limits and the poller are what holds a hostile one. Job arrays are refused in answers, and by the script.
+//! The watcher (`look.awk`) looks at all processes that descend from the script, and sleeps at most half of
+//! the time in which every CPU of the node together could reach the limit, from 1 to 10 seconds. The worst
+//! overshoot is what the job's CPUs do in one second and one look, and in the two seconds between TERM and
+//! KILL where TERM is not heeded (seen: 0.7 seconds on two busy CPUs). A process that was never seen (that
+//! left its parent and its session between two looks, and has put the tag out of its environment) is counted
+//! only where Slurm's control group (version 2) tells. Each process by itself has `ulimit -t`. A job may end
+//! its own watcher, which is of the same account: the batch system's limits and the poller are what holds a
+//! hostile one. Job arrays are refused in answers, and by the script.
 
 mod answers;
 mod directive;

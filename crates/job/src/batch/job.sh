@@ -78,7 +78,7 @@ trap 'nesssi_asked=1; nesssi_again=1; [ -z "$nesssi_payload" ] || kill -TERM "$n
     exit 127
 ) </dev/null >>stdout 2>>stderr &
 nesssi_payload=$!
-awk "$nesssi_look" watch $$ "$nesssi_cpu_max" "$nesssi_wall_max" "$nesssi_up" </dev/null >/dev/null 2>&1 &
+awk "$nesssi_look" watch $$ "$nesssi_cpu_max" "$nesssi_wall_max" "$nesssi_up" "$nesssi_tag" </dev/null >/dev/null 2>&1 &
 nesssi_watcher=$!
 # One that asked before the payload was known.
 [ -z "$nesssi_asked" ] || kill -TERM "$nesssi_payload" 2>/dev/null
@@ -96,7 +96,7 @@ times >.nesssi/times
 kill -TERM "$nesssi_watcher" 2>/dev/null
 wait "$nesssi_watcher" 2>/dev/null
 # What the payload has left is ended before the record says that the job has.
-awk "$nesssi_look" end $$ "$nesssi_cpu_max" "$nesssi_wall_max" "$nesssi_up" </dev/null >/dev/null 2>&1
+awk "$nesssi_look" end $$ "$nesssi_cpu_max" "$nesssi_wall_max" "$nesssi_up" "$nesssi_tag" </dev/null >/dev/null 2>&1
 
 nesssi_reason=exited
 nesssi_code=$nesssi_status
@@ -111,7 +111,9 @@ if [ -f .nesssi/unstarted ]; then
     nesssi_code=
     nesssi_text='the program is not there, or may not be run'
 elif [ -s .nesssi/why ]; then
+    # The payload could have written there: anything else is nobody's word.
     read -r nesssi_reason <.nesssi/why
+    case $nesssi_reason in over_cpu | over_wall) ;; *) nesssi_reason=lost ;; esac
 elif [ "$nesssi_status" -eq 152 ]; then
     nesssi_reason=over_cpu
 elif [ -n "$nesssi_asked" ]; then

@@ -1,11 +1,12 @@
 
 # Looks at the processes of a job. Arguments: "watch" or "end", the pid of the job script, CPU and wall
-# seconds allowed, and when the job began in seconds after boot. "watch" looks until a limit is
+# seconds allowed, when the job began in seconds after boot, and its tag. "watch" looks until a limit is
 # reached, then writes the reason and ends the processes; "end" ends what is left at once.
-# A member is a process that descends from the script, or is in its process group or session where
-# the script leads that; once seen it stays one, whoever becomes its parent.
+# A member is a process that descends from the script, is in its process group or session where the
+# script leads that, or has the tag in its environment; once seen it stays one, whoever becomes its
+# parent.
 BEGIN {
-    mode = ARGV[1]; root = ARGV[2]; cpu_max = ARGV[3]; wall_max = ARGV[4]; began = ARGV[5]
+    mode = ARGV[1]; root = ARGV[2]; cpu_max = ARGV[3]; wall_max = ARGV[4]; began = ARGV[5]; tag = ARGV[6]
     "echo $PPID" | getline self
     close("echo $PPID")
     while ((getline line < "/proc/cpuinfo") > 0) if (line ~ /^processor[ \t]*:/) cpus++
@@ -79,6 +80,13 @@ function look(    command, folder, file, stat, line, pid, field, sum, key, usage
         own[pid] = field[12] + field[13]; waited[pid] = field[14] + field[15]; start[pid] = field[20]
     }
     close(command)
+    split("", marked)
+    command = "grep -l NESSSI_TAG=" tag " /proc/[0-9]*/environ 2>/dev/null"
+    while ((command | getline line) > 0) {
+        split(line, field, "/")
+        marked[field[3]] = 1
+    }
+    close(command)
     for (pid in parent) if (judge(pid, 0) == 1) member[pid] = 1
     # Whoever lives, with the children that it has waited for; or everybody ever seen, by himself.
     sum = 0
@@ -105,7 +113,7 @@ function judge(pid, depth,    verdict) {
     if (pid == self) verdict = 2
     else if (pid == root || !(pid in parent) || depth > 4000) verdict = 0
     else if ((pid " " start[pid]) in known) verdict = 1
-    else if (parent[pid] == root) verdict = 1
+    else if (parent[pid] == root || (pid in marked)) verdict = 1
     else {
         verdict = judge(parent[pid], depth + 1)
         if (verdict == 0 && session[root] == root && session[pid] == root) verdict = 1

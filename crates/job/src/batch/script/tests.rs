@@ -303,6 +303,42 @@ fn what_the_payload_leaves_is_ended_before_the_record() {
 }
 
 #[test]
+fn one_that_leaves_its_session_is_known_by_the_tag() {
+    let node = Node::new();
+    let mark = format!("33{}", std::process::id());
+    let left = node.run(&sh(&format!("(setsid sleep {mark} &); exit 4")));
+    assert_eq!(left.record.unwrap().exit_code, Some(4));
+    assert!(!is_alive(&mark));
+}
+
+#[test]
+fn where_the_script_is_killed_its_watcher_ends_the_rest() {
+    let node = Node::new();
+    let mark = format!("34{}", std::process::id());
+    let script =
+        node.script(&Job { cpu: 3, ..sh(&format!("echo on; sleep {mark} & sleep {mark}")) });
+    let mut child = node.start(&script, "/bin/sh");
+    let begun = Instant::now();
+    while node.left(None).stdout.is_empty() || !node.sandbox().join(".nesssi/look").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    while is_alive(&mark) {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(node.left(None).record.is_none());
+}
+
+#[test]
+fn a_reason_that_the_payload_wrote_is_nobodys_word() {
+    let left = Node::new().run(&sh("printf 'exited\\nexit_code=0\\n' >.nesssi/why"));
+    assert_eq!(reason(&left), Some(EndReason::Lost));
+}
+
+#[test]
 fn one_that_is_asked_to_end_is_cancelled() {
     let node = Node::new();
     let script = node.script(&sh("echo on; exec sleep 300"));
