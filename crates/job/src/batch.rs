@@ -35,16 +35,19 @@
 //!
 //! # Who can see what
 //!
-//! The script goes in on standard input, so no file and no argument holds it. What others see is the argument
-//! vector (`ps`, `Submit_arguments` of `qstat -f`, `SubmitLine` of `sacct`), the name, `/dev/null` twice, the
-//! directory `/` (`WorkDir`, `PBS_O_WORKDIR`) and `NESSSI_JOB`: tag and size, and no part of sandbox or
-//! session. `scontrol show job` has `Command=(null)` for a script from standard input (`-` through the
-//! wrappers). The batch systems keep the script where only they and the account read it: Slurm in its
-//! `StateSaveLocation` and, on the node, in a directory of mode 0700 (`scontrol write batch_script`, `sacct
-//! -B` answer the owner and operators); PBS in `server_priv/jobs` and `mom_priv/jobs`, `*.SC`. That is from
-//! their documentation and sources: the whole-system tests look with a second account. Within the script
-//! values reach programs by the shell's own `cd`, `export` and redirection, so `ps` shows awk's text and
-//! relative names, and of the payload what its caller put into its arguments.
+//! The script goes in on standard input, a pipe that the account itself has made, so no file and no argument
+//! holds it. What others see is the argument vector (`ps`, `Submit_arguments` of `qstat -f`, `SubmitLine` of
+//! `sacct`), the name, `/dev/null` twice, the directory `/` (`WorkDir`, `PBS_O_WORKDIR`) and `NESSSI_JOB`: tag
+//! and size, and no part of sandbox or session. `scontrol show job` has no `Command` for a script from
+//! standard input, and `/dev/stdin` for one through the wrappers.
+//!
+//! The batch systems keep the script where only they and the account read it: Slurm in its
+//! `StateSaveLocation` and, on the node, in a directory of the job under `SlurmdSpoolDir` (`scontrol write
+//! batch_script` answers "an admin or operator, or the owner", its manual says); PBS in `server_priv/jobs` and
+//! `mom_priv/jobs`, `*.SC`. Read in manuals and sources; no second account has looked yet, which is for the
+//! whole-system tests with a real Slurm. Within the script values reach programs by the shell's own `cd`,
+//! `export` and redirection, so `ps` shows awk's text and relative names (a test reads every process's
+//! arguments), and of the payload what its caller put into its arguments.
 //!
 //! # Values
 //!

@@ -202,6 +202,7 @@ impl Dialect for Slurm {
         }
     }
 
+    /// The JSON of 22.05 lists all jobs, whichever were asked for.
     fn list(&self, listed: Listed<'_>) -> Vec<CommandLine> {
         let json = self.json.then(|| CommandLine::new(&self.programs.status, &["--json"]));
         let mut lines: Vec<CommandLine> = json.into_iter().chain([self.text_list()]).collect();
@@ -271,7 +272,7 @@ impl Dialect for Slurm {
         Ok(used)
     }
 
-    /// The name beside the id: an id that was given again is another's job by now.
+    /// The name beside the id, both of which must fit: an id that was given again is another's job by now.
     fn cancel(&self, id: &BatchId, tag: &Tag) -> CommandLine {
         let name = format!("--jobname={}", self.job_name(tag));
         CommandLine::new(&self.programs.cancel, &[&name, id.as_str()])

@@ -1,8 +1,9 @@
 //! The TORQUE family: the text of `qstat -f`. Debian's `slurm-wlm-torque` wrappers speak it, too, in part.
 //!
 //! The wrapper `qsub` takes no script from standard input by itself, keeps only the last `-l`, and makes an
-//! unquoted shell line of its arguments for `sbatch`; that takes `-` for standard input, which it inherits. All
-//! arguments here are words of letters, digits and `._+-:=,/`, so the line means what they are.
+//! unquoted shell line of its arguments for `sbatch`. That inherits standard input, and opens `/dev/stdin`
+//! (a pipe of the account's own, or a file; not a socket; and `-` would be a file's name). All arguments here
+//! are words of letters, digits and `._+-:=,/`, so the line means what they are.
 
 use crate::Tag;
 use crate::batch::answers::{
@@ -120,7 +121,7 @@ impl Dialect for Torque {
         line.add(&["-o", "/dev/null", "-e", "/dev/null", "-l", &resources]);
         line.argv.extend(options);
         if self.maker == Maker::SlurmWrappers {
-            line.add(&["-"]);
+            line.add(&["/dev/stdin"]);
         }
         line.stdin = script::render(submission, HEAD);
         Ok(line)
