@@ -98,7 +98,7 @@ impl Dialect for OpenPbs {
         line.add(&["-S", "/bin/sh", "-o", "/dev/null", "-e", "/dev/null"]);
         line.add(&["-l", &select, "-l", &cput, "-l", &walltime, "-v", &variable]);
         line.argv.extend(options);
-        line.stdin = script::render(submission, "");
+        line.stdin = script::render(submission);
         Ok(line)
     }
 

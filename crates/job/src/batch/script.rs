@@ -46,9 +46,9 @@ impl NotStarted {
     }
 }
 
-/// The script of a job; `head` is the dialect's, between the first line and the text.
-pub(super) fn render(submission: &Submission, head: &str) -> Vec<u8> {
-    let mut script = format!("#!/bin/sh\n{head}");
+/// The script of a job. No line of it is a directive of any batch system: they stand in the arguments.
+pub(super) fn render(submission: &Submission) -> Vec<u8> {
+    let mut script = "#!/bin/sh\n".to_owned();
     for line in TEXT.split_inclusive('\n') {
         match line.trim_ascii() {
             "@SETTINGS@" => settings(&mut script, submission),

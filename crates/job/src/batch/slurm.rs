@@ -167,7 +167,7 @@ impl Dialect for Slurm {
         if !resources.is_empty() {
             line.argv.push(format!("--gres={}", resources.join(",")));
         }
-        line.stdin = script::render(submission, "");
+        line.stdin = script::render(submission);
         Ok(line)
     }
 

@@ -461,6 +461,10 @@ fn the_script_as_it_is_sent() {
     let line =
         of(DialectName::TorqueOnSlurm).submit(&Submission::new(asked(&[])).unwrap()).unwrap();
     let script = String::from_utf8(line.stdin).unwrap();
+    let directive = |line: &str| {
+        ["#PBS", "#SBATCH", "#BSUB"].iter().any(|word| line.trim_start().starts_with(word))
+    };
+    assert!(!script.lines().any(directive));
     // What is the same in every script is read where it stands.
     let ours: Vec<&str> = script.lines().take(14).collect();
     insta::assert_snapshot!("script", ours.join("\n"));

@@ -30,9 +30,6 @@ pub struct Torque {
     maker: Maker,
 }
 
-/// For those who do not take the shell as an option. Neither of them finds more: no line of a value begins with `#`.
-const HEAD: &str = "#PBS -S /bin/sh\n";
-
 const REFUSALS: &[(Refusal, &[&str])] = &[
     (Refusal::UnknownQueue, &["unknown queue"]),
     (Refusal::Quota, &["maximum number of jobs", "would exceed", "max_user_queuable"]),
@@ -120,10 +117,11 @@ impl Dialect for Torque {
             CommandLine::new(&self.programs.submit, &["-r", "n", "-m", "n", "-N", &name]);
         line.add(&["-o", "/dev/null", "-e", "/dev/null", "-l", &resources]);
         line.argv.extend(options);
-        if self.maker == Maker::SlurmWrappers {
-            line.add(&["/dev/stdin"]);
+        match self.maker {
+            Maker::Torque => line.add(&["-S", "/bin/sh"]),
+            Maker::SlurmWrappers => line.add(&["/dev/stdin"]),
         }
-        line.stdin = script::render(submission, HEAD);
+        line.stdin = script::render(submission);
         Ok(line)
     }
 

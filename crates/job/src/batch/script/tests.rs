@@ -54,7 +54,7 @@ impl Node {
             sandbox: PrivatePath::parse(self.sandbox().as_os_str().as_bytes()).unwrap(),
             umask: 0o022,
         };
-        let script = render(&Submission::new(asked).unwrap(), "");
+        let script = render(&Submission::new(asked).unwrap());
         let path = self.folder.path().join("script");
         std::fs::write(&path, script).unwrap();
         path
@@ -363,6 +363,20 @@ fn the_session_stands_in_no_argument_of_any_process() {
     let left = node.run(&job);
     let seen = String::from_utf8_lossy(&left.stdout).into_owned();
     assert!(seen.contains("watch") && !seen.contains(&secret));
+}
+
+#[test]
+fn the_longest_command_and_environment_reach_the_payload() {
+    use crate::batch::ENVIRONMENT_BYTES_MAX;
+    let node = Node::new();
+    let longest = vec![0xe9_u8; crate::ARGUMENT_BYTES_MAX];
+    let command = vec![b"/usr/bin/printf".to_vec(), b"%s".to_vec(), longest.clone()];
+    let environment = vec![("LARGE".to_owned(), vec![b'\''; ENVIRONMENT_BYTES_MAX / 2])];
+    let job = Job { command: Command::Argv(command), environment, ..argv(&[]) };
+    // Slurm's own limit of a script is 4 MiB.
+    assert!(std::fs::metadata(node.script(&job)).unwrap().len() < 2 << 20);
+    let left = node.run(&job);
+    assert_eq!((left.code, left.stdout == longest), (Some(0), true));
 }
 
 proptest! {
