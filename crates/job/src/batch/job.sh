@@ -93,7 +93,8 @@ while :; do
     [ -n "$nesssi_again" ] || break
 done
 times >.nesssi/times
-kill -TERM "$nesssi_watcher" 2>/dev/null
+# KILL: this shell's own handler of TERM may still be the watcher's, where it has only just been forked.
+kill -KILL "$nesssi_watcher" 2>/dev/null
 wait "$nesssi_watcher" 2>/dev/null
 # What the payload has left is ended before the record says that the job has.
 awk "$nesssi_look" end $$ "$nesssi_cpu_max" "$nesssi_wall_max" "$nesssi_up" "$nesssi_tag" </dev/null >/dev/null 2>&1

@@ -3,6 +3,7 @@
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -14,7 +15,11 @@ use crate::{AdmittedJob, Ceiling, Command, EndReason, EndRecord, JobSpec, Tag};
 /// A node with one sandbox.
 struct Node {
     folder: tempfile::TempDir,
+    tag: Tag,
 }
+
+/// Tags of jobs beside each other differ, or their watchers would take one for the other.
+static TAGS: AtomicU32 = AtomicU32::new(0);
 
 /// How a script ended, and what it left.
 struct Left {
@@ -29,7 +34,9 @@ impl Node {
         let folder = tempfile::tempdir().unwrap();
         // A path that means something to a shell.
         std::fs::create_dir_all(folder.path().join("it's $HOME\n#PBS -x é/.nesssi")).unwrap();
-        Self { folder }
+        let number = TAGS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let bytes = [std::process::id().to_be_bytes(), number].concat();
+        Self { folder, tag: Tag::from_bytes(bytes.try_into().unwrap()) }
     }
 
     fn sandbox(&self) -> PathBuf {
@@ -45,7 +52,7 @@ impl Node {
             shell_allowed: true,
         };
         let asked = Asked {
-            tag: Tag::parse("0123456789abcdef").unwrap(),
+            tag: self.tag.clone(),
             job: AdmittedJob::admit(spec, ceiling).unwrap(),
             cpus: 1,
             memory_bytes: None,
@@ -242,9 +249,10 @@ fn the_payload_has_its_own_environment_and_the_batch_systems() {
     let mut variables: Vec<&[u8]> =
         left.stdout.split(|byte| *byte == 0).filter(|one| !one.is_empty()).collect();
     variables.sort_unstable();
+    let tag = format!("NESSSI_TAG={}", node.tag);
     let sandbox = format!("PWD={}", node.sandbox().display());
     let expected: Vec<&[u8]> =
-        vec![b"HOME=/h o'm\n$e\xff", b"NESSSI_TAG=0123456789abcdef", b"SLURM_JOB_ID=4711", b"n=\n"];
+        vec![b"HOME=/h o'm\n$e\xff", tag.as_bytes(), b"SLURM_JOB_ID=4711", b"n=\n"];
     variables.retain(|one| *one != sandbox.as_bytes());
     assert_eq!(variables, expected);
 }
