@@ -26,6 +26,9 @@ pub(crate) fn to_current(connection: &mut Connection, version: i64) -> Result<()
         if version < 3 {
             from_2(&transaction)?;
         }
+        if version < 4 {
+            from_3(&transaction)?;
+        }
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     }
     Ok(transaction.commit()?)
@@ -52,4 +55,14 @@ fn from_1(connection: &Connection) -> Result<(), JournalError> {
 fn from_2(connection: &Connection) -> Result<(), JournalError> {
     connection.execute_batch(answers::SCHEMA)?;
     Ok(connection.execute_batch(access::SCHEMA)?)
+}
+
+/// Version 4 has what a batch system calls a job, when it took it, and its CPUs. All jobs of before
+/// are of the local batch system and have one.
+fn from_3(connection: &Connection) -> Result<(), JournalError> {
+    Ok(connection.execute_batch(
+        "ALTER TABLE jobs ADD COLUMN batch_id TEXT;
+        ALTER TABLE jobs ADD COLUMN cpus INTEGER NOT NULL DEFAULT 1;
+        ALTER TABLE jobs ADD COLUMN submitted_ms INTEGER;",
+    )?)
 }

@@ -102,6 +102,12 @@ pub struct JobRow {
     pub leaf: bool,
     /// Its shepherd, once it is started.
     pub shepherd: Option<Shepherd>,
+    /// What the batch system calls it, once that has taken it; the local one calls it nothing.
+    pub batch_id: Option<String>,
+    /// CPUs that it was given: what it is charged for where its CPU time cannot be had.
+    pub cpus: u32,
+    /// When the batch system took it.
+    pub submitted_ms: Option<u64>,
     /// When it was admitted.
     pub queued_ms: u64,
     /// When it was started.
@@ -136,7 +142,7 @@ pub enum Change {
     AddSession(Box<SessionRow>),
     /// A new job: its session is admitted from now on.
     AddJob(Box<JobRow>),
-    /// A job's shepherd runs.
+    /// A job's shepherd runs. A job with a batch id has none.
     Started {
         /// The session's number.
         session: u64,
@@ -145,6 +151,23 @@ pub enum Change {
         /// The shepherd.
         shepherd: Shepherd,
         /// When.
+        started_ms: u64,
+    },
+    /// A batch system has taken a job, which stays queued. It is taken once: another batch id than
+    /// before does not fit, nor does one for a job of the local batch system.
+    Submitted {
+        /// The session's number.
+        session: u64,
+        /// What the batch system calls it.
+        batch_id: String,
+        /// When.
+        submitted_ms: u64,
+    },
+    /// A job that a batch system has taken runs. Said again, it corrects when it was started.
+    Running {
+        /// The session's number.
+        session: u64,
+        /// When it was started.
         started_ms: u64,
     },
     /// A job has ended; its command is forgotten.

@@ -12,11 +12,14 @@ use crate::{AnswerRow, Change, JobEnd, JobRow, JournalError, SessionRow, Session
 use crate::{access, answers, migrate, used, vo};
 
 /// The version of the schema, in the file's `user_version`. Raised with every change of it.
-pub const SCHEMA_VERSION: i64 = 3;
+pub const SCHEMA_VERSION: i64 = 4;
 
 /// How long a statement waits for another process's transaction, in milliseconds: an old
 /// gatekeeper's last commit, or a backup.
 pub(crate) const BUSY_MS_MAX: u64 = 5_000;
+
+/// The name of the batch system that gives no batch ids: the machine itself.
+const LOCAL: &str = "local";
 
 /// The tables of sessions and jobs. Those of [`vo`], [`access`], [`used`] and [`answers`] stand
 /// there.
@@ -41,7 +44,8 @@ CREATE TABLE jobs (
     sandbox_bytes_max INTEGER NOT NULL, leaf INTEGER NOT NULL,
     shepherd_pid INTEGER, shepherd_ticks INTEGER, shepherd_boot TEXT,
     queued_ms INTEGER NOT NULL, started_ms INTEGER, ended_ms INTEGER,
-    exit_code INTEGER, signal INTEGER, cpu_usec INTEGER, wall_usec INTEGER, reason TEXT
+    exit_code INTEGER, signal INTEGER, cpu_usec INTEGER, wall_usec INTEGER, reason TEXT,
+    batch_id TEXT, cpus INTEGER NOT NULL DEFAULT 1, submitted_ms INTEGER
 ) STRICT;
 ";
 
@@ -138,8 +142,8 @@ impl Store {
                 s.service, s.method, s.created_ms, s.expires_ms, s.seal, s.state,
                 s.trouble, j.tag, j.batch, j.state, j.command_kind, j.command, j.cpu_seconds_max,
                 j.wall_seconds_max, j.sandbox_bytes_max, j.leaf, j.shepherd_pid, j.shepherd_ticks,
-                j.shepherd_boot, j.queued_ms, j.started_ms, j.ended_ms, j.exit_code, j.signal,
-                j.cpu_usec, j.wall_usec, j.reason
+                j.shepherd_boot, j.batch_id, j.cpus, j.submitted_ms, j.queued_ms, j.started_ms,
+                j.ended_ms, j.exit_code, j.signal, j.cpu_usec, j.wall_usec, j.reason
             FROM sessions s LEFT JOIN jobs j ON j.session = s.number
             WHERE s.state <> 'removed' ORDER BY s.number",
         )?;
@@ -204,7 +208,7 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), JournalError> {
             .prepare_cached(
                 "UPDATE jobs SET state = 'running', leaf = ?2, shepherd_pid = ?3,
                         shepherd_ticks = ?4, shepherd_boot = ?5, started_ms = ?6
-                    WHERE session = ?1 AND ended_ms IS NULL",
+                    WHERE session = ?1 AND ended_ms IS NULL AND batch_id IS NULL",
             )?
             .execute(params![
                 signed(*session),
@@ -214,6 +218,15 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), JournalError> {
                 shepherd.boot_id,
                 signed(*started_ms),
             ])?),
+        Change::Submitted { session, batch_id, submitted_ms } => {
+            submitted(connection, *session, batch_id, *submitted_ms)
+        }
+        Change::Running { session, started_ms } => one(connection
+            .prepare_cached(
+                "UPDATE jobs SET state = 'running', started_ms = ?2
+                    WHERE session = ?1 AND ended_ms IS NULL AND batch_id IS NOT NULL",
+            )?
+            .execute(params![signed(*session), signed(*started_ms)])?),
         Change::Ended { session, end, expires_ms } => {
             ended(connection, *session, end)?;
             one(connection
@@ -293,8 +306,8 @@ fn add_job(connection: &Connection, row: &JobRow) -> Result<(), JournalError> {
     connection
         .prepare_cached(
             "INSERT INTO jobs (session, tag, batch, state, command_kind, command, cpu_seconds_max,
-                wall_seconds_max, sandbox_bytes_max, leaf, queued_ms)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                wall_seconds_max, sandbox_bytes_max, leaf, queued_ms, cpus)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
         .execute(params![
             signed(row.session),
@@ -308,8 +321,25 @@ fn add_job(connection: &Connection, row: &JobRow) -> Result<(), JournalError> {
             signed(row.sandbox_bytes_max),
             row.leaf,
             signed(row.queued_ms),
+            row.cpus,
         ])?;
     Ok(())
+}
+
+/// A batch id is given once; to be told the same one again changes nothing.
+fn submitted(
+    connection: &Connection,
+    session: u64,
+    batch_id: &str,
+    submitted_ms: u64,
+) -> Result<(), JournalError> {
+    one(connection
+        .prepare_cached(
+            "UPDATE jobs SET batch_id = ?2, submitted_ms = coalesce(submitted_ms, ?3)
+            WHERE session = ?1 AND ended_ms IS NULL AND batch <> ?4
+                AND (batch_id = ?2 OR batch_id IS NULL AND state = 'queued')",
+        )?
+        .execute(params![signed(session), batch_id, signed(submitted_ms), LOCAL])?)
 }
 
 fn ended(connection: &Connection, session: u64, end: &JobEnd) -> Result<(), JournalError> {
@@ -393,6 +423,9 @@ fn read_job(from: &mut Columns<'_, '_>, session: u64) -> Result<Option<JobRow>, 
         sandbox_bytes_max: from.number()?,
         leaf: from.take()?,
         shepherd: read_shepherd(from)?,
+        batch_id: from.take()?,
+        cpus: from.take()?,
+        submitted_ms: from.take::<Option<i64>>()?.map(unsigned),
         queued_ms: from.number()?,
         started_ms: from.take::<Option<i64>>()?.map(unsigned),
         end: read_end(from, state)?,
@@ -453,7 +486,7 @@ fn one(changed: usize) -> Result<(), JournalError> {
     if changed == 1 {
         Ok(())
     } else {
-        Err(JournalError::Unfit("no such session, or its job has ended".to_owned()))
+        Err(JournalError::Unfit("no such session, or its job stands elsewhere".to_owned()))
     }
 }
 

@@ -56,6 +56,9 @@ fn job(number: u64) -> JobRow {
         sandbox_bytes_max: 0,
         leaf: false,
         shepherd: None,
+        batch_id: None,
+        cpus: 1,
+        submitted_ms: None,
         queued_ms: 1500,
         started_ms: None,
         end: None,
@@ -197,6 +200,94 @@ fn a_job_ends_once() {
     journal.write_and_wait(vec![over.clone()]).unwrap();
     let again = journal.write_and_wait(vec![over]);
     assert!(matches!(again, Err(JournalError::Unfit(_))), "{again:?}");
+}
+
+/// A job of a batch system, in the session of this number.
+fn batch_job(number: u64) -> JobRow {
+    JobRow { batch: "pbs".to_owned(), cpus: 4, ..job(number) }
+}
+
+fn submitted(session: u64, batch_id: &str, submitted_ms: u64) -> Change {
+    Change::Submitted { session, batch_id: batch_id.to_owned(), submitted_ms }
+}
+
+#[test]
+fn what_a_batch_system_said_is_there_after_a_crash() {
+    let mut admitted = session(1);
+    let made = vec![
+        Change::AddSession(Box::new(admitted.clone())),
+        Change::AddJob(Box::new(batch_job(1))),
+    ];
+    admitted.state = SessionState::Admitted;
+    check_reopened(made.clone(), &[(admitted.clone(), Some(batch_job(1)))]);
+
+    let taken = [made, vec![submitted(1, "12.head", 1600)]].concat();
+    let waiting =
+        JobRow { batch_id: Some("12.head".to_owned()), submitted_ms: Some(1600), ..batch_job(1) };
+    check_reopened(taken.clone(), &[(admitted.clone(), Some(waiting.clone()))]);
+    // Said again, as by one who found it: it was taken when it was taken.
+    let again = [taken, vec![submitted(1, "12.head", 1700)]].concat();
+    check_reopened(again.clone(), &[(admitted.clone(), Some(waiting.clone()))]);
+
+    let runs = [again, vec![Change::Running { session: 1, started_ms: 1800 }]].concat();
+    let running = JobRow { state: JobState::Running, started_ms: Some(1800), ..waiting };
+    check_reopened(runs.clone(), &[(admitted.clone(), Some(running.clone()))]);
+    let better = vec![submitted(1, "12.head", 1), Change::Running { session: 1, started_ms: 1750 }];
+    let running = JobRow { started_ms: Some(1750), ..running };
+    let runs = [runs, better].concat();
+    check_reopened(runs.clone(), &[(admitted.clone(), Some(running.clone()))]);
+
+    admitted.expires_ms = 5000;
+    let over = vec![Change::Ended { session: 1, end: end(), expires_ms: 5000 }];
+    let ended = JobRow { state: JobState::Failed, command: None, end: Some(end()), ..running };
+    check_reopened([runs, over].concat(), &[(admitted, Some(ended))]);
+}
+
+#[test]
+fn what_a_batch_system_cannot_have_said_does_not_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.sqlite");
+    let (journal, _) = open(&path);
+    let with_job = |number, job: JobRow| {
+        vec![Change::AddSession(Box::new(session(number))), Change::AddJob(Box::new(job))]
+    };
+    let over = |session| Change::Ended { session, end: end(), expires_ms: 5000 };
+    let runs = |session| Change::Running { session, started_ms: 1800 };
+    let shepherd = Shepherd { pid: 77, start_ticks: 1, boot_id: "b".to_owned() };
+    let started = |session| Change::Started {
+        session,
+        leaf: true,
+        shepherd: shepherd.clone(),
+        started_ms: 1600,
+    };
+    let write = |changes| journal.write_and_wait(changes);
+    write(with_job(1, job(1))).unwrap();
+    write(with_job(2, batch_job(2))).unwrap();
+    write(with_job(3, batch_job(3))).unwrap();
+    write(vec![submitted(3, "13", 1600)]).unwrap();
+    write(with_job(4, batch_job(4))).unwrap();
+    write(vec![submitted(4, "14", 1600), runs(4), over(4)]).unwrap();
+    write(vec![Change::AddSession(Box::new(session(5)))]).unwrap();
+    let before = open(&path).1.sessions;
+    let (journal, _) = open(&path);
+    for (why, change) in [
+        ("the local batch system gives no ids", submitted(1, "11", 1600)),
+        ("without a batch id", runs(1)),
+        ("without a batch id", runs(2)),
+        ("it has another", submitted(3, "33", 1600)),
+        ("it has no shepherd", started(3)),
+        ("it has ended", submitted(4, "14", 1600)),
+        ("it has ended", runs(4)),
+        ("it has no job", submitted(5, "15", 1600)),
+        ("it has no job", runs(5)),
+        ("there is none", submitted(6, "16", 1600)),
+        ("there is none", runs(6)),
+    ] {
+        let written = journal.write_and_wait(vec![change.clone()]);
+        assert!(matches!(written, Err(JournalError::Unfit(_))), "{why}: {change:?}: {written:?}");
+    }
+    drop(journal);
+    assert_eq!(open(&path).1.sessions, before);
 }
 
 #[test]
@@ -545,6 +636,75 @@ mod migration {
         assert_eq!(loaded.sessions[0].0.limits, limits());
         assert!(loaded.answers.is_empty());
         assert_eq!(count(&path, "answers"), 0);
+    }
+
+    /// The schema of version 3, as it was.
+    const SCHEMA_3: &str = include_str!("../testdata/schema_3.sql");
+
+    #[test]
+    fn a_file_of_version_3_is_brought_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        let file = rusqlite::Connection::open(&path).unwrap();
+        file.execute_batch(SCHEMA_3).unwrap();
+        for number in [1_u8, 2, 3] {
+            file.execute(
+                "INSERT INTO sessions VALUES (?1, ?2, NULL, NULL, '127.0.0.1', 'nobody',
+                    'anonymous', ?3, 'sleepy', 'sleepyAdd', 1000, 2000, x'0707', 'admitted', NULL)",
+                rusqlite::params![number, format!("{number:032x}"), limits().to_bytes()],
+            )
+            .unwrap();
+        }
+        file.execute_batch(
+            "INSERT INTO jobs VALUES (1, '0000000000000001', 'local', 'queued', 'shell', x'6c73',
+                60, 600, 7, 0, NULL, NULL, NULL, 1500, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+            INSERT INTO jobs VALUES (2, '0000000000000002', 'local', 'running', 'shell', x'6c73',
+                60, 600, 7, 1, 77, 5, 'b', 1500, 1600, NULL, NULL, NULL, NULL, NULL, NULL);
+            INSERT INTO jobs VALUES (3, '0000000000000003', 'local', 'failed', NULL, NULL,
+                60, 600, 7, 0, 78, 6, 'b', 1500, 1600, 9000, 3, NULL, 1500000, 2500000,
+                'exit code 3');",
+        )
+        .unwrap();
+        file.pragma_update(None, "user_version", 3).unwrap();
+        assert!(crate::read_access(&path).unwrap().is_empty(), "it is read where it stands");
+        let (journal, loaded) = open(&path);
+        let jobs: Vec<&JobRow> = loaded.sessions.iter().flat_map(|(_, job)| job).collect();
+        let shepherd =
+            |pid, start_ticks| Some(Shepherd { pid, start_ticks, boot_id: "b".to_owned() });
+        let queued = JobRow {
+            command: Some(Command::Shell("ls".to_owned())),
+            sandbox_bytes_max: 7,
+            ..job(1)
+        };
+        let running = JobRow {
+            tag: Tag::from_bytes(2_u64.to_be_bytes()),
+            session: 2,
+            state: JobState::Running,
+            leaf: true,
+            shepherd: shepherd(77, 5),
+            started_ms: Some(1600),
+            ..queued.clone()
+        };
+        let ended = JobRow {
+            tag: Tag::from_bytes(3_u64.to_be_bytes()),
+            session: 3,
+            state: JobState::Failed,
+            command: None,
+            leaf: false,
+            shepherd: shepherd(78, 6),
+            end: Some(end()),
+            ..running.clone()
+        };
+        assert_eq!(jobs, [&queued, &running, &ended]);
+        // It is one of this version from now on.
+        let pbs = vec![
+            Change::AddSession(Box::new(session(4))),
+            Change::AddJob(Box::new(batch_job(4))),
+            submitted(4, "1.head", 1600),
+        ];
+        journal.write_and_wait(pbs).unwrap();
+        let taken = open(&path).1.sessions.pop().unwrap().1.unwrap();
+        assert_eq!((taken.batch_id.as_deref(), taken.cpus), (Some("1.head"), 4));
     }
 
     #[test]

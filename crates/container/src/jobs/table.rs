@@ -112,6 +112,12 @@ pub(crate) struct Job {
     pub(crate) wall_seconds_max: u64,
     pub(crate) leaf: bool,
     pub(crate) shepherd: Option<Shepherd>,
+    /// What its batch system calls it, once that has taken it.
+    pub(crate) batch_id: Option<String>,
+    /// CPUs that it was given.
+    pub(crate) cpus: u32,
+    /// When its batch system took it.
+    pub(crate) submitted_ms: Option<u64>,
     pub(crate) queued_ms: u64,
     pub(crate) started_ms: Option<u64>,
     pub(crate) end: Option<JobEnd>,
