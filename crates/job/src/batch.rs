@@ -70,6 +70,7 @@
 mod answers;
 mod directive;
 mod id;
+pub mod names;
 mod openpbs;
 mod pbs;
 mod quote;
