@@ -513,6 +513,8 @@ async fn hear_jobmanagers(
             JobmanagerEvent::JobEnded { account, session, record } => {
                 inner.jobs.ended(&account, &session, record);
             }
+            // Nobody asks for records to be watched yet.
+            JobmanagerEvent::RecordSeen { .. } => {}
             JobmanagerEvent::WorkerEnded { account, worker, status } => {
                 workers::ended(&inner, &account, worker, status);
             }

@@ -27,8 +27,9 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use channels::{Channels, JobmanagerEvent};
 pub use jobmanager::{
-    AccessFound, Found, JobFound, JobStart, Jobmanager, Opened, ScanFound, Stated, Unasked, Watch,
-    WorkerStart, Writing, Written,
+    AccessFound, BatchListing, BatchStart, Found, GuardFound, JobFound, JobStart, Jobmanager,
+    NotListed, Opened, RecordWatch, ScanFound, Stated, SubmitOutcome, Unasked, Watch, WorkerStart,
+    Writing, Written,
 };
 pub use monitor::{Leaf, Monitor, MonitorEvent, Welcome};
 

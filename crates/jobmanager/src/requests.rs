@@ -20,6 +20,7 @@ pub fn permits(kind: &ChannelKind, request: &ToJobmanager) -> bool {
     match request {
         Ask::Prepare { .. }
         | Ask::StartJob { .. }
+        | Ask::SubmitBatch { .. }
         | Ask::StartWorker { .. }
         | Ask::KillWorker { .. }
         | Ask::MakeDirectory { .. }
@@ -43,7 +44,12 @@ pub fn permits(kind: &ChannelKind, request: &ToJobmanager) -> bool {
         | Ask::Remove { .. }
         | Ask::ReadRecord { .. }
         | Ask::Files { .. }
-        | Ask::Usage { .. } => *kind != (ChannelKind::Discover {}),
+        | Ask::Usage { .. }
+        | Ask::CancelBatch { .. }
+        | Ask::ReadGuard { .. }
+        | Ask::WatchRecord { .. } => *kind != (ChannelKind::Discover {}),
+        // What batch systems know of NESSSI's jobs is for all kinds.
+        Ask::ListBatch { .. } | Ask::UsageBatch { .. } => true,
         Ask::Scan { .. } | Ask::ScanAccess { .. } => *kind == (ChannelKind::Discover {}),
     }
 }
@@ -57,6 +63,7 @@ pub fn starts(request: &ToJobmanager) -> bool {
         request,
         Ask::Prepare { .. }
             | Ask::StartJob { .. }
+            | Ask::SubmitBatch { .. }
             | Ask::StartWorker { .. }
             | Ask::MakeDirectory { .. }
             | Ask::BeginWrite { .. }
@@ -215,6 +222,12 @@ impl Manager {
                 let order = find::Order::new(place, &path.0, &pattern.0, entries_max)?;
                 self.enqueue(peer, id, Work::Find(Box::new(order)))
             }
+            Ask::SubmitBatch { .. }
+            | Ask::CancelBatch { .. }
+            | Ask::ListBatch { .. }
+            | Ask::UsageBatch { .. }
+            | Ask::ReadGuard { .. }
+            | Ask::WatchRecord { .. } => Err(Failure::new(Errno::NOSYS, "not yet")),
         }
     }
 }

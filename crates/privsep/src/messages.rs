@@ -573,6 +573,105 @@ variants! {
             /// How many at most.
             entries_max: u32,
         },
+        /// Give a job to a batch system. Start channels only; the sandbox was prepared before. Answered `Submitted` or
+        /// `NotSubmitted`, or `Failed` if no command was run: `EALREADY` where the guard stands or a submission of the
+        /// session is under way.
+        29 => SubmitBatch {
+            /// The session.
+            session: String,
+            /// The tag.
+            tag: String,
+            /// The batch system's name in the configuration.
+            batch: String,
+            /// Program and arguments, as in `StartJob`.
+            argv: Vec<Blob>,
+            /// The payload's whole environment.
+            environment: Vec<(String, String)>,
+            /// CPU seconds over the whole process tree.
+            cpu_seconds_max: u64,
+            /// Wall seconds.
+            wall_seconds_max: u64,
+            /// Bytes that the sandbox may hold; 0 is no limit.
+            sandbox_bytes_max: u64,
+            /// CPUs on one node.
+            cpus: u32,
+            /// Memory in bytes; 0 leaves it to the site.
+            memory_bytes: u64,
+            /// `key=value`, each a `job::batch::Directive`.
+            directives: Vec<String>,
+            /// As in `Prepare`.
+            umask_default: u32,
+        },
+        /// End a job of a batch system. Answered `BatchCancelled`, or `Failed` if no command was run.
+        30 => CancelBatch {
+            /// The batch system.
+            batch: String,
+            /// The batch id.
+            id: String,
+            /// The tag.
+            tag: String,
+        },
+        /// What a batch system knows of NESSSI's jobs. Answered by any number of `Sightings`, then `ListDone`; or
+        /// `NotListed`, or `Failed` if no command was run.
+        31 => ListBatch {
+            /// The batch system.
+            batch: String,
+            /// Batch ids, at most `job::batch::LISTED_IDS_MAX`; none is all jobs.
+            ids: Vec<String>,
+            /// Whether the accounts are asked instead, which tell of ended jobs.
+            accounts: bool,
+        },
+        /// CPU seconds of running jobs. Answered `BatchUsage` or `NotListed`, or `Failed` if no command was run.
+        32 => UsageBatch {
+            /// The batch system.
+            batch: String,
+            /// Batch ids, as in `ListBatch`; at least one.
+            ids: Vec<String>,
+        },
+        /// What the sandbox says of a batch job. Answered `Guard` or `Failed`.
+        33 => ReadGuard {
+            /// The session.
+            session: String,
+        },
+        /// Tell when the sandbox holds the job's record: answered `RecordSeen` at once or `RecordAwaited`, and then by
+        /// `RecordSeen` unasked. Forgotten when the channel ends or the session is removed.
+        34 => WatchRecord {
+            /// The session.
+            session: String,
+        },
+    }
+}
+
+fields! {
+    /// One job as a batch system shows it: `job::batch::Sighting`, its parts by the names of `job::batch::names`.
+    pub struct SightingFacts {
+        /// Batch id.
+        id: String,
+        /// The name that the batch system has for it.
+        name: String,
+        /// The account that submitted it; empty if that is not said.
+        owner: String,
+        /// What it does: queued, held, running, exiting, ended, unknown.
+        state: String,
+        /// How it ended, of those that have.
+        end: Option<BatchEndFacts>,
+        /// CPU seconds used.
+        cpu_seconds: Option<u64>,
+        /// Wall seconds used.
+        wall_seconds: Option<u64>,
+        /// Why it waits or how it went, in the batch system's words.
+        comment: String,
+    }
+}
+
+fields! {
+    /// How a batch job ended, as the batch system says.
+    pub struct BatchEndFacts {
+        /// `exited`, `signalled`, `over_cpu`, `over_wall`, `over_memory`, `over_limit`, `cancelled`, `start_failed`,
+        /// `node_failed`, `unsaid`.
+        kind: String,
+        /// Exit code or signal of the first two, else 0.
+        number: i32,
     }
 }
 
@@ -778,6 +877,75 @@ variants! {
         26 => Discarded {},
         /// To `Rename`.
         27 => Renamed {},
+        /// To `SubmitBatch`: the batch system has the job.
+        28 => Submitted {
+            /// The batch id.
+            id: String,
+        },
+        /// To `SubmitBatch`: the command was run, and brought no batch id.
+        29 => NotSubmitted {
+            /// `policy`, `quota`, `syntax`, `unknown_queue`, `down`, `garbage` or `unknown`.
+            refusal: String,
+            /// Whether it is certain that there is no job.
+            certain: bool,
+            /// What the batch system said.
+            words: String,
+        },
+        /// To `CancelBatch`.
+        30 => BatchCancelled {
+            /// `asked`, `gone`, `refused`, `down` or `unknown`.
+            answer: String,
+            /// What the batch system said.
+            words: String,
+        },
+        /// To `ListBatch`: some of the jobs.
+        31 => Sightings {
+            /// The jobs.
+            sightings: Vec<SightingFacts>,
+        },
+        /// The end of `ListBatch`.
+        32 => ListDone {
+            /// Entries that could not be read: where there are any, what was not told of may still be there.
+            unread: u64,
+            /// How long the commands took.
+            duration_ms: u64,
+        },
+        /// To `ListBatch` and `UsageBatch`: nothing is known of any job.
+        33 => NotListed {
+            /// `down`, `no_accounts`, `too_long`, `not_understood` or `failed`.
+            trouble: String,
+            /// What the batch system said.
+            words: String,
+            /// How long the commands took.
+            duration_ms: u64,
+        },
+        /// To `UsageBatch`.
+        34 => BatchUsage {
+            /// Batch ids with their CPU seconds.
+            used: Vec<(String, u64)>,
+        },
+        /// To `ReadGuard`. Any job of the account may have written what stands there.
+        35 => Guard {
+            /// Whether a submit command of the session is under way: it holds the lock.
+            submitting: bool,
+            /// Whether the start guard stands: the payload may have been started.
+            guarded: bool,
+            /// The batch id in the guard.
+            winner: Option<String>,
+            /// The record's text; empty if there is none.
+            record: String,
+            /// Why the watcher ended the job, if it did: `over_cpu` or `over_wall`.
+            why: String,
+        },
+        /// To `WatchRecord`, or unasked later: the record is there.
+        36 => RecordSeen {
+            /// The session.
+            session: String,
+            /// The record's text, `job::EndRecord::parse`.
+            record: String,
+        },
+        /// To `WatchRecord`: it is not there yet.
+        37 => RecordAwaited {},
     }
 }
 

@@ -96,7 +96,7 @@ impl Machine {
                         hearing.ended(&account, &session, record);
                     }
                     JobmanagerEvent::Closed { account, .. } => hearing.jobmanager_gone(&account),
-                    JobmanagerEvent::WorkerEnded { .. } => {}
+                    JobmanagerEvent::RecordSeen { .. } | JobmanagerEvent::WorkerEnded { .. } => {}
                 }
             }
         });

@@ -26,6 +26,15 @@ pub enum JobmanagerEvent {
         /// The record's text; empty if there is none.
         record: String,
     },
+    /// The record of a batch job is there.
+    RecordSeen {
+        /// The account that says so.
+        account: String,
+        /// 32 hex digits.
+        session: String,
+        /// The record's text.
+        record: String,
+    },
     /// A worker has ended.
     WorkerEnded {
         /// The account that says so.
@@ -173,6 +182,9 @@ impl Channels {
                 let event = match said {
                     Unasked::JobEnded { session, record } => {
                         JobmanagerEvent::JobEnded { account, session, record }
+                    }
+                    Unasked::RecordSeen { session, record } => {
+                        JobmanagerEvent::RecordSeen { account, session, record }
                     }
                     Unasked::WorkerEnded { worker, status } => {
                         JobmanagerEvent::WorkerEnded { account, worker, status }

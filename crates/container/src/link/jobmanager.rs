@@ -1,5 +1,6 @@
 //! The gatekeeper's side of a channel to a jobmanager.
 
+mod batch;
 mod files;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::{AskError, EVENTS_MAX, Leaf, Link, LinkError, lock};
 
+pub use batch::{BatchListing, BatchStart, GuardFound, NotListed, RecordWatch, SubmitOutcome};
 pub use files::{Found, Stated, Writing, Written};
 
 /// How long the removal of a sandbox may take before it is tried again later.
@@ -30,6 +32,13 @@ pub enum Unasked {
         /// 32 hex digits.
         session: String,
         /// The record's text; empty if there is none.
+        record: String,
+    },
+    /// The record of a batch job is there.
+    RecordSeen {
+        /// 32 hex digits.
+        session: String,
+        /// The record's text.
         record: String,
     },
     /// A worker has ended.
@@ -537,6 +546,9 @@ async fn sort_events(
                 continue;
             }
             FromJobmanager::Ended { session, record } => Unasked::JobEnded { session, record },
+            FromJobmanager::RecordSeen { session, record } => {
+                Unasked::RecordSeen { session, record }
+            }
             FromJobmanager::WorkerEnded { worker, status } => {
                 Unasked::WorkerEnded { worker, status }
             }

@@ -130,6 +130,92 @@ fn from_jobmanager() -> impl Strategy<Value = FromJobmanager> {
     ]
 }
 
+/// What is asked of a jobmanager about batch systems.
+fn to_batch() -> impl Strategy<Value = ToJobmanager> {
+    let session = || "[0-9a-f]{32}";
+    let name = || "[a-z0-9_-]{1,20}";
+    let ids = || proptest::collection::vec("[0-9]{1,9}(\\.[a-z]{1,9})?", 0..10);
+    let limits = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u32>(), any::<u64>());
+    let words =
+        (proptest::collection::vec(blob(), 0..5), proptest::collection::vec(".{0,20}", 0..5));
+    prop_oneof![
+        (session(), name(), name(), words, limits, any::<u32>()).prop_map(
+            |(session, tag, batch, (argv, directives), limits, umask_default)| {
+                let (cpu_seconds_max, wall_seconds_max, sandbox_bytes_max, cpus, memory_bytes) =
+                    limits;
+                ToJobmanager::SubmitBatch {
+                    session,
+                    tag,
+                    batch,
+                    argv,
+                    environment: vec![("A".into(), "b".into())],
+                    cpu_seconds_max,
+                    wall_seconds_max,
+                    sandbox_bytes_max,
+                    cpus,
+                    memory_bytes,
+                    directives,
+                    umask_default,
+                }
+            }
+        ),
+        (name(), ids(), any::<bool>()).prop_map(|(batch, ids, accounts)| ToJobmanager::ListBatch {
+            batch,
+            ids,
+            accounts
+        }),
+        (name(), ids()).prop_map(|(batch, ids)| ToJobmanager::UsageBatch { batch, ids }),
+        (name(), name(), name()).prop_map(|(batch, id, tag)| ToJobmanager::CancelBatch {
+            batch,
+            id,
+            tag
+        }),
+        session().prop_map(|session| ToJobmanager::ReadGuard { session }),
+        session().prop_map(|session| ToJobmanager::WatchRecord { session }),
+    ]
+}
+
+/// What a jobmanager answers about batch systems.
+fn from_batch() -> impl Strategy<Value = FromJobmanager> {
+    let word = || "[a-z_]{1,20}";
+    let number = || proptest::option::of(any::<u64>());
+    let end = (word(), any::<i32>()).prop_map(|(kind, number)| BatchEndFacts { kind, number });
+    let facts =
+        (word(), word(), word(), word(), proptest::option::of(end), number(), number(), ".{0,40}");
+    let sighting =
+        facts.prop_map(|(id, name, owner, state, end, cpu_seconds, wall_seconds, comment)| {
+            SightingFacts { id, name, owner, state, end, cpu_seconds, wall_seconds, comment }
+        });
+    let used = proptest::collection::vec((word(), any::<u64>()), 0..10);
+    prop_oneof![
+        word().prop_map(|id| FromJobmanager::Submitted { id }),
+        (word(), any::<bool>(), ".{0,40}").prop_map(|(refusal, certain, words)| {
+            FromJobmanager::NotSubmitted { refusal, certain, words }
+        }),
+        (word(), ".{0,40}")
+            .prop_map(|(answer, words)| FromJobmanager::BatchCancelled { answer, words }),
+        proptest::collection::vec(sighting, 0..10)
+            .prop_map(|sightings| FromJobmanager::Sightings { sightings }),
+        (any::<u64>(), any::<u64>())
+            .prop_map(|(unread, duration_ms)| FromJobmanager::ListDone { unread, duration_ms }),
+        (word(), ".{0,40}", any::<u64>()).prop_map(|(trouble, words, duration_ms)| {
+            FromJobmanager::NotListed { trouble, words, duration_ms }
+        }),
+        used.prop_map(|used| FromJobmanager::BatchUsage { used }),
+        (any::<bool>(), any::<bool>(), proptest::option::of(word()), ".{0,40}", ".{0,20}")
+            .prop_map(|(submitting, guarded, winner, record, why)| FromJobmanager::Guard {
+                submitting,
+                guarded,
+                winner,
+                record,
+                why,
+            }),
+        ("[0-9a-f]{32}", ".{0,40}")
+            .prop_map(|(session, record)| FromJobmanager::RecordSeen { session, record }),
+        Just(FromJobmanager::RecordAwaited {}),
+    ]
+}
+
 /// It comes back as it was, and no part of it does.
 fn comes_back<T: Field + PartialEq + std::fmt::Debug>(message: &T) -> Result<(), TestCaseError> {
     let record = encode(7, message).unwrap();
@@ -150,6 +236,16 @@ proptest! {
 
     #[test]
     fn what_is_answered_about_files_comes_back(message in from_jobmanager()) {
+        comes_back(&message)?;
+    }
+
+    #[test]
+    fn what_is_asked_about_batch_systems_comes_back(message in to_batch()) {
+        comes_back(&message)?;
+    }
+
+    #[test]
+    fn what_is_answered_about_batch_systems_comes_back(message in from_batch()) {
         comes_back(&message)?;
     }
 
