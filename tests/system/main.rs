@@ -36,6 +36,7 @@ mod python_client;
 mod refusals;
 mod secrets;
 mod services;
+mod slurm_bed;
 mod survival;
 mod tags;
 mod waiters;

@@ -18,6 +18,7 @@ mod call;
 mod grid;
 mod place;
 mod process;
+mod slurm;
 mod world;
 
 pub use tokio;
@@ -28,6 +29,7 @@ pub use accounts::{Accounts, is_root};
 pub use grid::{Credential, Grid, ProxyPolicy};
 pub use place::{Place, binaries, repository};
 pub use process::{Server, wait_until};
+pub use slurm::{Slurm, SlurmBuilder, SlurmJob};
 pub use world::{World, WorldBuilder};
 
 /// Says loudly that a test did not run, and why. The test returns right after.
