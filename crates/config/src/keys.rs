@@ -1,6 +1,7 @@
 //! Every key there is, by section.
 
-/// Section and key of every key of `nesssi.toml`; a section within another has its dotted name.
+/// Section and key of every key of `nesssi.toml`; a section within another has its dotted name,
+/// and `NAME` stands for the name of a batch system.
 pub const KEYS: &[(&str, &str)] = &[
     ("server", "listen_https"),
     ("server", "listen_http"),
@@ -93,6 +94,19 @@ pub const KEYS: &[(&str, &str)] = &[
     ("batch", "default"),
     ("batch.local", "slots"),
     ("batch.local", "queue_max"),
+    ("batch.NAME", "dialect"),
+    ("batch.NAME", "submit"),
+    ("batch.NAME", "status"),
+    ("batch.NAME", "cancel"),
+    ("batch.NAME", "account"),
+    ("batch.NAME", "usage"),
+    ("batch.NAME", "directives"),
+    ("batch.NAME", "commands_at_once"),
+    ("batch.NAME", "queue_max"),
+    ("batch.NAME", "command_seconds_max"),
+    ("batch.NAME", "poll_seconds_min"),
+    ("batch.NAME", "poll_seconds_max"),
+    ("batch.NAME", "own_jobs_only"),
 ];
 
 /// Where a key that stands in the wrong section belongs, as a sentence.

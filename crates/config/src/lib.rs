@@ -5,6 +5,7 @@
 //! up: whether a file or an account exists is found out by whoever uses it.
 #![forbid(unsafe_code)]
 
+mod batch;
 mod front;
 mod keys;
 mod levels;
@@ -15,12 +16,15 @@ mod trees;
 
 use std::fmt;
 
+pub use batch::{
+    AskedFor, BATCH_CPUS_MAX, BATCH_DIRECTIVES_MAX, BATCH_MEMORY_MIB_MAX, BATCH_SYSTEMS_MAX, Batch,
+    BatchSystem, DIALECTS, LOCAL_BATCH, LocalBatch,
+};
 pub use front::{CertificateForm, Front, FrontHeader, FrontWay};
 pub use keys::KEYS;
 pub use levels::default_limits;
 pub use meant::{
-    AccessLogTo, Batch, Bounds, Config, JobKeys, LocalBatch, Missing, PolicyKeys, Sandboxes,
-    Server, Services,
+    AccessLogTo, Bounds, Config, JobKeys, Missing, PolicyKeys, Sandboxes, Server, Services,
 };
 pub use shell::{SHELL_COMMANDS_MAX, SHELL_WORD_BYTES_MAX, SHELL_WORDS_MAX, Shell};
 pub use trees::{TREES_MAX, Tree};

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use nesssi_policy::{From, Level, LevelName, SubjectDn};
 
-use crate::{Front, Mistake, Shell, Tree};
+use crate::batch::Written;
+use crate::{Batch, Front, Mistake, Shell, Tree};
 
 /// A whole configuration without a mistake. Only [`crate::parse`] makes one.
 #[derive(Debug, Clone)]
@@ -43,6 +44,8 @@ pub(crate) struct Places {
     pub(crate) public_line: usize,
     /// Where `[services] account` stands, or the heading.
     pub(crate) services_line: usize,
+    /// What `[batch.NAME]` names or says that only others can judge.
+    pub(crate) batch: Written,
 }
 
 impl Config {
@@ -105,7 +108,7 @@ impl Config {
         mistakes
     }
 
-    fn mistake(&self, line: usize, text: impl Into<String>) -> Mistake {
+    pub(crate) fn mistake(&self, line: usize, text: impl Into<String>) -> Mistake {
         Mistake { file: self.places.file.clone(), line, text: text.into() }
     }
 }
@@ -264,22 +267,4 @@ impl Services {
 pub struct JobKeys {
     /// The levels whose callers may submit jobs of their own words, by `job.submit`.
     pub submit_levels: Vec<LevelName>,
-}
-
-/// `[batch]`
-#[derive(Debug, Clone)]
-pub struct Batch {
-    /// The batch system of jobs that name none.
-    pub default: String,
-    /// `[batch.local]`
-    pub local: LocalBatch,
-}
-
-/// `[batch.local]`
-#[derive(Debug, Clone)]
-pub struct LocalBatch {
-    /// Jobs at one time; 0 is the number of CPUs.
-    pub slots: u32,
-    /// Jobs that wait.
-    pub queue_max: u32,
 }

@@ -7,10 +7,9 @@ use nesssi_policy::written::{Document, Lined, Table};
 use nesssi_policy::{AccountName, Level, LevelName, SubjectDn};
 
 use crate::meant::{
-    AccessLogTo, Batch, Bounds, Config, JobKeys, LocalBatch, Missing, Places, PolicyKeys,
-    Sandboxes, Server, Services,
+    AccessLogTo, Bounds, Config, JobKeys, Missing, Places, PolicyKeys, Sandboxes, Server, Services,
 };
-use crate::{Mistake, front, keys, levels, shell, trees};
+use crate::{Mistake, batch, front, keys, levels, shell, trees};
 
 const PORT_HTTPS: u16 = 8443;
 const PORT_HTTP: u16 = 8080;
@@ -44,9 +43,10 @@ fn read_root(mut root: Table<'_>, path: &str, base: &Path) -> Config {
         submit_levels: read_level_names(section, "submit_levels", &levels),
     });
     let shell = section(&mut root, "shell", base, |section| shell::read(section, &levels));
-    let batch = section(&mut root, "batch", base, read_batch);
+    let (batch, written) =
+        section(&mut root, "batch", base, |section| batch::read(section, &levels));
     root.finish(keys::advice);
-    let places = Places { file: path.to_owned(), public_line, services_line };
+    let places = Places { file: path.to_owned(), public_line, services_line, batch: written };
     Config {
         server,
         bounds,
@@ -66,7 +66,7 @@ fn read_root(mut root: Table<'_>, path: &str, base: &Path) -> Config {
 /// One section being read; absent, it has no keys and gives all defaults.
 pub(crate) struct Section<'d, 'b> {
     pub(crate) table: Option<Table<'d>>,
-    base: &'b Path,
+    pub(crate) base: &'b Path,
 }
 
 fn section<'d, T>(
@@ -110,7 +110,7 @@ impl Section<'_, '_> {
         number.map_or(default, |lined| lined.value)
     }
 
-    fn short(&mut self, key: &str, low: u32, high: u32, default: u32) -> u32 {
+    pub(crate) fn short(&mut self, key: &str, low: u32, high: u32, default: u32) -> u32 {
         u32::try_from(self.long(key, low.into(), high.into(), default.into())).unwrap_or(default)
     }
 
@@ -347,23 +347,4 @@ fn read_services(section: &mut Section<'_, '_>) -> (Services, usize) {
         worker_idle_seconds_max: section.long("worker_idle_seconds_max", 1, 1 << 31, 300),
     };
     (services, line)
-}
-
-fn read_batch(section: &mut Section<'_, '_>) -> Batch {
-    let default = section.text("default").map_or("local".to_owned(), |text| {
-        if text.value != "local" {
-            section.mistake(text.line, format!("`default` is \"local\", not {:?}", text.value));
-        }
-        text.value
-    });
-    let table = section.table.as_mut().and_then(|table| table.table("local"));
-    let mut inner = Section { table, base: section.base };
-    let local = LocalBatch {
-        slots: inner.short("slots", 0, 100_000, 0),
-        queue_max: inner.short("queue_max", 1, 10_000_000, 100_000),
-    };
-    if let Some(table) = inner.table {
-        table.finish(keys::advice);
-    }
-    Batch { default, local }
 }

@@ -25,7 +25,8 @@ fn check_mistake(section: &str, line: &str, expected: &str) {
 #[test]
 fn the_example_has_every_key_and_says_the_defaults() {
     let example = good(EXAMPLE);
-    let written: BTreeSet<_> = written_keys(EXAMPLE);
+    let whole = EXAMPLE.lines().map(uncommented).collect::<Vec<_>>().join("\n");
+    let written: BTreeSet<_> = written_keys(&whole);
     let known = KEYS.iter().map(|(section, key)| ((*section).to_owned(), (*key).to_owned()));
     assert_eq!(written, known.collect());
 
@@ -62,6 +63,25 @@ fn the_example_has_every_key_and_says_the_defaults() {
         format!("{server:#?}{bounds:#?}{policy:#?}{levels:#?}{sandboxes:#?}{services:#?}{batch:#?}")
     };
     assert_eq!(told(&example), told(&defaults));
+
+    // What is commented out says the defaults, too.
+    let slurm = good(&whole).batch.systems[1].clone();
+    let least = "[batch.slurm]\nsubmit = \"/usr/bin/sbatch\"\nstatus = \"/usr/bin/squeue\"\n\
+                 cancel = \"/usr/bin/scancel\"\n";
+    let mut defaults = good(least).batch.systems[0].clone();
+    assert!(defaults.account.is_none() && defaults.usage.is_none());
+    assert!(defaults.directives.is_empty() && defaults.levels.is_empty());
+    defaults.account.clone_from(&slurm.account);
+    defaults.usage.clone_from(&slurm.usage);
+    defaults.directives.clone_from(&slurm.directives);
+    defaults.levels.clone_from(&slurm.levels);
+    defaults.services.clone_from(&slurm.services);
+    assert_eq!(slurm, defaults);
+}
+
+/// A line that is commented out is a `#` without a blank behind it.
+fn uncommented(line: &str) -> &str {
+    line.strip_prefix('#').filter(|rest| !rest.is_empty() && !rest.starts_with(' ')).unwrap_or(line)
 }
 
 /// Section and key of every line `key = value`.
@@ -71,7 +91,12 @@ fn written_keys(text: &str) -> BTreeSet<(String, String)> {
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         if let Some(heading) = line.strip_prefix('[') {
             section = heading.trim_matches(['[', ']']).to_owned();
-        } else if let Some((key, _)) = line.split_once(" = ") {
+            if matches!(section.as_str(), "batch.slurm" | "batch.pbs") {
+                section = "batch.NAME".to_owned();
+            }
+        } else if let Some((key, _)) = line.split_once(" = ")
+            && !section.starts_with("batch.slurm.")
+        {
             keys.insert((section.clone(), key.to_owned()));
         }
     }
@@ -279,7 +304,7 @@ fn keys_that_stand_elsewhere() {
     check_mistake(
         "server",
         "account = \"a\"",
-        "unknown key `account` in [server]: it belongs in [[level]] or [services]",
+        "unknown key `account` in [server]: it belongs in [[level]] or [services] or [batch.NAME]",
     );
     check_mistake("server", "colour = 1", "unknown key `colour` in [server]");
 }

@@ -119,6 +119,28 @@ pub enum DialectName {
     Slurm,
 }
 
+impl DialectName {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::OpenPbs, Self::Torque, Self::TorqueOnSlurm, Self::Slurm];
+
+    /// Its name in a configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenPbs => "openpbs",
+            Self::Torque => "torque",
+            Self::TorqueOnSlurm => "torque-on-slurm",
+            Self::Slurm => "slurm",
+        }
+    }
+
+    /// The reverse of [`as_str`](Self::as_str).
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == name)
+    }
+}
+
 /// Absolute path of a program, of letters, digits and `/._+-`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program(String);

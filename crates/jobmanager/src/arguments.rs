@@ -1,8 +1,12 @@
 //! The command line.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use nesssi_job::batch::{DialectName, Program, Programs};
 
 /// What the process was asked to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +28,24 @@ pub enum Mode {
         sandboxes: PathBuf,
         /// The trees that may be read, by name.
         trees: Vec<(String, PathBuf)>,
+        /// The batch systems that may be used, beside the local one.
+        batch: Vec<BatchSystemArgument>,
     },
+}
+
+/// A batch system with its commands, which the monitor has checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchSystemArgument {
+    /// Its name in the configuration.
+    pub name: String,
+    /// How it is spoken to; none is found out by asking.
+    pub dialect: Option<DialectName>,
+    /// Its commands.
+    pub programs: Programs,
+    /// How many of them at one time.
+    pub commands_at_once: usize,
+    /// How long one may take.
+    pub command_seconds_max: Duration,
 }
 
 /// A command line that nobody meant.
@@ -33,9 +54,13 @@ pub enum ArgumentsError {
     /// Not one of the two forms.
     #[error(
         "usage: nesssi-jobmanager --check | \
-         --account NAME --sandboxes DIRECTORY [--tree NAME=DIRECTORY]..."
+         --account NAME --sandboxes DIRECTORY [--tree NAME=DIRECTORY]... \
+         [--batch NAME,KEY=VALUE,...]..."
     )]
     Usage,
+    /// A batch system without one of its keys, or with one that is no such thing.
+    #[error("--batch: {0}")]
+    Batch(&'static str),
     /// A directory is relative.
     #[error("--sandboxes and --tree need absolute paths")]
     NotAbsolute,
@@ -49,7 +74,7 @@ impl Arguments {
     pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, ArgumentsError> {
         let mut words = words.into_iter();
         let (mut account, mut sandboxes, mut check) = (None, None, false);
-        let mut trees = Vec::new();
+        let (mut trees, mut batch) = (Vec::new(), Vec::new());
         while let Some(word) = words.next() {
             match word.to_str() {
                 Some("--check") => check = true,
@@ -61,6 +86,10 @@ impl Arguments {
                     let tree = words.next().and_then(|word| named(&word));
                     trees.push(tree.ok_or(ArgumentsError::Usage)?);
                 }
+                Some("--batch") => {
+                    let system = words.next().and_then(|word| word.into_string().ok());
+                    batch.push(BatchSystemArgument::parse(&system.ok_or(ArgumentsError::Usage)?)?);
+                }
                 _ => return Err(ArgumentsError::Usage),
             }
         }
@@ -69,11 +98,58 @@ impl Arguments {
             (false, Some(account), Some(sandboxes))
                 if sandboxes.is_absolute() && trees.iter().all(|(_, path)| path.is_absolute()) =>
             {
-                Ok(Self { mode: Mode::Serve { account, sandboxes, trees } })
+                Ok(Self { mode: Mode::Serve { account, sandboxes, trees, batch } })
             }
             (false, Some(_), Some(_)) => Err(ArgumentsError::NotAbsolute),
             _ => Err(ArgumentsError::Usage),
         }
+    }
+}
+
+impl BatchSystemArgument {
+    /// Reads `NAME,KEY=VALUE,...`: no name and no value has a comma.
+    ///
+    /// # Errors
+    /// [`ArgumentsError::Batch`].
+    pub fn parse(word: &str) -> Result<Self, ArgumentsError> {
+        let mut parts = word.split(',');
+        let name = parts.next().filter(|name| !name.is_empty() && !name.contains('='));
+        let name = name.ok_or(ArgumentsError::Batch("there is no name"))?.to_owned();
+        let mut values = BTreeMap::new();
+        for part in parts {
+            let (key, value) = part.split_once('=').ok_or(ArgumentsError::Batch("no value"))?;
+            if values.insert(key, value).is_some() {
+                return Err(ArgumentsError::Batch("a key stands there twice"));
+            }
+        }
+        let wrong = |_| ArgumentsError::Batch("a command is no path of one");
+        let mut program = |key| values.remove(key).map(Program::parse).transpose().map_err(wrong);
+        let missing = ArgumentsError::Batch("a command is missing");
+        let programs = Programs {
+            submit: program("submit")?.ok_or_else(|| missing.clone())?,
+            status: program("status")?.ok_or_else(|| missing.clone())?,
+            cancel: program("cancel")?.ok_or(missing)?,
+            account: program("account")?,
+            usage: program("usage")?,
+        };
+        let dialect = values.remove("dialect").map(|name| {
+            DialectName::parse(name).ok_or(ArgumentsError::Batch("there is no such dialect"))
+        });
+        let mut number = |key| {
+            let number = values.remove(key).and_then(|text| text.parse::<u32>().ok());
+            number.filter(|number| *number > 0).ok_or(ArgumentsError::Batch("a number is missing"))
+        };
+        let (at_once, seconds) = (number("commands_at_once")?, number("command_seconds_max")?);
+        if !values.is_empty() {
+            return Err(ArgumentsError::Batch("there is a key too many"));
+        }
+        Ok(Self {
+            name,
+            dialect: dialect.transpose()?,
+            programs,
+            commands_at_once: at_once.try_into().unwrap_or(usize::MAX),
+            command_seconds_max: Duration::from_secs(seconds.into()),
+        })
     }
 }
 

@@ -4,8 +4,8 @@
 //!
 //! # DESCRIPTION
 //!
-//! `nesssi-jobmanager --account NAME --sandboxes DIRECTORY [--tree NAME=DIRECTORY]...` is started by the
-//! monitor, one for each account in use, and does for the gatekeeper whatever is done to that account's files
+//! `nesssi-jobmanager --account NAME --sandboxes DIRECTORY [--tree NAME=DIRECTORY]...
+//! [--batch NAME,KEY=VALUE,...]...` is started by the monitor, one for each account in use, and does for the gatekeeper whatever is done to that account's files
 //! and processes: it makes, reads, changes and removes sandboxes, reads the trees that it was told of, starts
 //! jobs and service workers, watches files that grow, and walks the tree of services. Descriptor 3 is the monitor's channel, descriptor 4
 //! the account's directory of sandboxes. When the monitor's channel ends, it exits at once.
@@ -47,7 +47,7 @@ mod writes;
 
 use nesssi_session::AccountDir;
 
-pub use arguments::{Arguments, ArgumentsError, Mode};
+pub use arguments::{Arguments, ArgumentsError, BatchSystemArgument, Mode};
 pub use manager::StartError;
 pub use requests::{permits, starts};
 
@@ -58,7 +58,7 @@ pub use requests::{permits, starts};
 pub fn run(arguments: Arguments) -> Result<i32, StartError> {
     match arguments.mode {
         Mode::Check => manager::check().map(|()| 0),
-        Mode::Serve { account, sandboxes, trees } => {
+        Mode::Serve { account, sandboxes, trees, batch: _ } => {
             let control = nesssi_privsep::sys::inherited(3).map_err(StartError::Descriptor)?;
             let directory = nesssi_privsep::sys::inherited(4).map_err(StartError::Descriptor)?;
             manager::harden()?;

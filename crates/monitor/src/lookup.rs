@@ -4,13 +4,13 @@
 //! The name service may take long, and exec may. So the monitor forks first and looks up then: the
 //! child reports what it found, and the monitor kills it when its time is over. Nobody else waits for it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nesssi_config::Tree;
+use nesssi_config::{BatchSystem, Tree};
 use nesssi_privsep::wire::{Field, Reader, WireError, Writer};
 use nesssi_privsep::{
     Account, AccountRefusal, AccountRules, Channel, ChannelError, Child, Command, Spawn,
@@ -72,6 +72,8 @@ pub struct Surroundings<'a> {
     pub sandboxes_path: PathBuf,
     /// The trees that jobmanagers may read.
     pub trees: &'a [Tree],
+    /// The batch systems that jobmanagers may use.
+    pub batch: &'a [BatchSystem],
     /// The jobmanager's program.
     pub program: PathBuf,
     /// Its whole environment.
@@ -314,6 +316,7 @@ fn start(
         .args(["--account", account.name(), "--sandboxes"])
         .arg(surroundings.sandboxes_path.join(account.name()))
         .args(surroundings.trees.iter().flat_map(tree_words))
+        .args(surroundings.batch.iter().flat_map(batch_words))
         .envs(surroundings.environment.iter().map(|(name, value)| (name, value)));
     // It decides itself what its monitor's death means: it sees descriptor 3 close.
     if let Err(error) = rustix::process::set_parent_process_death_signal(None) {
@@ -344,6 +347,29 @@ fn tree_words(tree: &Tree) -> [OsString; 2] {
     named.push("=");
     named.push(&tree.path);
     ["--tree".into(), named]
+}
+
+/// A batch system as a jobmanager is told of it. Nothing in it has a comma.
+fn batch_words(system: &BatchSystem) -> [OsString; 2] {
+    let mut told = OsString::from(&system.name);
+    let mut add = |key: &str, value: &OsStr| {
+        told.push(format!(",{key}="));
+        told.push(value);
+    };
+    if let Some(dialect) = &system.dialect {
+        add("dialect", dialect.as_ref());
+    }
+    for (key, program) in system.programs() {
+        add(key, program.as_os_str());
+    }
+    let numbers = [
+        ("commands_at_once", system.commands_at_once),
+        ("command_seconds_max", system.command_seconds_max),
+    ];
+    for (key, number) in numbers {
+        add(key, number.to_string().as_ref());
+    }
+    ["--batch".into(), told]
 }
 
 impl Field for Found {

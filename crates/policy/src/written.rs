@@ -124,6 +124,19 @@ impl<'d> Table<'d> {
         self.map.keys().map(|key| key.get_ref().to_string()).collect()
     }
 
+    /// The keys of the tables inside that have one heading each.
+    #[must_use]
+    pub fn table_keys(&self) -> Vec<String> {
+        let tables = self.map.iter().filter(|(_, value)| value.get_ref().is_table());
+        tables.map(|(key, _)| key.get_ref().to_string()).collect()
+    }
+
+    /// The line of a key that is there.
+    #[must_use]
+    pub fn line_of(&self, key: &str) -> Option<usize> {
+        self.map.get_key_value(key).map(|(found, _)| self.document.line(&found.span()))
+    }
+
     /// A text.
     pub fn text(&mut self, key: &str) -> Option<Lined<String>> {
         self.get(key, "a text in quotes", |value| value.as_str().map(str::to_owned))

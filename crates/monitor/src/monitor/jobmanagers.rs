@@ -48,6 +48,7 @@ impl Monitor {
             sandboxes: self.setup.sandboxes.as_fd(),
             sandboxes_path: self.setup.config.sandboxes.root.clone(),
             trees: &self.setup.config.trees,
+            batch: &self.setup.config.batch.systems,
             program: self.setup.libexec.join("nesssi-jobmanager"),
             environment: &self.setup.environment,
             files: self.files_before,
