@@ -29,7 +29,7 @@ mod watch;
 
 use std::future::Future;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nesssi_config::Config;
@@ -40,7 +40,7 @@ use nesssi_privsep::messages::Seal;
 use nesssi_privsep::wire::{Field, Reader, Writer};
 use nesssi_rpc::{Fault, FaultCode, Value};
 use nesssi_session::SessionId;
-use tokio::sync::{oneshot, watch as signal};
+use tokio::sync::{broadcast, oneshot, watch as signal};
 
 use crate::StartError;
 use crate::answers::{self, Answers};
@@ -48,9 +48,10 @@ use crate::audit::Audit;
 use crate::clock::now_ms;
 use crate::edits::Edits;
 use crate::ending::InFlight;
+use crate::events::{JobEvent, Taken, Telling};
 use crate::grants::{CallerGrant, Grants};
 use crate::groups::Groups;
-use crate::link::{AskError, Channels, Jobmanager, Monitor, lock};
+use crate::link::{AskError, Channels, Jobmanager, Monitor};
 pub(crate) use table::Owner;
 use table::{Number, Table};
 
@@ -92,7 +93,7 @@ struct Core {
     needs: Needs,
     journal: Journal,
     answers: Answers,
-    table: Mutex<Table>,
+    table: Telling<Table>,
     slots_max: u32,
     steps: InFlight,
     /// Becomes true when polling is given up.
@@ -127,7 +128,7 @@ impl Jobs {
         let kept_seconds = needs.config.bounds.answers_kept_seconds;
         let core = Arc::new(Core {
             answers: Answers::new(journal.clone(), loaded.answers, kept_seconds),
-            table: Mutex::new(table),
+            table: Telling::new(table),
             needs,
             journal,
             slots_max,
@@ -385,6 +386,13 @@ impl Jobs {
         self.core.job_ended(number).await
     }
 
+    /// Every change of a job's state from now on, each as it comes. Who reads too slowly loses the
+    /// oldest, and hears how many ([`crate::EVENTS_KEPT_MAX`]).
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<JobEvent> {
+        self.core.table.events().subscribe()
+    }
+
     /// How many jobs there are in what state, and how many of the slots they take.
     pub(crate) fn counts(&self) -> Counts {
         let table = self.core.table();
@@ -438,8 +446,8 @@ pub(crate) struct Tended {
 }
 
 impl Core {
-    fn table(&self) -> MutexGuard<'_, Table> {
-        lock(&self.table)
+    fn table(&self) -> Taken<'_, Table> {
+        self.table.take()
     }
 
     /// The session of this text, unless its time is over.

@@ -15,6 +15,7 @@ mod call;
 mod clock;
 mod edits;
 mod ending;
+mod events;
 mod files;
 mod grants;
 mod groups;
@@ -42,6 +43,7 @@ use tokio::sync::watch;
 pub use audit::Served;
 pub use call::{CallsBudget, Offered};
 pub use ending::Ending;
+pub use events::{EVENTS_KEPT_MAX, JobEvent};
 pub use files::{
     Change, DirectoryEntry, FileFault, Following, Found, Put, PutFault, Upload, Uploaded,
 };

@@ -265,5 +265,4 @@ fn let_go(core: &Core, number: Number, end: JobEnd, expires_ms: u64, charge: &Ch
     table.uncount_active(&owner, &level, cpu_seconds);
     table.budgets.add(charge);
     table.expire_at(number, expires_ms);
-    table.wake(number);
 }

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use super::budget::Budgets;
 use super::queue::FairQueue;
+use crate::events::Changing;
 use crate::grants::address_prefix;
 
 /// A session's number in the journal.
@@ -147,6 +148,8 @@ impl Job {
         match (&self.end, self.phase) {
             (Some(end), _) => end.state,
             (None, Phase::Queued | Phase::Starting) => JobState::Queued,
+            // It is ended before it ran.
+            (None, Phase::Ending) if self.started_ms.is_none() => JobState::Queued,
             (None, Phase::Running | Phase::Ending | Phase::Ended) => JobState::Running,
         }
     }
@@ -161,11 +164,36 @@ pub(crate) fn leaf_name(tag: &Tag) -> String {
     format!("j{tag}")
 }
 
+/// The entries by number, and which of them somebody may have changed.
+#[derive(Debug, Default)]
+struct Entries {
+    by_number: HashMap<Number, Entry>,
+    /// The state of each before, `None` without a job; the first of several is the oldest.
+    touched: Vec<(Number, Option<JobState>)>,
+}
+
+impl Entries {
+    fn get(&self, number: &Number) -> Option<&Entry> {
+        self.by_number.get(number)
+    }
+
+    fn get_mut(&mut self, number: &Number) -> Option<&mut Entry> {
+        let entry = self.by_number.get_mut(number)?;
+        self.touched.push((*number, entry.job.as_ref().map(Job::state)));
+        Some(entry)
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        self.touched.push((entry.number, None));
+        self.by_number.insert(entry.number, entry);
+    }
+}
+
 /// All of them, and what is counted of them.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     next_number: Number,
-    entries: HashMap<Number, Entry>,
+    entries: Entries,
     by_id: HashMap<SessionId, Number>,
     by_subject: HashMap<SubjectDn, BTreeSet<Number>>,
     /// Jobs that have not ended, of each owner and of each level's anonymous callers.
@@ -215,7 +243,7 @@ impl Table {
             }
             Some(_) => {}
         }
-        self.entries.insert(number, entry);
+        self.entries.insert(entry);
     }
 
     pub(crate) fn get(&self, number: Number) -> Option<&Entry> {
@@ -242,7 +270,7 @@ impl Table {
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values()
+        self.entries.by_number.values()
     }
 
     /// How many jobs of this owner have not ended.
@@ -383,7 +411,7 @@ impl Table {
 
     /// The sandbox is gone: nothing is left of it here.
     pub(crate) fn remove(&mut self, number: Number) {
-        let Some(entry) = self.entries.remove(&number) else { return };
+        let Some(entry) = self.entries.by_number.remove(&number) else { return };
         self.by_id.remove(&entry.id);
         self.expiry.remove(&(entry.expires_ms, number));
         if entry.state() == SessionState::Prepared {
@@ -406,10 +434,30 @@ impl Table {
     }
 
     /// Wakes them.
-    pub(crate) fn wake(&mut self, number: Number) {
+    fn wake(&mut self, number: Number) {
         if let Some(ended) = self.ended.remove(&number) {
             ended.notify_waiters();
         }
+    }
+}
+
+impl Changing for Table {
+    fn take_changes(&mut self) -> Vec<(Number, JobState)> {
+        let mut touched = std::mem::take(&mut self.entries.touched);
+        // Stable: what is left of each is its oldest state.
+        touched.sort_by_key(|(number, _)| *number);
+        touched.dedup_by_key(|(number, _)| *number);
+        let changed = touched.into_iter().filter_map(|(number, before)| {
+            let state = self.get(number)?.job.as_ref()?.state();
+            (before != Some(state)).then_some((number, state))
+        });
+        let changed: Vec<_> = changed.collect();
+        for (number, state) in &changed {
+            if state.is_final() {
+                self.wake(*number);
+            }
+        }
+        changed
     }
 }
 
