@@ -15,6 +15,7 @@ mod cancel;
 mod expiry;
 mod finish;
 mod groups;
+mod health;
 mod keeping;
 mod owned;
 mod queue;
@@ -404,12 +405,19 @@ impl Jobs {
         }
     }
 
+    /// How each batch system but the local one is.
+    pub(crate) fn batch_value(&self) -> Value {
+        health::value(&self.core.table().health)
+    }
+
     /// One line for those who run the server.
     #[must_use]
     pub fn health(&self) -> String {
         let Counts { running, waiting, slots, slots_used } = self.counts();
+        let others = health::line(&self.core.table().health);
         format!(
-            "jobs: {running} running or starting, {waiting} waiting, {slots_used} of {slots} slots used"
+            "jobs: {running} running or starting, {waiting} waiting, {slots_used} of {slots} slots \
+             used{others}"
         )
     }
 

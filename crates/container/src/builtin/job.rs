@@ -22,7 +22,8 @@ pub(crate) const METHODS: &[Builtin] = &[
         name: "job.status",
         help: "What is known of a session's job, as a struct: status(session). `state` is \
                prepared, queued, running, done, failed, cancelled, over_limit or lost; \
-               `cpu_seconds` of `cpu_limit`, `wall_seconds`, `exit_code`, `reason`, `url`, and \
+               `cpu_seconds` of `cpu_limit`, `wall_seconds`, `exit_code`, `reason`, `url`, \
+               `batch`, `comment` (why it waits or is held, where its batch system says so), and \
                `as_of`: of when the answer is. Example: job.status(session)[\"state\"].",
         signatures: &[&["struct", "string"]],
         parameters: &["session"],

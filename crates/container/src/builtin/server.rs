@@ -23,8 +23,9 @@ pub(crate) const METHODS: &[Builtin] = &[
     Builtin {
         name: "system.status",
         help: "How the server is, as a struct: `version`, `started`, `uptime_seconds`, `jobs` \
-               (running, waiting, slots, slots_used), `services` (how many are ok, unhealthy, \
-               broken), `draining` (whether it is about to be replaced), `as_of`. Example: \
+               (running, waiting, slots, slots_used), `batch` (each batch system but the local one: \
+               name, dialect, state, as_of, words, waiting, running, interval_seconds), `services` \
+               (how many are ok, unhealthy, broken), `draining` (whether it is about to be replaced), `as_of`. Example: \
                system.status()[\"jobs\"][\"waiting\"] is 0.",
         signatures: &[&["struct"]],
         parameters: &[],
@@ -85,6 +86,7 @@ fn status(context: &Context<'_>, params: Vec<Value>) -> Reply {
         ("started", Value::DateTime(date_time(inner.started_ms))),
         ("uptime_seconds", whole(now.saturating_sub(inner.started_ms) / 1000)),
         ("jobs", jobs),
+        ("batch", inner.jobs.batch_value()),
         ("services", services),
         ("draining", inner.is_draining().into()),
         ("as_of", Value::DateTime(date_time(now))),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nesssi_dn::SubjectDn;
+use nesssi_job::batch::Words;
 use nesssi_job::{AdmittedJob, Ceiling, JobSpec, JobState};
 use nesssi_journal::{JobRow, SessionRow, Shepherd};
 use nesssi_policy::LevelName;
@@ -140,6 +141,8 @@ fn job_of(row: JobRow) -> Option<Job> {
         queued_ms: row.queued_ms,
         started_ms: row.started_ms,
         end: row.end,
+        seen_ms: None,
+        comment: Words::default(),
         measured: None,
         empty_reads: 0,
         cancel_asked_ms: None,

@@ -178,6 +178,9 @@ fn members(core: &Core, entry: &Entry, now_ms: u64) -> BTreeMap<String, Value> {
         put("cpu_limit", whole(job.cpu_seconds_max));
         put("wall_limit", whole(job.wall_seconds_max));
         put("batch", job.batch.as_str().into());
+        if let Some(comment) = comment(job) {
+            put("comment", comment.into());
+        }
         if let Some(end) = &job.end {
             put("expires", iso(entry.expires_ms).into());
             if let Some(code) = end.exit_code {
@@ -197,6 +200,10 @@ fn head(entry: &Entry, now_ms: u64) -> String {
             None => format!("cpu: not measured yet, of {} s", job.cpu_seconds_max),
         });
         lines.push(format!("wall: {:.1} s of {} s", seen.wall, job.wall_seconds_max));
+        lines.push(format!("batch: {}", job.batch));
+        if let Some(comment) = comment(job) {
+            lines.push(format!("comment: {comment}"));
+        }
         if let Some(code) = job.end.as_ref().and_then(|end| end.exit_code) {
             lines.push(format!("exit_code: {code}"));
         }
@@ -231,18 +238,33 @@ fn see(entry: &Entry, now_ms: u64) -> Seen {
     Seen { state: job.state().as_str(), cpu, wall, as_of, reason }
 }
 
+/// Why it waits or is held, in its batch system's words.
+fn comment(job: &Job) -> Option<&str> {
+    (job.end.is_none() && !job.comment.is_empty()).then(|| job.comment.as_str())
+}
+
+/// When the batch system last knew a job that it has; `None` of a job that it has not, or not now.
+fn last_seen_ms(job: &Job) -> Option<u64> {
+    let has = job.batch_id.is_some() && job.end.is_none();
+    job.seen_ms.or(job.submitted_ms).filter(|_| has)
+}
+
 /// CPU seconds, wall seconds, and of when they are.
 fn figures(job: &Job, now_ms: u64) -> (Option<f64>, f64, u64) {
     if let Some(end) = &job.end {
         return (Some(seconds(end.cpu_usec, 1e6)), seconds(end.wall_usec, 1e6), end.ended_ms);
     }
+    let seen_ms = last_seen_ms(job);
     let Some(started_ms) = job.started_ms.filter(|_| job.phase != Phase::Queued) else {
-        return (Some(0.0), 0.0, now_ms);
+        return (Some(0.0), 0.0, seen_ms.unwrap_or(now_ms));
     };
-    let wall = seconds(now_ms.saturating_sub(started_ms), 1e3);
+    // That it still runs is known of then, and no longer.
+    let wall = seconds(seen_ms.unwrap_or(now_ms).saturating_sub(started_ms), 1e3);
     match job.measured {
-        Some((cpu_usec, measured_ms)) => (Some(seconds(cpu_usec, 1e6)), wall, measured_ms),
-        None => (None, wall, now_ms),
+        Some((cpu_usec, measured_ms)) => {
+            (Some(seconds(cpu_usec, 1e6)), wall, seen_ms.unwrap_or(measured_ms))
+        }
+        None => (None, wall, seen_ms.unwrap_or(now_ms)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use nesssi_job::batch::Words;
 use nesssi_job::{AdmittedJob, Ceiling, Command, JobSpec, JobState, NotAdmitted, Tag};
 use nesssi_journal::{Change, JobRow, SessionRow, SessionState};
 use nesssi_policy::Terms;
@@ -499,6 +500,8 @@ fn new_job(core: &Core, admitted: AdmittedJob, has_slot: bool) -> Result<Job, Fa
         queued_ms: now_ms(),
         started_ms: None,
         end: None,
+        seen_ms: None,
+        comment: Words::default(),
         measured: None,
         empty_reads: 0,
         cancel_asked_ms: None,

@@ -2,12 +2,13 @@
 //!
 //! All of it is under one lock that is held for look-ups and small changes only, never over a wait.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use nesssi_dn::SubjectDn;
 use nesssi_identity::ProxyKind;
+use nesssi_job::batch::Words;
 use nesssi_job::{AdmittedJob, JobState, Tag};
 use nesssi_journal::{JobEnd, SessionState, Shepherd};
 use nesssi_policy::{LevelName, Limits};
@@ -16,6 +17,7 @@ use nesssi_session::SessionId;
 use tokio::sync::Notify;
 
 use super::budget::Budgets;
+use super::health::BatchHealth;
 use super::queue::FairQueue;
 use crate::events::Changing;
 use crate::grants::address_prefix;
@@ -121,6 +123,10 @@ pub(crate) struct Job {
     pub(crate) submitted_ms: Option<u64>,
     pub(crate) queued_ms: u64,
     pub(crate) started_ms: Option<u64>,
+    /// When the listing was begun by which its batch system last knew it.
+    pub(crate) seen_ms: Option<u64>,
+    /// What its batch system says of why it waits or is held.
+    pub(crate) comment: Words,
     pub(crate) end: Option<JobEnd>,
     /// CPU microseconds by the last bulk read, and when that was.
     pub(crate) measured: Option<(u64, u64)>,
@@ -213,6 +219,8 @@ pub(crate) struct Table {
     pub(crate) slots_used: u32,
     expiry: BTreeSet<(u64, Number)>,
     ended: HashMap<Number, Arc<Notify>>,
+    /// How each batch system but the local one is, by its name.
+    pub(crate) health: BTreeMap<String, BatchHealth>,
 }
 
 impl Table {

@@ -1,5 +1,6 @@
 mod events;
 mod keeping;
+mod showing;
 mod standin;
 
 use std::net::IpAddr;
