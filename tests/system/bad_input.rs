@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -210,6 +211,37 @@ fn check_reports_a_wrong_gridmap_line_and_a_missing_python() {
     let (good, text) = nesssid(&world, &["--check"]);
     assert!(!good);
     assert!(text.contains("gridmap:2") && text.contains("no-such-python"), "{text}");
+}
+
+#[test]
+fn a_batch_system_s_commands_are_root_s_and_nobody_else_s() {
+    let mut world = World::builder()
+        .key(
+            "batch.pbs",
+            "submit = \"/usr/bin/true\"\nstatus = \"/no/such/qstat\"\ncancel = \"QDEL\"",
+        )
+        .build();
+    let qdel = world.path().join("qdel");
+    let config = fs::read_to_string(&world.config).unwrap();
+    fs::write(&world.config, config.replace("QDEL", &qdel.display().to_string())).unwrap();
+    fs::write(&qdel, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(&qdel, fs::Permissions::from_mode(0o775)).unwrap();
+    let told = [
+        "[batch.pbs] status: /no/such/qstat: /no: No such file".to_owned(),
+        format!("[batch.pbs] cancel: {}: its group or everybody may write it", qdel.display()),
+    ];
+    let (good, text) = nesssid(&world, &["--check"]);
+    assert!(!good && !text.contains("submit"), "{text}");
+    for word in &told {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    // The server starts, and runs jobs on this machine.
+    world.start_server();
+    assert!(world.call(None, "echo.echo", vec![]).is_ok());
+    for word in &told {
+        let line = format!("batch system pbs is unusable: {word}");
+        assert!(world.server().log().contains(&line), "{line}: {}", world.server().log());
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::clock;
 use crate::paths::{self, Missing};
 use crate::pools::Pools;
+use crate::programs;
 use crate::rules::{names_pools, read_config, read_gridmap};
 use crate::setup::{self, Directories, Identity, Problem, WaysOfRules};
 
@@ -274,6 +275,8 @@ impl<'a> Check<'a> {
         }
         self.control_group();
         self.trees();
+        self.problems.extend(self.config.batch.systems.iter().flat_map(programs::problems_of));
+        self.problems.extend(programs::problems_of_python(&self.config));
         self.gridmap_accounts(who, gridmap);
         let accounts = self.configured_accounts(who);
         match setup::libexec(&self.config) {

@@ -24,6 +24,7 @@ pub mod monitor;
 pub mod options;
 pub mod paths;
 pub mod pools;
+pub mod programs;
 pub mod renewal;
 pub mod requests;
 pub mod rules;

@@ -19,6 +19,7 @@ use nesssi_privsep::{
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 
 use crate::paths::{self, Owner};
+use crate::{log, programs};
 
 /// How long a look-up may take, the start of the jobmanager included.
 pub const LOOKUP_SECONDS_MAX: u64 = 10;
@@ -316,7 +317,7 @@ fn start(
         .args(["--account", account.name(), "--sandboxes"])
         .arg(surroundings.sandboxes_path.join(account.name()))
         .args(surroundings.trees.iter().flat_map(tree_words))
-        .args(surroundings.batch.iter().flat_map(batch_words))
+        .args(usable(surroundings.batch).flat_map(batch_words))
         .envs(surroundings.environment.iter().map(|(name, value)| (name, value)));
     // It decides itself what its monitor's death means: it sees descriptor 3 close.
     if let Err(error) = rustix::process::set_parent_process_death_signal(None) {
@@ -347,6 +348,21 @@ fn tree_words(tree: &Tree) -> [OsString; 2] {
     named.push("=");
     named.push(&tree.path);
     ["--tree".into(), named]
+}
+
+/// The batch systems whose commands may be run: an account is not told of the others. What was said of them at the
+/// start may be outdated.
+fn usable(systems: &[BatchSystem]) -> impl Iterator<Item = &BatchSystem> {
+    systems.iter().filter(|system| {
+        let problems = programs::problems_of(system);
+        if !problems.is_empty() {
+            log::error("a batch system is unusable")
+                .with("batch", &system.name)
+                .with("because", problems.join("; "))
+                .write();
+        }
+        problems.is_empty()
+    })
 }
 
 /// A batch system as a jobmanager is told of it. Nothing in it has a comma.

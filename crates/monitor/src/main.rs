@@ -42,6 +42,7 @@ fn run(config: &std::path::Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    setup.faults.iter().for_each(|fault| log::error(fault).write());
     setup.warnings.iter().for_each(|warning| log::warn(warning).write());
     let ended = Monitor::new(setup).and_then(Monitor::run);
     ended

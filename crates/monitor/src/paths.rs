@@ -20,6 +20,8 @@ const STICKY: u32 = 0o1000;
 const WRITABLE: u32 = 0o022;
 /// Writable for others.
 const WRITABLE_BY_OTHERS: u32 = 0o002;
+/// Executable for anybody at all.
+const EXECUTABLE: u32 = 0o111;
 /// Links on one way.
 const LINKS_MAX: usize = 40;
 /// Mode of directories that are made on the way.
@@ -109,10 +111,47 @@ pub fn open_owned(path: &Path, owner: Owner, missing: Missing) -> Result<OwnedFd
 /// # Errors
 /// [`PathProblem`].
 pub fn check_above(path: &Path) -> Result<(), PathProblem> {
+    let writable = if rustix::process::geteuid().is_root() { WRITABLE } else { WRITABLE_BY_OTHERS };
+    walk(path, writable).map(|_| ())
+}
+
+/// Checks a program and everything on the way to it: nobody but root and the invoking user may change it, or put
+/// another in its place, not as a group either. It need not be readable.
+///
+/// # Errors
+/// [`PathProblem`], which names the step that is wrong.
+pub fn check_program(path: &Path) -> Result<(), PathProblem> {
+    let end = walk(path, WRITABLE)?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let program = openat(&end.directory, Path::new(&end.name), flags, Mode::empty())
+        .map_err(at(&end.shown))?;
+    let facts = fstat(&program).map_err(at(&end.shown))?;
+    let wrong = |what: &str| Err(unsafe_at(&end.shown, what.into()));
+    check_owned_here(facts.st_uid, &end.shown)?;
+    if !FileType::from_raw_mode(facts.st_mode).is_file() {
+        return wrong("it is no regular file");
+    }
+    if facts.st_mode & WRITABLE != 0 {
+        return wrong("its group or everybody may write it");
+    }
+    if facts.st_mode & EXECUTABLE == 0 {
+        return wrong("nobody may execute it");
+    }
+    Ok(())
+}
+
+/// Where a path leads: a name that is no link, or nothing, in an open directory.
+struct End {
+    directory: OwnedFd,
+    name: OsString,
+    shown: PathBuf,
+}
+
+/// Follows a path, and checks each directory and each link on the way.
+fn walk(path: &Path, writable: u32) -> Result<End, PathProblem> {
     if !path.is_absolute() {
         return Err(unsafe_at(path, "it is not absolute".into()));
     }
-    let writable = if rustix::process::geteuid().is_root() { WRITABLE } else { WRITABLE_BY_OTHERS };
     let mut rest: Vec<OsString> = parts(path);
     let (mut here, mut shown) = root_directory()?;
     let mut links = 0;
@@ -127,7 +166,9 @@ pub fn check_above(path: &Path) -> Result<(), PathProblem> {
                 (here, shown) = root_directory()?;
             }
             rest.extend(parts(&target));
-        } else if !rest.is_empty() {
+        } else if rest.is_empty() {
+            return Ok(End { directory: here, name, shown: at_name });
+        } else {
             here = step(&here, Path::new(&name), &at_name, Missing::Refuse)?;
             if name == ".." {
                 shown.pop()
@@ -138,7 +179,7 @@ pub fn check_above(path: &Path) -> Result<(), PathProblem> {
             check_writers(&here, &shown, writable)?;
         }
     }
-    Ok(())
+    Ok(End { directory: here, name: ".".into(), shown })
 }
 
 /// The names of a path, the last first.

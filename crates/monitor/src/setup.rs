@@ -11,10 +11,10 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::audit::Audit;
 use crate::control::ControlSocket;
-use crate::files;
 use crate::paths::{self, Missing, Owner, PathProblem};
 use crate::rules::RulesKeeper;
 use crate::seals::{KeyError, KeyOrigin, SealKey};
+use crate::{files, programs};
 
 /// Connections that wait to be accepted: more than a gatekeeper's replacement lets pile up.
 const BACKLOG: i32 = 4096;
@@ -193,6 +193,8 @@ pub struct Setup {
     _lock: OwnedFd,
     /// What an administrator should look at, and what does not keep NESSSI from starting.
     pub warnings: Vec<String>,
+    /// What does not work: the rest does, and is started.
+    pub faults: Vec<String>,
 }
 
 impl Setup {
@@ -230,6 +232,12 @@ impl Setup {
             .map_err(|error| one(Problem::Other(format!("the boot id: {error}"))))?
             .trim()
             .to_owned();
+        let mut faults = programs::problems_of_python(&config);
+        for system in &config.batch.systems {
+            let problems = programs::problems_of(system);
+            let told = |problem| format!("batch system {} is unusable: {problem}", system.name);
+            faults.extend(problems.into_iter().map(told));
+        }
         Ok(Self {
             config,
             config_path,
@@ -246,6 +254,7 @@ impl Setup {
             boot_id,
             _lock: lock,
             warnings,
+            faults,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The World itself.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -22,7 +23,8 @@ pub struct WorldBuilder {
 }
 
 impl WorldBuilder {
-    /// Adds a line to a section of nesssi.toml: `.key("bounds", "body_bytes_max = 1000")`.
+    /// Adds a line to a section of nesssi.toml: `.key("bounds", "body_bytes_max = 1000")`. A batch system is a
+    /// section of its own: `.key("batch.pbs", "submit = \"/opt/pbs/bin/qsub\"")`.
     #[must_use]
     pub fn key(mut self, section: &str, line: &str) -> Self {
         self.keys.push((section.to_owned(), line.to_owned()));
@@ -327,7 +329,11 @@ python_path = \"python\"
         batch = lines("batch.local"),
     );
     // Sections that are not there unless a test asks for them.
-    for section in ["front", "job", "shell"] {
+    let batch = |section: &&str| *section == "batch" || section.starts_with("batch.");
+    let named = builder.keys.iter().map(|(section, _)| section.as_str());
+    let batch: BTreeSet<&str> =
+        named.filter(batch).filter(|section| *section != "batch.local").collect();
+    for section in ["front", "job", "shell"].into_iter().chain(batch) {
         let keys = lines(section);
         if !keys.is_empty() {
             text.push_str(&format!("[{section}]\n{keys}"));

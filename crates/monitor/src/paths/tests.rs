@@ -145,3 +145,66 @@ fn links_on_the_way_are_followed_and_what_is_on_their_way_is_checked() {
         assert!(error.contains("safe/link: it belongs to uid 12345"), "{error}");
     }
 }
+
+fn program(path: &Path, mode: u32) {
+    fs::write(path, "#!/bin/sh\n").unwrap();
+    chmod(path, mode);
+}
+
+#[test]
+fn a_program_is_a_file_that_nobody_else_may_change() {
+    let place = tempfile::tempdir().unwrap();
+    let real = place.path().canonicalize().unwrap();
+    let at = |name: &str| real.join(name);
+    let wrong = |name: &str, expected: &str| {
+        let error = check_program(&at(name)).unwrap_err().to_string();
+        assert_eq!(error, format!("{}: {expected}", at(name).display()));
+    };
+    program(&at("qsub"), 0o755);
+    check_program(&at("qsub")).unwrap();
+    chmod(&at("qsub"), 0o111);
+    check_program(&at("qsub")).unwrap();
+    for mode in [0o775, 0o757] {
+        chmod(&at("qsub"), mode);
+        wrong("qsub", "its group or everybody may write it");
+    }
+    chmod(&at("qsub"), 0o644);
+    wrong("qsub", "nobody may execute it");
+    wrong("none", "No such file or directory (os error 2)");
+    fs::create_dir(at("directory")).unwrap();
+    wrong("directory", "it is no regular file");
+    rustix::fs::mkfifoat(rustix::fs::CWD, at("fifo"), Mode::from_raw_mode(0o700)).unwrap();
+    wrong("fifo", "it is no regular file");
+    let error = check_program(Path::new("bin/qsub")).unwrap_err().to_string();
+    assert_eq!(error, "bin/qsub: it is not absolute");
+    assert!(check_program(Path::new("/")).is_err());
+    if rustix::process::geteuid().is_root() {
+        chmod(&at("qsub"), 0o755);
+        std::os::unix::fs::chown(at("qsub"), Some(12345), None).unwrap();
+        wrong("qsub", "it belongs to uid 12345, who could put another in its place");
+    }
+}
+
+#[test]
+fn a_program_s_directories_are_checked_wherever_links_lead() {
+    let place = tempfile::tempdir().unwrap();
+    let real = place.path().canonicalize().unwrap();
+    let at = |name: &str| real.join(name);
+    for name in ["bin", "opt", "opt/pbs"] {
+        fs::create_dir(at(name)).unwrap();
+        chmod(&at(name), 0o755);
+    }
+    program(&at("opt/pbs/qsub"), 0o755);
+    symlink("../opt/pbs/qsub", at("bin/qsub")).unwrap();
+    check_program(&at("bin/qsub")).unwrap();
+    for (directory, mode) in [("bin", 0o775), ("opt", 0o757), ("opt/pbs", 0o770)] {
+        chmod(&at(directory), mode);
+        let error = check_program(&at("bin/qsub")).unwrap_err().to_string();
+        let expected = format!("{}: its group or everybody may", at(directory).display());
+        assert!(error.starts_with(&expected), "{error}");
+        chmod(&at(directory), 0o755);
+    }
+    program(&at("opt/pbs/other"), 0o777);
+    symlink(at("opt/pbs/other"), at("bin/other")).unwrap();
+    assert!(check_program(&at("bin/other")).is_err());
+}
