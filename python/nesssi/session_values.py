@@ -7,6 +7,9 @@
     <running, 1.25 of 20 CPU seconds, 1:03>
     >>> status.ended, status.cpu_limit, status["state"]
     (False, 20.0, 'running')
+    >>> held = {"state": "queued", "batch": "pbs", "comment": "held", "as_of": "2006-11-22T12:00:00Z (pbs is down)"}
+    >>> Status(held), Status(held).as_of
+    (<queued, 0 CPU seconds, 0:00, pbs: held>, datetime.datetime(2006, 11, 22, 12, 0))
 """
 
 from __future__ import annotations
@@ -108,9 +111,25 @@ class Status(Mapping[str, Any]):
         return str(self._values.get("reason") or "")
 
     @property
+    def batch(self) -> str:
+        """The batch system that has the job; "" before there is one."""
+        return str(self._values.get("batch") or "")
+
+    @property
+    def comment(self) -> str:
+        """Why it waits or is held, in its batch system's words; "" where it does not say."""
+        return str(self._values.get("comment") or "")
+
+    @property
     def as_of(self) -> datetime.datetime | None:
-        """Of when this is (UTC)."""
+        """Of when this is (UTC). Where it may be older than it should be, `["as_of"]` says why."""
         when = self._values.get("as_of")
+        if isinstance(when, str):
+            # `2006-11-22T12:00:00Z (why)`
+            try:
+                return datetime.datetime.strptime(when.partition(" ")[0], "%Y-%m-%dT%H:%M:%SZ")
+            except ValueError:
+                return None
         return when if isinstance(when, datetime.datetime) else None
 
     def __repr__(self) -> str:
@@ -126,6 +145,8 @@ class Status(Mapping[str, Any]):
             parts.append(f"exit code {self.exit_code}")
         if self.reason:
             parts.append(self.reason)
+        if self.comment:
+            parts.append(f"{self.batch}: {self.comment}")
         return ", ".join(parts)
 
 

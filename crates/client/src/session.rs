@@ -90,6 +90,12 @@ pub struct Status {
     /// Why it is in this state, where that needs a word.
     #[serde(default)]
     pub reason: String,
+    /// The batch system that has it; empty before it has a job.
+    #[serde(default)]
+    pub batch: String,
+    /// Why it waits or is held, where its batch system says so.
+    #[serde(default)]
+    pub comment: String,
     /// The address of the sandbox.
     #[serde(default)]
     pub url: String,

@@ -157,7 +157,17 @@ fn summary(status: &Status) -> String {
         (None, _) => String::new(),
     };
     let wall = status.wall_seconds.map(|wall| format!("  wall {wall:.0} s")).unwrap_or_default();
-    format!("{}{cpu}{wall}", status.state)
+    format!("{}{cpu}{wall}{}", status.state, place(status))
+}
+
+/// Where a job is, and why it waits there; nothing for one of the server's own machine.
+fn place(status: &Status) -> String {
+    let Status { batch, comment, .. } = status;
+    match (batch.as_str(), comment.as_str()) {
+        ("" | "local", "") => String::new(),
+        (batch, "") => format!("  {batch}"),
+        (batch, comment) => format!("  {batch}: {comment}"),
+    }
 }
 
 /// Lists the caller's jobs.
@@ -172,7 +182,7 @@ pub(super) async fn list(client: &Client, asked: Filter, screen: &Screen) -> Res
         let session = job.session.as_deref().unwrap_or_default();
         // Services tell their methods with or without the service's name.
         let own = job.method.strip_prefix(&job.service).and_then(|rest| rest.strip_prefix('.'));
-        let from = format!("{}.{}", job.service, own.unwrap_or(&job.method));
+        let from = format!("{}.{}{}", job.service, own.unwrap_or(&job.method), place(job));
         let state = terminal::state(job.state, colours);
         (session.to_owned(), state, job.created.clone(), from)
     };
@@ -190,3 +200,6 @@ pub(super) async fn extend(
     let text = if screen.is_json() { until } else { format!("kept until {until}") };
     Ok(screen.value(&Value::String(text))?)
 }
+
+#[cfg(test)]
+mod tests;
