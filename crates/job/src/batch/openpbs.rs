@@ -129,17 +129,20 @@ impl Dialect for OpenPbs {
         }
     }
 
+    /// Of several ids the JSON tells the first alone, and says nothing of the others: for ids it is the text.
     fn list(&self, listed: Listed<'_>) -> Vec<CommandLine> {
-        let (ids, forms): (&[BatchId], [&[&str]; 2]) = match listed {
-            Listed::All => (&[], [&["-f", "-F", "json"], &["-f"]]),
+        match listed {
+            Listed::All => [["-f", "-F", "json"].as_slice(), &["-f"]]
+                .map(|form| CommandLine::new(&self.programs.status, form))
+                .to_vec(),
             // -x tells of ended jobs as well, as long as the server remembers them: for two weeks by default,
             // which is too much to be told of everybody each time.
-            Listed::These(ids) => (ids, [&["-x", "-f", "-F", "json"], &["-x", "-f"]]),
-        };
-        let [mut json, mut text] = forms.map(|form| CommandLine::new(&self.programs.status, form));
-        json.add_ids(ids);
-        text.add_ids(ids);
-        vec![json, text]
+            Listed::These(ids) => {
+                let mut line = CommandLine::new(&self.programs.status, &["-x", "-f"]);
+                line.add_ids(ids);
+                vec![line]
+            }
+        }
     }
 
     fn listed(&self, output: &Output<'_>) -> Result<Listing, NoListing> {

@@ -185,6 +185,22 @@ fn what_real_listings_say() {
     insta::assert_snapshot!("listed_slurm", slurm_listings());
 }
 
+/// Seen in OpenPBS 23.06.06: exit code 0, and not a word of the second.
+#[test]
+fn of_several_ids_openpbs_is_asked_in_text() {
+    let samples = samples("openpbs");
+    let jobs = |name: &str| {
+        let sample = samples.iter().find(|sample| sample.name == name).unwrap();
+        assert!(sample.command.contains("4.vm 5.vm") && sample.code == 0);
+        of(DialectName::OpenPbs).listed(&sample.output()).unwrap().len()
+    };
+    assert_eq!((jobs("qstat-two-json"), jobs("qstat-two")), (1, 2));
+    let ids = ["4.vm", "5.vm"].map(|id| BatchId::parse(id).unwrap());
+    let lines = of(DialectName::OpenPbs).list(Listed::These(&ids));
+    let argv: Vec<&[String]> = lines.iter().map(|line| line.argv.as_slice()).collect();
+    assert_eq!(argv, [["/usr/bin/stat", "-x", "-f", "4.vm", "5.vm"]]);
+}
+
 /// Slurm's samples have other columns than NESSSI asks for.
 fn slurm_listings() -> String {
     let mut out = String::new();
