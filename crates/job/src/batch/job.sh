@@ -49,13 +49,32 @@ if ! (umask "$nesssi_mask" && set -C && : >stdout && : >stderr) 2>/dev/null; the
     exit 95
 fi
 
+# Looks at the processes of the job, in one of the ways of its own text.
+nesssi_look_on() {
+    exec awk "$nesssi_look" "$1" $$ "$nesssi_cpu_max" "$nesssi_wall_max" "$nesssi_up" "$nesssi_tag" \
+        "$nesssi_bytes_max" "$nesssi_brand" </dev/null >/dev/null 2>&1
+}
+
+# Who is asked to end has two seconds. What is left then is killed from here: the batch system kills this script
+# after a while, and may not know all that it has started.
 nesssi_asked=
 nesssi_payload=
-trap 'nesssi_asked=1; nesssi_again=1; [ -z "$nesssi_payload" ] || kill -TERM "$nesssi_payload" 2>/dev/null' TERM INT HUP
+nesssi_ending=
+nesssi_end_soon() {
+    if [ -n "$nesssi_ending" ]; then return; fi
+    (trap '' TERM INT HUP; nesssi_look_on cancel) &
+    nesssi_ending=$!
+}
+trap 'nesssi_asked=1; nesssi_again=1; [ -z "$nesssi_payload" ] || nesssi_end_soon' TERM INT HUP
 (
     umask "$nesssi_mask"
-    ulimit -S -t "$nesssi_cpu_max" 2>/dev/null
-    ulimit -H -t "$((nesssi_cpu_max + 1))" 2>/dev/null
+    # The brand: a limit that no system heeds any more, which every process has from its parent whatever else it
+    # puts off.
+    ulimit -w "$nesssi_brand" 2>/dev/null || ulimit -x "$nesssi_brand" 2>/dev/null
+    # A second stop for each process by itself, should the watcher be too slow or gone. It comes later: systems
+    # count by the tick here, and a child that it stopped would look like one that has ended by itself.
+    ulimit -S -t "$((nesssi_cpu_max + nesssi_cpu_max / 20 + 5))" 2>/dev/null
+    ulimit -H -t "$((nesssi_cpu_max + nesssi_cpu_max / 20 + 8))" 2>/dev/null
     set -- @ARGV@
     # Nothing that this shell was started with goes further but what the batch system tells its jobs.
     for nesssi_name in $(awk 'BEGIN {
@@ -78,10 +97,22 @@ trap 'nesssi_asked=1; nesssi_again=1; [ -z "$nesssi_payload" ] || kill -TERM "$n
     exit 127
 ) </dev/null >>stdout 2>>stderr &
 nesssi_payload=$!
-awk "$nesssi_look" watch $$ "$nesssi_cpu_max" "$nesssi_wall_max" "$nesssi_up" "$nesssi_tag" </dev/null >/dev/null 2>&1 &
-nesssi_watcher=$!
+# The watcher is nobody's child and in nobody's session, where there is setsid: a batch system that ends the
+# script and its descendants, or its session, leaves it to end the rest.
+nesssi_alone=
+if command -v setsid >/dev/null; then nesssi_alone=1; fi
+nesssi_watcher=$(
+    trap '' TERM INT HUP
+    if [ -n "$nesssi_alone" ]; then
+        setsid awk "$nesssi_look" watch $$ "$nesssi_cpu_max" "$nesssi_wall_max" "$nesssi_up" "$nesssi_tag" \
+            "$nesssi_bytes_max" "$nesssi_brand" </dev/null >/dev/null 2>&1 &
+    else
+        (nesssi_look_on watch) &
+    fi
+    echo $!
+)
 # One that asked before the payload was known.
-[ -z "$nesssi_asked" ] || kill -TERM "$nesssi_payload" 2>/dev/null
+[ -z "$nesssi_asked" ] || nesssi_end_soon
 
 # A signal ends a wait, not the payload: it is waited for again.
 nesssi_status=
@@ -92,12 +123,15 @@ while :; do
     if [ "$nesssi_told" -ne 127 ] || [ -z "$nesssi_status" ]; then nesssi_status=$nesssi_told; fi
     [ -n "$nesssi_again" ] || break
 done
+# From here on it is over anyway, and is written down.
+trap '' TERM INT HUP
 times >.nesssi/times
-# KILL: this shell's own handler of TERM may still be the watcher's, where it has only just been forked.
-kill -KILL "$nesssi_watcher" 2>/dev/null
-wait "$nesssi_watcher" 2>/dev/null
+[ -z "$nesssi_ending" ] || wait "$nesssi_ending"
+# The watcher's group is its own, with whatever it has just started.
+if [ -n "$nesssi_alone" ]; then kill -s KILL -- "-$nesssi_watcher" 2>/dev/null; fi
+kill -s KILL "$nesssi_watcher" 2>/dev/null
 # What the payload has left is ended before the record says that the job has.
-awk "$nesssi_look" end $$ "$nesssi_cpu_max" "$nesssi_wall_max" "$nesssi_up" "$nesssi_tag" </dev/null >/dev/null 2>&1
+(nesssi_look_on end)
 
 nesssi_reason=exited
 nesssi_code=$nesssi_status
@@ -114,7 +148,7 @@ if [ -f .nesssi/unstarted ]; then
 elif [ -s .nesssi/why ]; then
     # The payload could have written there: anything else is nobody's word.
     read -r nesssi_reason <.nesssi/why
-    case $nesssi_reason in over_cpu | over_wall) ;; *) nesssi_reason=lost ;; esac
+    case $nesssi_reason in over_cpu | over_wall | over_bytes) ;; *) nesssi_reason=lost ;; esac
 elif [ "$nesssi_status" -eq 152 ]; then
     nesssi_reason=over_cpu
 elif [ -n "$nesssi_asked" ]; then

@@ -1,33 +1,44 @@
-
-# Looks at the processes of a job. Arguments: "watch" or "end", the pid of the job script, CPU and wall
-# seconds allowed, when the job began in seconds after boot, and its tag. "watch" looks until a limit is
-# reached, then writes the reason and ends the processes; "end" ends what is left at once.
+# Looks at the processes of a job. Arguments: "watch", "cancel" or "end", the pid of the job script, CPU and wall
+# seconds allowed, when the job began in seconds after boot, its tag, the bytes that its sandbox, the
+# working directory, may hold (0: any), and its brand. "watch" looks until a limit is reached, then writes the reason and
+# ends the processes; "cancel" asks them to end, and ends them two seconds later; "end" ends them at once.
 # A member is a process that descends from the script, is in its process group or session where the
-# script leads that, or has the tag in its environment; once seen it stays one, whoever becomes its
-# parent.
+# script leads that, has the tag in its environment, or the brand as its limit of file locks; once seen
+# it stays one, whoever becomes its parent.
 BEGIN {
     mode = ARGV[1]; root = ARGV[2]; cpu_max = ARGV[3]; wall_max = ARGV[4]; began = ARGV[5]; tag = ARGV[6]
+    bytes_max = ARGV[7] + 0; brand = ARGV[8]
     "echo $PPID" | getline self
     close("echo $PPID")
-    while ((getline line < "/proc/cpuinfo") > 0) if (line ~ /^processor[ \t]*:/) cpus++
-    if (cpus < 1) cpus = 1
+    count_cpus()
     find_group()
-    if (mode == "end") { recall(); finish("KILL", 20); exit }
+    if (mode != "watch") {
+        recall()
+        if (mode == "cancel") ask()
+        finish("KILL", 20)
+        exit
+    }
+    weighed = began
     for (;;) {
+        used = best
+        seen = now
         look()
         save()
-        if (!(root in parent)) { finish("KILL", 20); exit }
+        now = uptime()
+        if (!(root in parent) || dead[root]) { finish("KILL", 20); exit }
         left = cpu_max - best
-        wall_left = wall_max - (uptime() - began)
+        wall_left = wall_max - (now - began)
         if (left <= 0) { stop("over_cpu"); exit }
         if (wall_left <= 0) { stop("over_wall"); exit }
-        # All CPUs of this node together do not reach the limit in half that time.
-        rest = left / (2 * cpus)
-        if (rest > wall_left) rest = wall_left
+        if (weigh() > bytes_max) { stop("over_bytes"); exit }
+        # All CPUs that it may use do not together reach the limit in half that time.
+        rest = int(left / (2 * cpus))
+        if (rest > wall_left) rest = int(wall_left)
         if (rest > 10) rest = 10
-        rest = int(rest)
         if (rest < 1) rest = 1
-        system("sleep " rest)
+        # As fast as until now it would be reached soon.
+        if (now > seen && (best - used) / (now - seen) * 1.5 > left) rest = 0.2
+        pause(rest)
     }
 }
 
@@ -36,9 +47,47 @@ function stop(reason) {
     print reason > ".nesssi/why.new"
     close(".nesssi/why.new")
     system("sync .nesssi/why.new 2>/dev/null; mv -f .nesssi/why.new .nesssi/why")
-    signal("TERM")
-    system("sleep 2")
     finish("KILL", 20)
+}
+
+function ask(    turn, pid, living) {
+    look()
+    signal("TERM")
+    for (turn = 1; turn <= 10; turn++) {
+        pause(0.2)
+        look()
+        living = 0
+        for (pid in member) if (!dead[pid]) living++
+        if (living == 0) return
+    }
+}
+
+# A part of a second where sleep knows of parts. A longer one ends with the script, or with what is waited for.
+function pause(seconds) {
+    if (seconds < 1) system("sleep " seconds " 2>/dev/null || sleep 1")
+    else system("n=" seconds "; while [ $n -gt 0 ] && [ -d /proc/" root " ]" \
+        (weighing ? " && [ ! -e .nesssi/bytes ]" : "") "; do sleep 1; n=$((n - 1)); done")
+}
+
+# The bytes of the sandbox, or 0 where they are not known just now. du may take long, so it runs beside; a
+# twentieth of the time at most.
+function weigh(    line, field, bytes) {
+    if (bytes_max == 0) return 0
+    if (weighing) {
+        if ((getline line < ".nesssi/bytes") <= 0) return 0
+        close(".nesssi/bytes")
+        weighing = 0
+        cost = now - weighed
+        weighed = now
+        split(line, field, " ")
+        if (field[1] ~ /^[0-9]+$/) bytes = field[1] * 1024
+    } else if (now - weighed >= 5 && now - weighed >= 20 * cost) {
+        weighing = 1
+        weighed = now
+        system("rm -f .nesssi/bytes; (echo $(du -skx . 2>/dev/null) none >.nesssi/bytes.new;" \
+            " mv -f .nesssi/bytes.new .nesssi/bytes) </dev/null >/dev/null 2>&1 &")
+    }
+    return bytes + 0
 }
 
 # Signals all members until none is left, so many times at most.
@@ -81,7 +130,8 @@ function look(    command, folder, file, stat, line, pid, field, sum, key, usage
     }
     close(command)
     split("", marked)
-    command = "grep -l NESSSI_TAG=" tag " /proc/[0-9]*/environ 2>/dev/null"
+    command = "grep -l -e NESSSI_TAG=" tag " -e \"^Max file locks .* " brand " \"" \
+        " /proc/[0-9]*/environ /proc/[0-9]*/limits 2>/dev/null"
     while ((command | getline line) > 0) {
         split(line, field, "/")
         marked[field[3]] = 1
@@ -123,10 +173,13 @@ function judge(pid, depth,    verdict) {
     return verdict
 }
 
-function save(    key) {
-    printf "cpu %.2f\n", best > ".nesssi/look"
-    for (key in known) print "member " key > ".nesssi/look"
-    close(".nesssi/look")
+# It stands whole: whoever looks next begins with it.
+function save(    key, file) {
+    file = ".nesssi/look." mode
+    printf "cpu %.2f\n", best > file
+    for (key in known) print "member " key > file
+    close(file)
+    system("mv -f " file " .nesssi/look")
 }
 
 function recall(    line, field) {
@@ -135,6 +188,17 @@ function recall(    line, field) {
         if (line ~ /^member [0-9]+ [0-9]+$/) { split(line, field, " "); known[field[2] " " field[3]] = 0 }
     }
     close(".nesssi/look")
+}
+
+# As Cpus_allowed_list says: 0-3,8.
+function count_cpus(    line, file, part, range, i) {
+    file = "/proc/" root "/status"
+    while ((getline line < file) > 0)
+        if (sub(/^Cpus_allowed_list:[ \t]*/, "", line))
+            for (i = split(line, part, ","); i > 0; i--)
+                cpus += (split(part[i], range, "-") == 2) ? range[2] - range[1] + 1 : 1
+    close(file)
+    if (cpus < 1) cpus = 1
 }
 
 function uptime(    line, field) {

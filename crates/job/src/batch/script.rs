@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use crate::batch::quote::quote;
 use crate::batch::submission::Submission;
-use crate::render_local;
+use crate::{Tag, render_local};
 
 const TEXT: &str = include_str!("job.sh");
 const LOOK: &str = include_str!("look.awk");
@@ -65,8 +65,9 @@ pub(super) fn render(submission: &Submission) -> Vec<u8> {
 fn settings(script: &mut String, submission: &Submission) {
     let asked = submission.asked();
     let numbers = format!(
-        "nesssi_tag={}\nnesssi_cpu_max={}\nnesssi_wall_max={}\nnesssi_bytes_max={}\nnesssi_mask={:04o}\n",
+        "nesssi_tag={}\nnesssi_brand={}\nnesssi_cpu_max={}\nnesssi_wall_max={}\nnesssi_bytes_max={}\nnesssi_mask={:04o}\n",
         asked.tag,
+        brand(&asked.tag),
         asked.job.cpu_seconds_max(),
         asked.job.wall_seconds_max(),
         asked.job.sandbox_bytes_max(),
@@ -76,6 +77,11 @@ fn settings(script: &mut String, submission: &Submission) {
     script.push_str("nesssi_sandbox=");
     quote(script, asked.sandbox.reveal());
     script.push('\n');
+}
+
+/// A number that no other job has, and that every shell takes as a limit: 63 bits of the tag.
+fn brand(tag: &Tag) -> u64 {
+    u64::from_str_radix(tag.as_str(), 16).unwrap_or_default() & (u64::MAX >> 1)
 }
 
 fn arguments(script: &mut String, submission: &Submission) {

@@ -45,7 +45,8 @@ impl Node {
 
     fn script(&self, job: &Job) -> PathBuf {
         use std::os::unix::ffi::OsStrExt as _;
-        let ceiling = Ceiling { cpu_seconds: job.cpu, wall_seconds: job.wall, sandbox_bytes: 77 };
+        let ceiling =
+            Ceiling { cpu_seconds: job.cpu, wall_seconds: job.wall, sandbox_bytes: job.bytes };
         let spec = JobSpec {
             command: job.command.clone(),
             cpu_seconds_asked: job.cpu,
@@ -107,11 +108,18 @@ struct Job {
     environment: Vec<(String, Vec<u8>)>,
     cpu: u64,
     wall: u64,
+    bytes: u64,
 }
 
 fn argv(words: &[&str]) -> Job {
     let words = words.iter().map(|word| word.as_bytes().to_vec()).collect();
-    Job { command: Command::Argv(words), environment: Vec::new(), cpu: 60, wall: 600 }
+    Job {
+        command: Command::Argv(words),
+        environment: Vec::new(),
+        cpu: 60,
+        wall: 600,
+        bytes: 1 << 30,
+    }
 }
 
 fn sh(text: &str) -> Job {
@@ -162,7 +170,7 @@ fn a_job_leaves_its_output_its_record_and_the_winners_id() {
     );
     assert_eq!(
         (record.cpu_seconds_max, record.wall_seconds_max, record.sandbox_bytes_max),
-        (60, 600, 77)
+        (60, 600, 1 << 30)
     );
     assert!(record.started_ms > 1_700_000_000_000 && record.wall_usec < 60_000_000);
     let guard = std::fs::read(node.sandbox().join(".nesssi/started/batch")).unwrap();
@@ -317,6 +325,72 @@ fn one_that_leaves_its_session_is_known_by_the_tag() {
     let left = node.run(&sh(&format!("(setsid sleep {mark} &); exit 4")));
     assert_eq!(left.record.unwrap().exit_code, Some(4));
     assert!(!is_alive(&mark));
+}
+
+#[test]
+fn one_that_puts_everything_off_is_known_by_its_brand() {
+    let node = Node::new();
+    let mark = format!("35{}", std::process::id());
+    let away = format!("(env -i setsid sh -c 'cd /; sleep {mark} & exit' >/dev/null 2>&1 &)");
+    let left = node.run(&sh(&format!("{away}; sleep 0.3; exit 5")));
+    assert_eq!(left.record.unwrap().exit_code, Some(5));
+    assert!(!is_alive(&mark));
+    // And what it uses is counted.
+    let busy = "(env -i setsid sh -c 'cd /; (while :; do :; done) & exit' &); sleep 300";
+    let left = Node::new().run(&Job { cpu: 1, ..sh(busy) });
+    assert_eq!(reason(&left), Some(EndReason::OverCpu));
+}
+
+#[test]
+fn what_the_sandbox_holds_is_limited() {
+    let node = Node::new();
+    let work = "mkdir -p a/b; head -c 3000000 /dev/zero >a/b/c; sleep 300";
+    let left = node.run(&Job { bytes: 2_000_000, ..sh(work) });
+    let record = left.record.unwrap();
+    assert_eq!((record.reason, record.sandbox_bytes_max), (EndReason::OverBytes, 2_000_000));
+    // Five seconds to the first sum, one to its answer, and what a busy machine adds.
+    assert!(record.wall_usec < 20_000_000, "{record:?}");
+    std::thread::scope(|scope| {
+        for bytes in [0, 9_000_000] {
+            scope.spawn(move || {
+                let work = "head -c 3000000 /dev/zero >c; sleep 8";
+                let left = Node::new().run(&Job { bytes, ..sh(work) });
+                assert_eq!(reason(&left), Some(EndReason::Exited), "{bytes}");
+            });
+        }
+    });
+}
+
+#[test]
+fn one_that_will_not_end_is_ended_two_seconds_after_it_was_asked() {
+    let node = Node::new();
+    let mark = format!("36{}", std::process::id());
+    let deaf =
+        format!("trap '' TERM; setsid sleep {mark} & echo on; while :; do sleep {mark}; done");
+    let mut child = node.start(&node.script(&sh(&deaf)), "/bin/sh");
+    let begun = Instant::now();
+    while node.left(None).stdout.is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let asked = Instant::now();
+    // As Slurm and PBS do it: everything that they know of, and again.
+    for _ in 0..3 {
+        Process::new("/bin/kill").args(["--", &format!("-{}", child.id())]).status().unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let status = child.wait().unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(9), "{:?}", asked.elapsed());
+    assert_eq!(reason(&node.left(status.code())), Some(EndReason::Cancelled));
+    assert!(!is_alive(&mark));
+}
+
+#[test]
+fn nothing_of_the_scripts_own_outlives_it() {
+    let node = Node::new();
+    let left = node.run(&sh("sleep 0.2"));
+    assert_eq!(reason(&left), Some(EndReason::Exited));
+    assert!(!is_alive(node.tag.as_str()), "the watcher has the tag among its arguments");
 }
 
 #[test]
