@@ -86,13 +86,22 @@ trap 'nesssi_asked=1; nesssi_again=1; [ -z "$nesssi_payload" ] || nesssi_end_soo
     done
 @EXPORTS@
     export NESSSI_TAG="$nesssi_tag"
+    # A program is a file, also one that has the name of something that the shell does itself.
+    nesssi_found=
     case $1 in
         */*) nesssi_found=$1 ;;
-        *) nesssi_found=$(command -v "$1") ;;
+        *)
+            set -f
+            IFS=:
+            for nesssi_folder in $PATH; do
+                if [ -f "$nesssi_folder/$1" ] && [ -x "$nesssi_folder/$1" ]; then
+                    nesssi_found=$nesssi_folder/$1
+                    break
+                fi
+            done
+            ;;
     esac
-    case $nesssi_found in
-        */*) if [ -x "$nesssi_found" ] && [ ! -d "$nesssi_found" ]; then exec "$@"; fi ;;
-    esac
+    if [ -n "$nesssi_found" ] && [ -x "$nesssi_found" ] && [ ! -d "$nesssi_found" ]; then exec "$@"; fi
     : >.nesssi/unstarted
     exit 127
 ) </dev/null >>stdout 2>>stderr &

@@ -248,6 +248,25 @@ fn where_it_cannot_run_it_says_so_and_starts_nothing() {
 }
 
 #[test]
+fn a_program_that_has_the_name_of_something_in_the_shell_is_the_program() {
+    for shell in ["/bin/sh", "/bin/bash"] {
+        if !Path::new(shell).exists() {
+            continue;
+        }
+        let node = Node::new();
+        let mut job = argv(&["printf", "%s", "--version"]);
+        job.environment = vec![("PATH".into(), b"/nonexistent:/usr/bin:/bin".to_vec())];
+        node.start(&node.script(&job), shell).wait().unwrap();
+        assert_eq!(std::fs::read(node.sandbox().join("stdout")).unwrap(), b"--version", "{shell}");
+        let node = Node::new();
+        let mut job = argv(&["test", "-d", "/"]);
+        job.environment = vec![("PATH".into(), b"/nonexistent".to_vec())];
+        let code = node.start(&node.script(&job), shell).wait().unwrap().code();
+        assert_eq!(code, Some(127), "{shell}: where it is not, nothing runs");
+    }
+}
+
+#[test]
 fn the_payload_has_its_own_environment_and_the_batch_systems() {
     let node = Node::new();
     let mut job = argv(&["/usr/bin/env", "-0"]);
