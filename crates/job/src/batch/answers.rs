@@ -277,7 +277,7 @@ pub(super) fn clock(seconds: u64) -> String {
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
-/// One line with a batch id, and nothing but ends of lines beside it.
+/// One whole line with a batch id, and nothing beside it: without its end it may be half of one.
 pub(super) fn one_id(
     output: &Output<'_>,
     fits: impl Fn(&BatchId) -> bool,
@@ -286,7 +286,7 @@ pub(super) fn one_id(
         || NotSubmitted { refusal: Refusal::Garbage, certain: false, words: output.words() };
     let short = Some(output.stdout).filter(|stdout| stdout.len() <= ANSWER_BYTES_MAX);
     let text = short.and_then(|stdout| std::str::from_utf8(stdout).ok()).ok_or_else(garbage)?;
-    let line = text.strip_suffix('\n').unwrap_or(text);
+    let line = text.strip_suffix('\n').ok_or_else(garbage)?;
     let id = BatchId::parse(line).map_err(|_| garbage())?;
     if fits(&id) { Ok(id) } else { Err(garbage()) }
 }

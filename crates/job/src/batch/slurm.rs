@@ -184,7 +184,13 @@ impl Dialect for Slurm {
                 {
                     return one_id(output, |_| false);
                 }
-                one_id(&Output { stdout: id, ..*output }, |id| !id.has_server())
+                // The end of the line is the cluster's where there is one.
+                let id = if semicolon.is_some() && cluster.ends_with(b"\n") {
+                    [id, b"\n"].concat()
+                } else {
+                    id.to_vec()
+                };
+                one_id(&Output { stdout: &id, ..*output }, |id| !id.has_server())
             }
             Exit::Code(_) => {
                 let words = output.words();

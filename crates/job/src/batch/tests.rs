@@ -339,7 +339,11 @@ fn what_is_no_answer_is_garbage_and_perhaps_a_job() {
     assert!(taken(DialectName::Slurm, "12;lab\n13\n").is_err());
     assert!(taken(DialectName::Slurm, "12.vm\n").is_err());
     assert!(taken(DialectName::OpenPbs, "12\n").is_err());
-    assert_eq!(taken(DialectName::OpenPbs, "0.vm").unwrap(), "0.vm");
+    assert_eq!(taken(DialectName::OpenPbs, "0.vm\n").unwrap(), "0.vm");
+    // Half of an answer may be another job's id.
+    assert!(taken(DialectName::OpenPbs, "0.vm").is_err());
+    assert!(taken(DialectName::Slurm, "12").is_err());
+    assert!(taken(DialectName::Slurm, "12;lab").is_err());
 }
 
 #[test]
