@@ -37,6 +37,7 @@ mod refusals;
 mod secrets;
 mod services;
 mod slurm_bed;
+mod standin;
 mod survival;
 mod tags;
 mod waiters;

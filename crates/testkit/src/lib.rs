@@ -19,6 +19,7 @@ mod grid;
 mod place;
 mod process;
 mod slurm;
+pub mod standin;
 mod world;
 
 pub use tokio;
@@ -30,6 +31,7 @@ pub use grid::{Credential, Grid, ProxyPolicy};
 pub use place::{Place, binaries, repository};
 pub use process::{Server, wait_until};
 pub use slurm::{Slurm, SlurmBuilder, SlurmJob};
+pub use standin::StandInPbs;
 pub use world::{World, WorldBuilder};
 
 /// Says loudly that a test did not run, and why. The test returns right after.
