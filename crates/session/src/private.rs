@@ -1,10 +1,10 @@
 //! The private directory of a sandbox (`.nesssi`, never served) holds the job's guard and its record.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::sandbox::{Sandbox, SandboxError, read_all, write_all};
@@ -17,6 +17,15 @@ const MARK: &str = "shepherd";
 const RECORD: &str = "record";
 const RECORD_NEW: &str = "record.new";
 const LOG: &str = "shepherd.log";
+/// In the guard: the batch id of the job script that has set it.
+const WINNER: &str = "batch";
+/// Locked while a command runs that submits the job to a batch system.
+const SUBMISSION: &str = "submit";
+/// The reason that a job script's watcher wrote before it ended the job.
+const WHY: &str = "why";
+
+/// Longest batch id with its newline, and more than the longest reason.
+const SAID_BYTES_MAX: usize = 256;
 
 /// Bytes set aside for the record before the job starts, so that a full disk cannot lose it.
 const RESERVE_BYTES: u64 = 4096;
@@ -29,6 +38,31 @@ static GUARDS_MADE: AtomicU32 = AtomicU32::new(0);
 pub struct PrivateDir {
     directory: OwnedFd,
     owner: u32,
+}
+
+/// The lock of a session's submission. It is held as long as anybody has a descriptor of it open: the command that was
+/// started with one too, whoever else dies.
+#[derive(Debug)]
+pub struct SubmissionLock {
+    file: OwnedFd,
+}
+
+impl AsFd for SubmissionLock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl SubmissionLock {
+    /// Writes who holds it, in place of what stands there. Room on the disk is found out about so, too.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn mark(&self, text: &str) -> Result<(), SandboxError> {
+        rustix::fs::ftruncate(&self.file, 0)?;
+        rustix::fs::seek(&self.file, rustix::fs::SeekFrom::Start(0))?;
+        write_all(&self.file, text.as_bytes())
+    }
 }
 
 /// A place set aside on the disk for a record.
@@ -97,10 +131,7 @@ impl PrivateDir {
     fn place_guard(&self, new: &str) -> Result<bool, SandboxError> {
         let (directory, flags) = (&self.directory, RenameFlags::NOREPLACE);
         let placed = match rustix::fs::renameat_with(directory, new, directory, GUARD, flags) {
-            // A file system without it replaces no directory that has something in it, as a guard has.
-            Err(Errno::INVAL | Errno::NOSYS) => {
-                rustix::fs::renameat(directory, new, directory, GUARD)
-            }
+            Err(Errno::INVAL | Errno::NOSYS) => return self.make_guard(new),
             other => other,
         };
         match placed {
@@ -108,6 +139,20 @@ impl PrivateDir {
             Err(Errno::EXIST | Errno::NOTEMPTY) => Ok(false),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// Sets the guard on a file system that can only rename over what stands there: a job script's guard is empty
+    /// for a moment, and a rename would take its place. Here the mark follows the guard.
+    fn make_guard(&self, new: &str) -> Result<bool, SandboxError> {
+        let directory = &self.directory;
+        match rustix::fs::mkdirat(directory, GUARD, Mode::RWXU) {
+            Err(Errno::EXIST) => return Ok(false),
+            made => made?,
+        }
+        let (from, to) = (format!("{new}/{MARK}"), format!("{GUARD}/{MARK}"));
+        rustix::fs::renameat(directory, from, directory, to)?;
+        self.discard_guard(new);
+        Ok(true)
     }
 
     /// What cannot be removed goes with the sandbox.
@@ -131,6 +176,85 @@ impl PrivateDir {
     #[must_use]
     pub fn is_guarded(&self) -> bool {
         rustix::fs::statat(&self.directory, GUARD, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// What a job script has written into the guard: its batch id, `job::batch::winner`. `None` if there is nothing.
+    ///
+    /// # Errors
+    /// [`SandboxError::Refused`] for anything but a regular file of the account that is short.
+    pub fn read_winner(&self) -> Result<Option<Vec<u8>>, SandboxError> {
+        self.read_regular(&format!("{GUARD}/{WINNER}"), SAID_BYTES_MAX)
+    }
+
+    /// Why a job script's watcher has ended the job. `None` if it has not.
+    ///
+    /// # Errors
+    /// As [`PrivateDir::read_winner`].
+    pub fn read_why(&self) -> Result<Option<Vec<u8>>, SandboxError> {
+        self.read_regular(WHY, SAID_BYTES_MAX)
+    }
+
+    /// Takes the lock of the session's submission; `None` while somebody has it.
+    ///
+    /// # Errors
+    /// The system's; [`SandboxError::Refused`] if anything but a file of the account has its name.
+    pub fn lock_submission(&self) -> Result<Option<SubmissionLock>, SandboxError> {
+        let lock = self.open_submission(OFlags::CREATE)?;
+        match rustix::fs::flock(&lock.file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(lock)),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Whether somebody has the lock of the session's submission.
+    ///
+    /// # Errors
+    /// As [`PrivateDir::lock_submission`].
+    pub fn is_submitting(&self) -> Result<bool, SandboxError> {
+        let lock = match self.open_submission(OFlags::empty()) {
+            Err(SandboxError::Absent) => return Ok(false),
+            other => other?,
+        };
+        match rustix::fs::flock(&lock.file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(Errno::WOULDBLOCK) => Ok(true),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Whether the lock was ever taken: a batch system may have the session's job.
+    #[must_use]
+    pub fn was_submitted(&self) -> bool {
+        rustix::fs::statat(&self.directory, SUBMISSION, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Who has taken the lock, as [`SubmissionLock::mark`] wrote it.
+    ///
+    /// # Errors
+    /// As [`PrivateDir::read_winner`].
+    pub fn read_submission(&self) -> Result<Option<Vec<u8>>, SandboxError> {
+        self.read_regular(SUBMISSION, SAID_BYTES_MAX)
+    }
+
+    /// For writing too, which a shared file system asks of whoever locks.
+    fn open_submission(&self, create: OFlags) -> Result<SubmissionLock, SandboxError> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | create;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = rustix::fs::openat(&self.directory, SUBMISSION, flags, mode)?;
+        let facts = rustix::fs::fstat(&file)?;
+        if FileType::from_raw_mode(facts.st_mode) != FileType::RegularFile
+            || facts.st_uid != self.owner
+        {
+            return Err(SandboxError::Refused);
+        }
+        Ok(SubmissionLock { file })
+    }
+
+    /// Whether a record stands there, finished or not.
+    #[must_use]
+    pub fn has_record(&self) -> bool {
+        rustix::fs::statat(&self.directory, RECORD, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// Sets the room of a record aside on the disk.

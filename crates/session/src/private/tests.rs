@@ -156,3 +156,82 @@ fn a_private_directory_that_is_a_link_is_refused() {
     let sandbox = account.sandbox(&SessionId::parse(&name).unwrap()).unwrap();
     assert_eq!(PrivateDir::open(&sandbox).unwrap_err(), SandboxError::Absent);
 }
+
+#[test]
+fn a_guard_without_the_help_of_the_file_system_never_takes_a_job_scripts_place() {
+    let world = world();
+    world.private.fill_guard("new", "mine").unwrap();
+    // What a job script has between its mkdir and its batch id: a rename would replace it.
+    fs::create_dir(world.path.join(GUARD)).unwrap();
+    assert_eq!(world.private.make_guard("new"), Ok(false));
+    assert_eq!(world.private.read_mark(99), Ok(None));
+    fs::remove_dir(world.path.join(GUARD)).unwrap();
+    assert_eq!(world.private.make_guard("new"), Ok(true));
+    assert_eq!(world.private.read_mark(99), Ok(Some(b"mine".to_vec())));
+    assert_eq!(names(&world.path), [GUARD]);
+}
+
+#[test]
+fn a_guard_and_a_job_scripts_mkdir_exclude_each_other() {
+    for _ in 0..200 {
+        let world = world();
+        let guard = world.path.join(GUARD);
+        let (shepherd, script) = std::thread::scope(|scope| {
+            let shepherd = scope.spawn(|| world.private.set_guard("shepherd").unwrap());
+            let script = scope.spawn(|| fs::create_dir(&guard).is_ok());
+            (shepherd.join().unwrap(), script.join().unwrap())
+        });
+        assert_ne!(shepherd, script);
+        assert_eq!(world.private.read_mark(99).unwrap().is_some(), shepherd);
+    }
+}
+
+#[test]
+fn a_submission_is_locked_by_one_as_long_as_anybody_has_it_open() {
+    let world = world();
+    assert!(!world.private.was_submitted());
+    assert_eq!(world.private.is_submitting(), Ok(false));
+    let lock = world.private.lock_submission().unwrap().unwrap();
+    assert!(world.private.was_submitted());
+    assert_eq!(world.private.is_submitting(), Ok(true));
+    assert!(world.private.lock_submission().unwrap().is_none());
+    let inherited = rustix::io::dup(lock.as_fd()).unwrap();
+    lock.mark("a longer mark\n").unwrap();
+    lock.mark("a mark\n").unwrap();
+    drop(lock);
+    assert_eq!(world.private.is_submitting(), Ok(true));
+    drop(inherited);
+    assert_eq!(world.private.is_submitting(), Ok(false));
+    assert_eq!(world.private.read_submission(), Ok(Some(b"a mark\n".to_vec())));
+    assert!(world.private.lock_submission().unwrap().is_some());
+}
+
+#[test]
+fn what_has_the_locks_name_and_is_no_file_is_refused() {
+    for make in [(|path| symlink("/etc/passwd", path).unwrap()) as fn(PathBuf), |path| {
+        rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap()
+    }] {
+        let world = world();
+        make(world.path.join(SUBMISSION));
+        assert_eq!(world.private.lock_submission().unwrap_err(), SandboxError::Refused);
+        assert_eq!(world.private.is_submitting(), Err(SandboxError::Refused));
+    }
+}
+
+#[test]
+fn what_a_job_script_has_written_is_read_bounded() {
+    let world = world();
+    assert_eq!(world.private.read_winner(), Ok(None));
+    assert_eq!(world.private.read_why(), Ok(None));
+    fs::create_dir(world.path.join(GUARD)).unwrap();
+    assert_eq!(world.private.read_winner(), Ok(None));
+    fs::write(world.path.join(GUARD).join(WINNER), "7.server\n").unwrap();
+    assert_eq!(world.private.read_winner(), Ok(Some(b"7.server\n".to_vec())));
+    fs::write(world.path.join(WHY), vec![b'x'; SAID_BYTES_MAX]).unwrap();
+    assert_eq!(world.private.read_why().unwrap().unwrap().len(), SAID_BYTES_MAX);
+    fs::write(world.path.join(WHY), vec![b'x'; SAID_BYTES_MAX + 1]).unwrap();
+    assert_eq!(world.private.read_why(), Err(SandboxError::TooLong));
+    fs::remove_file(world.path.join(WHY)).unwrap();
+    symlink("/etc/passwd", world.path.join(WHY)).unwrap();
+    assert_eq!(world.private.read_why(), Err(SandboxError::Refused));
+}
