@@ -40,7 +40,7 @@ pub(crate) struct Job {
 }
 
 /// The answer to one who starts a second job in a session: the first is to be adopted.
-fn already() -> Failure {
+pub(crate) fn already() -> Failure {
     Failure::new(Errno::ALREADY, "a job was started in this session")
 }
 
@@ -120,6 +120,10 @@ impl Manager {
         let leaf =
             Leaf::take(descriptors).ok_or_else(|| invalid("wrong number of descriptors".into()))?;
         let sandbox = self.account.sandbox(&session)?;
+        // A batch system may have the job, or be about to get it.
+        if PrivateDir::open(&sandbox)?.was_submitted() {
+            return Err(already());
+        }
         let order = Order {
             tag,
             argv,
@@ -326,10 +330,10 @@ impl Manager {
     }
 
     pub(crate) fn cancel(&mut self, session: &SessionId) -> Answer {
-        let job = self
-            .jobs
-            .get(session)
-            .ok_or_else(|| Failure::new(Errno::SRCH, "no job of this session is known"))?;
+        let Some(job) = self.jobs.get(session) else {
+            self.check_not_submitting(session)?;
+            return Err(Failure::new(Errno::SRCH, "no job of this session is known"));
+        };
         // A job may have stopped its shepherd, which then goes on to the end.
         let term = job.shepherd.signal(Signal::TERM);
         term.and_then(|()| job.shepherd.signal(Signal::CONT)).map_err(|error| Failure {
@@ -355,12 +359,12 @@ impl Manager {
         self.private_of(session).is_some_and(|private| private.is_guarded())
     }
 
-    fn private_of(&self, session: &SessionId) -> Option<PrivateDir> {
+    pub(crate) fn private_of(&self, session: &SessionId) -> Option<PrivateDir> {
         PrivateDir::open(&self.account.sandbox(session).ok()?).ok()
     }
 
     /// What the sandbox says of the job's end, if it can be read as a record.
-    fn record_of(&self, session: &SessionId) -> Option<String> {
+    pub(crate) fn record_of(&self, session: &SessionId) -> Option<String> {
         let bytes = self.private_of(session)?.read_record(RECORD_BYTES_MAX).ok()??;
         String::from_utf8(bytes).ok().filter(|text| EndRecord::parse(text).is_ok())
     }

@@ -24,7 +24,9 @@
 //! system has what the jobmanager needs.
 
 mod arguments;
+mod batch;
 mod clock;
+mod commands;
 mod find;
 mod follow;
 mod helpers;
@@ -34,6 +36,7 @@ mod log;
 mod manager;
 mod peers;
 mod proctree;
+mod records;
 mod requests;
 mod sandboxes;
 mod scan;
@@ -58,14 +61,15 @@ pub use requests::{permits, starts};
 pub fn run(arguments: Arguments) -> Result<i32, StartError> {
     match arguments.mode {
         Mode::Check => manager::check().map(|()| 0),
-        Mode::Serve { account, sandboxes, trees, batch: _ } => {
+        Mode::Serve { account, sandboxes, trees, batch } => {
             let control = nesssi_privsep::sys::inherited(3).map_err(StartError::Descriptor)?;
             let directory = nesssi_privsep::sys::inherited(4).map_err(StartError::Descriptor)?;
             manager::harden()?;
             let channel = nesssi_privsep::Channel::from_fd(control);
             let directory = AccountDir::from_fd(directory);
             let trees = trees::Trees::new(trees);
-            manager::Manager::new(account, sandboxes, trees, channel, directory)?.serve();
+            let batch = batch::Batch::new(batch);
+            manager::Manager::new(account, sandboxes, trees, batch, channel, directory)?.serve();
             Ok(0)
         }
     }

@@ -14,10 +14,12 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
+use crate::batch::Batch;
 use crate::follow::Follows;
 use crate::helpers::Helpers;
 use crate::jobs::Job;
 use crate::peers::Peers;
+use crate::records::Records;
 use crate::requests::{permits, starts};
 use crate::trees::Trees;
 use crate::usage::Usage;
@@ -84,6 +86,8 @@ enum Token {
     Shepherd(SessionId),
     Worker(u32),
     Helper(u32),
+    Command(u64),
+    Records,
 }
 
 /// A jobmanager.
@@ -102,6 +106,8 @@ pub(crate) struct Manager {
     pub(crate) usage: Usage,
     pub(crate) writes: Writes,
     pub(crate) trees: Trees,
+    pub(crate) batch: Batch,
+    pub(crate) records: Records,
     control: Channel,
     umask: Option<Option<u32>>,
 }
@@ -111,6 +117,7 @@ impl Manager {
         name: String,
         sandboxes: PathBuf,
         trees: Trees,
+        batch: Batch,
         control: Channel,
         account: AccountDir,
     ) -> Result<Self, StartError> {
@@ -133,6 +140,8 @@ impl Manager {
             usage: Usage::default(),
             writes: Writes::default(),
             trees,
+            batch,
+            records: Records::default(),
             control,
             umask: None,
         })
@@ -151,8 +160,12 @@ impl Manager {
                     Token::Shepherd(session) => self.shepherd_ended(&session),
                     Token::Worker(pid) => self.worker_ended(pid),
                     Token::Helper(pid) => self.helper_ended(pid),
+                    Token::Command(number) => self.command_ready(number),
+                    Token::Records => self.records_changed(),
                 }
             }
+            self.sweep_commands();
+            self.look_for_records();
             self.sweep_jobs();
             self.sweep_workers();
             self.writes.sweep(Instant::now());
@@ -180,6 +193,9 @@ impl Manager {
         }
         watched.extend(self.workers.polled().map(|(pid, h)| readable(Token::Worker(pid), h)));
         watched.extend(self.helpers.polled().map(|(pid, h)| readable(Token::Helper(pid), h)));
+        let commands = self.batch.polled();
+        watched.extend(commands.map(|(number, h)| readable(Token::Command(number), h)));
+        watched.extend(self.records.polled().map(|handle| readable(Token::Records, handle)));
         let mut polled: Vec<PollFd<'_>> = watched
             .iter()
             .map(|(_, handle, flags)| PollFd::from_borrowed_fd(*handle, *flags))
@@ -198,10 +214,8 @@ impl Manager {
     /// When something is due without a handle being ready.
     fn next(&self) -> Option<Instant> {
         let jobs = self.jobs.values().filter_map(Job::next).min();
-        [jobs, self.workers.next(), self.follows.next(), self.writes.next()]
-            .into_iter()
-            .flatten()
-            .min()
+        let files = [self.follows.next(), self.writes.next(), self.records.next()];
+        [jobs, self.workers.next(), self.batch.next()].into_iter().chain(files).flatten().min()
     }
 
     /// Does what the monitor says; answers whether it is still there.
@@ -266,7 +280,7 @@ impl Manager {
     }
 
     /// Whether a channel starts nothing just now. What the monitor said before the gatekeeper asked is heard first.
-    fn is_demoted(&mut self, peer: u32) -> bool {
+    pub(crate) fn is_demoted(&mut self, peer: u32) -> bool {
         // That the monitor is gone is seen by the next poll.
         self.control();
         self.peers.is_demoted(peer)
@@ -295,6 +309,8 @@ impl Manager {
         self.drop_workers_of(peer);
         self.drop_helpers_of(peer);
         self.writes.remove_peer(peer);
+        self.drop_commands_of(peer);
+        self.records.remove_peer(peer);
     }
 
     /// The account's umask; `default` where the system says nothing.

@@ -8,6 +8,7 @@ use nesssi_session::{
 };
 use rustix::io::Errno;
 
+use crate::batch::Listing;
 use crate::find;
 use crate::helpers::Work;
 use crate::manager::Manager;
@@ -173,6 +174,8 @@ impl Manager {
                 if self.jobs.contains_key(&session) {
                     return Err(Failure::new(Errno::BUSY, "its job has not ended"));
                 }
+                self.check_not_submitting(&session)?;
+                self.forget_record(&session);
                 self.writes.remove_session(&session);
                 self.enqueue(peer, id, Work::Remove(session))
             }
@@ -222,12 +225,19 @@ impl Manager {
                 let order = find::Order::new(place, &path.0, &pattern.0, entries_max)?;
                 self.enqueue(peer, id, Work::Find(Box::new(order)))
             }
-            Ask::SubmitBatch { .. }
-            | Ask::CancelBatch { .. }
-            | Ask::ListBatch { .. }
-            | Ask::UsageBatch { .. }
-            | Ask::ReadGuard { .. }
-            | Ask::WatchRecord { .. } => Err(Failure::new(Errno::NOSYS, "not yet")),
+            Ask::SubmitBatch { .. } => self.submit_batch(peer, id, request),
+            Ask::CancelBatch { batch, id: batch_id, tag } => {
+                self.cancel_batch(peer, id, &batch, &batch_id, &tag)
+            }
+            Ask::ListBatch { batch, ids, accounts } => {
+                let what = if accounts { Listing::Accounts } else { Listing::Jobs };
+                self.list_batch(peer, id, &batch, &ids, what)
+            }
+            Ask::UsageBatch { batch, ids } => {
+                self.list_batch(peer, id, &batch, &ids, Listing::Usage)
+            }
+            Ask::ReadGuard { session } => self.read_guard(&SessionId::parse(&session)?),
+            Ask::WatchRecord { session } => self.watch_record(peer, &SessionId::parse(&session)?),
         }
     }
 }

@@ -71,6 +71,12 @@ pub struct Reserve {
     file: OwnedFd,
 }
 
+impl AsFd for PrivateDir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+}
+
 impl PrivateDir {
     pub(crate) fn create(sandbox: &Sandbox) -> Result<Self, SandboxError> {
         rustix::fs::mkdirat(sandbox, NAME, Mode::RWXU)?;
