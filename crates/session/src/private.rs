@@ -205,7 +205,7 @@ impl PrivateDir {
     /// # Errors
     /// The system's; [`SandboxError::Refused`] if anything but a file of the account has its name.
     pub fn lock_submission(&self) -> Result<Option<SubmissionLock>, SandboxError> {
-        let lock = self.open_submission(OFlags::CREATE)?;
+        let lock = self.open_submission(OFlags::RDWR | OFlags::CREATE)?;
         match rustix::fs::flock(&lock.file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(lock)),
             Err(Errno::WOULDBLOCK) => Ok(None),
@@ -218,7 +218,7 @@ impl PrivateDir {
     /// # Errors
     /// As [`PrivateDir::lock_submission`].
     pub fn is_submitting(&self) -> Result<bool, SandboxError> {
-        let lock = match self.open_submission(OFlags::empty()) {
+        let lock = match self.open_submission(OFlags::RDONLY) {
             Err(SandboxError::Absent) => return Ok(false),
             other => other?,
         };
@@ -243,9 +243,9 @@ impl PrivateDir {
         self.read_regular(SUBMISSION, SAID_BYTES_MAX)
     }
 
-    /// For writing too, which a shared file system asks of whoever locks.
-    fn open_submission(&self, create: OFlags) -> Result<SubmissionLock, SandboxError> {
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | create;
+    /// Whoever takes the lock alone opens it for writing, which a shared file system asks for.
+    fn open_submission(&self, access: OFlags) -> Result<SubmissionLock, SandboxError> {
+        let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
         let file = rustix::fs::openat(&self.directory, SUBMISSION, flags, mode)?;
         let facts = rustix::fs::fstat(&file)?;

@@ -13,6 +13,7 @@
     reason = "the helpers of tests are tests: they say what is wrong by panicking"
 )]
 
+mod batch;
 mod files;
 mod jobs;
 mod leaf;

@@ -67,15 +67,20 @@ impl World {
     }
 
     pub fn start_with_trees(&self, trees: &[(&str, &Path)]) -> Jobmanager {
+        let words = trees
+            .iter()
+            .flat_map(|(name, path)| ["--tree".to_owned(), format!("{name}={}", path.display())]);
+        self.start_with(&words.collect::<Vec<_>>())
+    }
+
+    pub fn start_with(&self, words: &[String]) -> Jobmanager {
         let (control, theirs) = Channel::pair().unwrap();
         let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
         let home = rustix::fs::open(&self.home, flags, rustix::fs::Mode::empty()).unwrap();
         let command = Command::new(self.binary())
             .args(["--account", "alice", "--sandboxes"])
             .arg(&self.home)
-            .args(trees.iter().flat_map(|(name, path)| {
-                ["--tree".to_owned(), format!("{name}={}", path.display())]
-            }))
+            .args(words)
             .env("PATH", "/usr/bin:/bin");
         let mut spawn =
             Spawn::new(command).descriptor(3, theirs.as_fd()).descriptor(4, home.as_fd());
