@@ -108,6 +108,7 @@ pub struct Slurm {
     others: Vec<Daemon>,
     guardian: Guardian,
     configuration: PathBuf,
+    accounting: bool,
     // Last, for it is removed when all have ended.
     place: Place,
 }
@@ -147,8 +148,14 @@ impl Slurm {
         let mark = format!("SLURM_CONF={}", configuration.display());
         let guardian = Guardian::start(&mark, place.path());
         write_programs(&place.folder("bin"), &configuration);
-        let mut slurm =
-            Self { controller: None, others: Vec::new(), guardian, configuration, place };
+        let mut slurm = Self {
+            controller: None,
+            others: Vec::new(),
+            guardian,
+            configuration,
+            accounting: builder.accounting,
+            place,
+        };
         slurm.start_munged();
         if builder.accounting {
             slurm.start_accounting(ports);
@@ -167,6 +174,31 @@ impl Slurm {
     pub fn bin(&self, name: &str) -> PathBuf {
         assert!(PROGRAMS.contains(&name), "a bed has no {name}");
         self.place.path().join("bin").join(name)
+    }
+
+    /// Lines of nesssi.toml for a batch system that is this one, spoken to natively.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        let programs = [("submit", "sbatch"), ("status", "squeue"), ("cancel", "scancel")];
+        let accounting = [("account", "sacct"), ("usage", "sstat")];
+        let accounting = accounting.into_iter().filter(|_| self.accounting);
+        self.keys_of("slurm", programs.into_iter().chain(accounting))
+    }
+
+    /// The same through its wrappers of TORQUE's commands.
+    #[must_use]
+    pub fn torque_keys(&self) -> Vec<String> {
+        let programs = [("submit", "qsub"), ("status", "qstat"), ("cancel", "qdel")];
+        self.keys_of("torque-on-slurm", programs.into_iter())
+    }
+
+    fn keys_of<'a>(
+        &self,
+        dialect: &str,
+        programs: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Vec<String> {
+        let program = |(key, name): (&str, &str)| format!("{key} = {:?}", self.bin(name));
+        std::iter::once(format!("dialect = {dialect:?}")).chain(programs.map(program)).collect()
     }
 
     /// The folder of the bed: `state` (StateSaveLocation), `spool` (SlurmdSpoolDir), `log`.

@@ -102,6 +102,15 @@ impl StandInPbs {
         self.place.path().join("bin").join(name)
     }
 
+    /// Lines of nesssi.toml for a batch system that is this one.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        let programs = [("submit", "qsub"), ("status", "qstat"), ("cancel", "qdel")];
+        let program = |(key, name): (&str, &str)| format!("{key} = {:?}", self.bin(name));
+        let dialect = "dialect = \"openpbs\"".to_owned();
+        std::iter::once(dialect).chain(programs.map(program)).collect()
+    }
+
     /// Changes what it does from the next call on.
     pub fn plan(&self, change: impl FnOnce(&mut Plan)) {
         let mut plan = self.state.plan();

@@ -45,6 +45,13 @@ impl WorldBuilder {
         self
     }
 
+    /// A batch system, `[batch.<name>]`, with such lines as [`Slurm::keys`](crate::Slurm::keys).
+    #[must_use]
+    pub fn batch(self, name: &str, keys: &[String]) -> Self {
+        let section = format!("batch.{name}");
+        keys.iter().fold(self, |builder, line| builder.key(&section, line))
+    }
+
     /// A variable in the environment of the monitor.
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> Self {

@@ -285,6 +285,7 @@ fn list(arguments: &[String], plan: &Plan, state: &State) -> Answer {
     if ids.is_empty() {
         told.extend(known.iter().filter(|job| ended || job.state != StandInState::Finished));
     }
+    let asked = ids.len();
     for id in ids {
         let found = number_of(&id).and_then(|number| known.iter().find(|job| job.number == number));
         match found {
@@ -299,6 +300,10 @@ fn list(arguments: &[String], plan: &Plan, state: &State) -> Answer {
                 answer.code = 153;
             }
         }
+    }
+    if json && asked > 0 {
+        // So does OpenPBS 23.06: of several ids its JSON tells the first alone.
+        told.truncate(1);
     }
     answer.stdout = match (full, json) {
         (true, true) => listing::json(&told),
