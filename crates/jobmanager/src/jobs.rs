@@ -44,6 +44,12 @@ pub(crate) fn already() -> Failure {
     Failure::new(Errno::ALREADY, "a job was started in this session")
 }
 
+/// The answer to one whose start was cut off before the payload ran, by the death of one of ours: it
+/// may be tried again.
+fn interrupted(text: impl Into<String>) -> Failure {
+    Failure::new(Errno::CANCELED, text)
+}
+
 #[derive(Debug)]
 enum Phase {
     /// The shepherd has not reported yet; peer and request to be answered.
@@ -114,8 +120,14 @@ impl Manager {
         let command = Command::Argv(argv);
         command.check().map_err(|error| invalid(error.to_string()))?;
         let Command::Argv(argv) = command else { return Err(invalid("no arguments".into())) };
-        if self.jobs.contains_key(&session) {
-            return Err(already());
+        match self.jobs.get(&session).map(|job| &job.phase) {
+            None => {}
+            Some(Phase::Refused | Phase::Ending(_, None)) => {
+                return Err(interrupted("the start before is not over yet"));
+            }
+            Some(Phase::Starting(..) | Phase::Running | Phase::Ending(_, Some(_))) => {
+                return Err(already());
+            }
         }
         let leaf =
             Leaf::take(descriptors).ok_or_else(|| invalid("wrong number of descriptors".into()))?;
@@ -180,6 +192,10 @@ impl Manager {
                 job.phase = Phase::Refused;
                 Failure { errno, text }.message()
             }
+            Report::Interrupted(text) => {
+                job.phase = Phase::Refused;
+                interrupted(text).message()
+            }
             Report::Record(_) => return,
         };
         self.send(peer, id, &answer, Vec::new());
@@ -210,7 +226,7 @@ impl Manager {
                 self.end_rest(session, Some(record.unwrap_or_default()));
             }
             Phase::Starting(peer, id) => {
-                let failure = Failure::new(Errno::SRCH, "the shepherd died before it began");
+                let failure = interrupted("the shepherd died before it began");
                 self.send(peer, id, &failure.message(), Vec::new());
                 self.end_rest(session, None);
             }
@@ -276,9 +292,13 @@ impl Manager {
     ) -> Answer {
         let tag = Tag::parse(tag).map_err(|error| Failure::new(Errno::INVAL, error.to_string()))?;
         if let Some(job) = self.jobs.get_mut(&session) {
+            if !job.will_tell() {
+                return Err(Failure::new(Errno::BUSY, "its start is not over yet"));
+            }
             job.watchers.insert(peer);
             return plain(FromJobmanager::Adopted { shepherd: job.identity.clone() });
         }
+        self.is_settled(&session)?;
         let family = Family { head: None, marker: shepherd::marker(&tag) };
         let held = match identity.pid {
             0 => self.hold_marked(&session),
@@ -347,11 +367,22 @@ impl Manager {
         if self.jobs.contains_key(session) {
             return Err(Failure::new(Errno::BUSY, "its job has not ended"));
         }
+        self.is_settled(session)?;
         if let Some(record) = self.record_of(session) {
             let session = session.reveal().to_owned();
             return plain(FromJobmanager::Ended { session, record });
         }
         plain(FromJobmanager::Gone { guarded: self.is_guarded(session) })
+    }
+
+    /// Only when no start is under way does it mean something that no guard stands.
+    fn is_settled(&self, session: &SessionId) -> Result<(), Failure> {
+        match self.private_of(session) {
+            Some(private) if private.is_starting() => {
+                Err(Failure::new(Errno::BUSY, "its start is under way"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the start guard stands in the session's sandbox.
@@ -378,6 +409,11 @@ impl Manager {
 }
 
 impl Job {
+    /// Whether its end will be told to those who watch: it was started.
+    fn will_tell(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::Ending(_, Some(_)))
+    }
+
     /// Whether it ended with its work done; `None` if it has not ended. Of another's child the exit
     /// code is not known.
     fn shepherd_ending(&self) -> Option<bool> {

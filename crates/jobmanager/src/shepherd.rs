@@ -45,6 +45,8 @@ pub(crate) enum Report {
     Guarded,
     /// Nothing was started: error number and words.
     Refused(i32, String),
+    /// Nothing was started, through no fault of the job or its account: it may be tried again.
+    Interrupted(String),
     /// The job has ended.
     Record(String),
 }
@@ -118,6 +120,7 @@ impl Report {
             Self::Started(Some((pid, ticks))) => format!("started {pid} {ticks}"),
             Self::Guarded => "guarded".to_owned(),
             Self::Refused(errno, text) => format!("refused {errno} {text}"),
+            Self::Interrupted(text) => format!("interrupted {text}"),
             Self::Record(text) => format!("record {text}"),
         };
         rustix::net::send(socket, text.as_bytes(), SendFlags::NOSIGNAL).is_ok()
@@ -142,6 +145,7 @@ impl Report {
                 let (errno, text) = rest.split_once(' ')?;
                 Some(Self::Refused(errno.parse().ok()?, text.to_owned()))
             }
+            "interrupted" => Some(Self::Interrupted(rest.to_owned())),
             "record" => Some(Self::Record(rest.to_owned())),
             _ => None,
         }

@@ -79,6 +79,7 @@ impl Gatekeeper {
         let command = Command::new(program)
             .named("nesssi-gatekeeper")
             .envs(environment.iter().map(|(name, value)| (name, value)));
+        let monitor = rustix::process::getpid();
         // Exec may wait for a disk, so the monitor does not wait for exec.
         let child = spawn::fork(&[theirs.as_fd()], || {
             // As it was before the monitor raised its own.
@@ -88,6 +89,7 @@ impl Gatekeeper {
                 .no_new_privileges()
                 .new_session()
                 .death_signal(Signal::KILL)
+                .child_of(monitor)
                 .descriptor(3, theirs.as_fd())
                 .exec();
             log::error("the gatekeeper cannot start").with("because", error).write();

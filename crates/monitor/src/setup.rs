@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nesssi_config::Config;
 use nesssi_privsep::{Account, AccountRefusal, AccountRules, account};
@@ -11,6 +12,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::audit::Audit;
 use crate::control::ControlSocket;
+use crate::log;
 use crate::paths::{self, Missing, Owner, PathProblem};
 use crate::rules::RulesKeeper;
 use crate::seals::{KeyError, KeyOrigin, SealKey};
@@ -18,6 +20,11 @@ use crate::{files, programs};
 
 /// Connections that wait to be accepted: more than a gatekeeper's replacement lets pile up.
 const BACKLOG: i32 = 4096;
+/// How long a port in use is waited for: processes of a monitor that was just killed hold it until the
+/// system is through with them, which takes a gatekeeper some milliseconds after the signal.
+const LISTEN_WAIT: Duration = Duration::from_secs(3);
+/// Between two tries to have it.
+const LISTEN_AGAIN: Duration = Duration::from_millis(20);
 /// Variables of the monitor's own environment that its children get, besides `PATH` and `LANG`.
 const HANDED_ON: &str = "RUST_LOG";
 /// The key of the other programs' directory.
@@ -223,8 +230,9 @@ impl Setup {
         }
         let audit = audit(&directories.monitor, &config).map_err(one)?;
         check_certificate(&config)?;
-        let https = listen("[server] listen_https", config.server.listen_https);
-        let http = listen("[server] listen_http", config.server.listen_http);
+        let until = Instant::now() + LISTEN_WAIT;
+        let https = listen("[server] listen_https", config.server.listen_https, until);
+        let http = listen("[server] listen_http", config.server.listen_http, until);
         let (https, http) = both(https, http)?;
         let control = control(&config, &who).map_err(one)?;
         share_service_logs(&directories.logs, &config, &who).map_err(one)?;
@@ -426,12 +434,32 @@ pub fn open_private_key(config: &Config) -> Result<OwnedFd, Problem> {
     })
 }
 
-fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, Problem> {
+fn listen(key: &'static str, address: SocketAddr, until: Instant) -> Result<TcpListener, Problem> {
     let failed = |source| Problem::Listen { key, address, source };
-    let listener = TcpListener::bind(address).map_err(failed)?;
+    let listener = bind(key, address, until).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     rustix::net::listen(&listener, BACKLOG).map_err(|errno| failed(errno.into()))?;
     Ok(listener)
+}
+
+/// Binds; a port in use is waited for until then.
+fn bind(key: &'static str, address: SocketAddr, until: Instant) -> io::Result<TcpListener> {
+    let mut waits = false;
+    loop {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
+                if !std::mem::replace(&mut waits, true) {
+                    log::warn("a port is in use: waiting for it")
+                        .with("key", key)
+                        .with("address", address)
+                        .with("seconds_max", LISTEN_WAIT.as_secs())
+                        .write();
+                }
+                std::thread::sleep(LISTEN_AGAIN);
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// Services' logs are for the developers' group to read: files made in their directory get its group.

@@ -508,7 +508,22 @@ fn a_second_monitor_and_a_port_in_use_are_refused_clearly() {
     assert_eq!(code, 1);
     let expected = format!("[server] listen_https: cannot listen on {}", world.https());
     assert!(text.contains(&expected) && text.contains("in use"), "{text}");
+    assert_eq!(text.matches("a port is in use: waiting for it").count(), 1, "{text}");
     drop(taken);
+}
+
+#[test]
+fn a_port_that_is_still_held_for_a_moment_is_waited_for() {
+    let mut world = World::prepare();
+    let taken = std::net::TcpListener::bind(world.https()).unwrap();
+    let freed = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(600));
+        drop(taken);
+    });
+    world.launch(&[]);
+    world.gatekeeper();
+    freed.join().unwrap();
+    world.stop();
 }
 
 #[test]

@@ -186,6 +186,7 @@ pub struct Spawn<'a> {
     new_session: bool,
     no_new_privileges: bool,
     death_signal: Option<Signal>,
+    parent: Option<Pid>,
     limits: Vec<(Resource, u64)>,
     before: Option<Before<'a>>,
 }
@@ -209,6 +210,7 @@ impl<'a> Spawn<'a> {
             new_session: false,
             no_new_privileges: false,
             death_signal: None,
+            parent: None,
             limits: Vec::new(),
             before: None,
         }
@@ -261,6 +263,14 @@ impl<'a> Spawn<'a> {
     #[must_use]
     pub fn death_signal(mut self, signal: Signal) -> Self {
         self.death_signal = Some(signal);
+        self
+    }
+
+    /// It begins only while this process is its parent: one that has died before the death signal was
+    /// set sends none.
+    #[must_use]
+    pub fn child_of(mut self, parent: Pid) -> Self {
+        self.parent = Some(parent);
         self
     }
 
@@ -369,6 +379,9 @@ impl<'a> Spawn<'a> {
                 "prctl(PR_SET_PDEATHSIG)",
                 rustix::process::set_parent_process_death_signal(Some(signal)),
             )?;
+        }
+        if self.parent.is_some_and(|parent| rustix::process::getppid() != Some(parent)) {
+            return Err(SpawnError::Child("its parent has ended".into()));
         }
         if self.no_new_privileges {
             step("prctl(PR_SET_NO_NEW_PRIVS)", rustix::thread::set_no_new_privs(true))?;

@@ -23,7 +23,7 @@ pub use find::{FindBounds, FindEnd};
 pub use glob::{Glob, GlobError, PATTERN_BYTES_MAX};
 pub use id::{SESSION_DIGITS, SessionId, SessionIdError};
 pub use path::{PATH_BYTES_MAX, PATH_PARTS_MAX, SandboxPath, SandboxPathError};
-pub use private::{PrivateDir, Reserve, SubmissionLock};
+pub use private::{PrivateDir, Reserve, StartLock, SubmissionLock};
 pub use removal::{LEFT_MAX, Left};
 pub use sandbox::{Entry, Facts, Listing, Opened, Sandbox, SandboxError};
 pub use tree::Tree;

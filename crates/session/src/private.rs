@@ -26,6 +26,8 @@ const WHY: &str = "why";
 
 /// Longest batch id with its newline, and more than the longest reason.
 const SAID_BYTES_MAX: usize = 256;
+/// Locked by whoever is about to start the payload, until its guard stands.
+const LOCK: &str = "starting";
 
 /// Bytes set aside for the record before the job starts, so that a full disk cannot lose it.
 const RESERVE_BYTES: u64 = 4096;
@@ -77,6 +79,13 @@ impl AsFd for PrivateDir {
     }
 }
 
+/// The right to start the payload, held while this or a copy of it in a forked child is open. It ends
+/// with its holders, however they end.
+#[derive(Debug)]
+pub struct StartLock {
+    _file: OwnedFd,
+}
+
 impl PrivateDir {
     pub(crate) fn create(sandbox: &Sandbox) -> Result<Self, SandboxError> {
         rustix::fs::mkdirat(sandbox, NAME, Mode::RWXU)?;
@@ -95,6 +104,31 @@ impl PrivateDir {
             return Err(SandboxError::Absent);
         }
         Ok(Self { directory, owner })
+    }
+
+    /// Takes the lock of the start; `None` while another start is under way.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn lock_start(&self) -> Result<Option<StartLock>, SandboxError> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = rustix::fs::openat(&self.directory, LOCK, flags | OFlags::CLOEXEC, mode)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(StartLock { _file: file })),
+            Err(Errno::AGAIN) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Whether somebody holds the lock of the start.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(file) = rustix::fs::openat(&self.directory, LOCK, flags, Mode::empty()) else {
+            return false;
+        };
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::AGAIN)
     }
 
     /// Sets the start guard: `true` for the one who set it, `false` for everybody after.
@@ -213,6 +247,17 @@ impl PrivateDir {
         }
     }
 
+    /// Removes what a start that was cut off before its guard stood has left. For the holder of the lock.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn clear_reserve(&self) -> Result<(), SandboxError> {
+        match rustix::fs::unlinkat(&self.directory, RECORD_NEW, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     /// Whether somebody has the lock of the session's submission.
     ///
     /// # Errors
@@ -309,10 +354,7 @@ impl PrivateDir {
     /// # Errors
     /// The system's.
     pub fn write_record(&self, text: &str) -> Result<(), SandboxError> {
-        match rustix::fs::unlinkat(&self.directory, RECORD_NEW, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(errno.into()),
-        }
+        self.clear_reserve()?;
         let reserve = self.reserve_record()?;
         self.publish_record(&reserve, text)
     }

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::served::{SecondNames, Served};
@@ -188,18 +188,34 @@ impl Sandbox {
         crate::removal::used_bytes(self.as_fd(), bytes_enough)
     }
 
-    /// Makes a new file for a job's output, which must not be there in any form.
+    /// Makes a new file for a job's output. An empty one that a start which was cut off has left is
+    /// replaced.
     ///
     /// # Errors
-    /// [`SandboxError::Exists`] if anything stands there.
+    /// [`SandboxError::Exists`] if anything else stands there.
     pub fn create_output(&self, name: &str, umask: u32) -> Result<OwnedFd, SandboxError> {
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL;
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
         let mode = Mode::from_raw_mode(0o666 & !umask);
-        let file = rustix::fs::openat(self, name, flags, mode)?;
+        let file = match rustix::fs::openat(self, name, flags, mode) {
+            Err(Errno::EXIST) if self.is_left_empty(name) => {
+                rustix::fs::unlinkat(self, name, AtFlags::empty())?;
+                rustix::fs::openat(self, name, flags, mode)?
+            }
+            other => other?,
+        };
         // The umask of this process is stricter than the account's may be.
         rustix::fs::fchmod(&file, mode)?;
         Ok(file)
+    }
+
+    /// Whether an empty regular file of the account stands there.
+    fn is_left_empty(&self, name: &str) -> bool {
+        rustix::fs::statat(self, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|facts| {
+            FileType::from_raw_mode(facts.st_mode) == FileType::RegularFile
+                && facts.st_size == 0
+                && facts.st_uid == self.owner()
+        })
     }
 }
 

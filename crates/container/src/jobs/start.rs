@@ -24,6 +24,9 @@ const START_AGAIN: Duration = Duration::from_millis(if cfg!(test) { 100 } else {
 /// What a jobmanager answers that is asked to start a second job in a session.
 const ALREADY: i32 = rustix::io::Errno::ALREADY.raw_os_error();
 
+/// What a jobmanager answers whose start of a job was cut off before the payload ran.
+const INTERRUPTED: i32 = rustix::io::Errno::CANCELED.raw_os_error();
+
 /// What a job's processes are told of where programs are.
 const JOB_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
@@ -211,6 +214,11 @@ pub(super) async fn start_on(
         Err(AskError::Failed { errno: ALREADY, .. }) => {
             tracing::warn!("a job had been started before this was known");
             settle::one(core, number, "it was started before");
+            Ok(())
+        }
+        Err(AskError::Failed { errno: INTERRUPTED, text }) => {
+            tracing::warn!(text, "the start of a job was cut off");
+            settle::one(core, number, "its start was interrupted");
             Ok(())
         }
         Err(AskError::Failed { errno, text }) => {

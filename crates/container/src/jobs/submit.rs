@@ -197,16 +197,16 @@ pub(super) async fn submit(
     let mut room = Room::take(core, &who, submission.seconds)?;
     let job = new_job(core, admitted, room.has_slot)?;
     let id = place.id.clone();
-    let leaf = record(core, &who, place, job, room.has_slot).await?;
+    let recorded = record(core, &who, place, job, room.has_slot).await?;
     room.kept = true;
     let has_slot = room.has_slot;
     drop(room);
-    let number = leaf.number;
+    let number = recorded.number;
     drop(claim);
-    if has_slot {
-        start::start_on(core, number, &jobmanager, leaf.leaf).await?;
-    } else {
-        enqueue(core, number, &jobmanager).await?;
+    match recorded.start {
+        Some(leaf) if has_slot => start::start_on(core, number, &jobmanager, leaf).await?,
+        Some(_) => enqueue(core, number, &jobmanager).await?,
+        None => {}
     }
     Ok(id)
 }
@@ -319,7 +319,13 @@ async fn record(
         }
     }
     match leaf {
-        Ok(leaf) => Ok(Recorded { number, leaf }),
+        Ok(leaf) => Ok(Recorded { number, start: Some(leaf) }),
+        Err(AskError::Link(error)) => {
+            // The monitor is going, or has gone: the job is accepted, and starts under the next.
+            tracing::warn!(%error, "the start of a job was cut off");
+            start::put_back(core, number, "its start was interrupted").await;
+            Ok(Recorded { number, start: None })
+        }
         Err(error) => {
             start::failed(core, number, "the machine has no room for its processes").await;
             Err(core.needs.grants.fault(&error, who.subject.is_none(), &who.request_id))
@@ -356,7 +362,8 @@ fn audit_admission(core: &Core, who: &CallerGrant, id: &SessionId, job: &Job) {
 
 struct Recorded {
     number: Number,
-    leaf: Option<Leaf>,
+    /// The leaf to be started in, if there are leaves; `None` if it waits again.
+    start: Option<Option<Leaf>>,
 }
 
 pub(super) async fn make_leaf_for(

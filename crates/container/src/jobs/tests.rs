@@ -585,6 +585,18 @@ async fn an_interrupted_start_is_neither_lost_nor_doubled() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_is_cut_off_before_the_payload_has_run_is_begun_anew() {
+    let machine = Machine::new();
+    let gatekeeper = machine.gatekeeper().await;
+    machine.standin.state().cut_off = 2;
+    let session = gatekeeper.submit(&gatekeeper.alice().await).await.unwrap();
+    gatekeeper.until_state(&session, JobState::Running).await;
+    assert_eq!(machine.standin.count("start_job"), 3);
+    machine.standin.end(&session, &record("exited", Some(0), None, 0));
+    gatekeeper.until_state(&session, JobState::Done).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_that_always_kills_its_jobmanager_is_given_up() {
     let machine = Machine::new();
     let gatekeeper = machine.gatekeeper().await;

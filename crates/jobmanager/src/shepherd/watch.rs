@@ -1,6 +1,7 @@
 //! The shepherd's own life: start the payload, watch it, end what is left, write the record.
 
 use std::ffi::OsString;
+use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use nesssi_job::{EndReason, EndRecord};
 use nesssi_privsep::messages::ShepherdId;
 use nesssi_privsep::signals::{Signal, SignalFd};
 use nesssi_privsep::{Child, Command, Spawn, SpawnError, door};
-use nesssi_session::{PrivateDir, Reserve, Sandbox, SandboxError};
+use nesssi_session::{PrivateDir, Reserve, Sandbox, SandboxError, StartLock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -64,6 +65,10 @@ pub(super) fn shepherd(
 /// What must be there before the payload may be started.
 struct Fold {
     private: PrivateDir,
+    /// Keeps others from starting it until the guard stands.
+    lock: Option<StartLock>,
+    /// What the guard is to say.
+    mark: String,
     reserve: Reserve,
     signals: SignalFd,
     stdout: OwnedFd,
@@ -98,15 +103,20 @@ fn prepare(sandbox: &Sandbox, order: &Order) -> Result<Fold, Report> {
         start_ticks: own.start_ticks,
         boot_id: order.boot_id.clone(),
     };
-    // Whoever finds the guard finds this process, which has its name and session by now.
-    if !private.set_guard(&super::mark(&identity)).map_err(disk("start guard"))? {
+    let Some(lock) = private.lock_start().map_err(disk("start lock"))? else {
+        return Err(Report::Interrupted("another start of it is under way".into()));
+    };
+    if private.is_guarded() {
         return Err(Report::Guarded);
     }
+    // A start that was cut off has left it: the lock is free, and no guard stands.
+    private.clear_reserve().map_err(disk("room for the record"))?;
     let reserve = private.reserve_record().map_err(disk("room for the record"))?;
     let stdout = sandbox.create_output("stdout", order.umask).map_err(disk("stdout"))?;
     let stderr = sandbox.create_output("stderr", order.umask).map_err(disk("stderr"))?;
     leave_the_others(&private).map_err(system("standard descriptors"))?;
-    Ok(Fold { private, reserve, signals, stdout, stderr })
+    let mark = super::mark(&identity);
+    Ok(Fold { private, lock: Some(lock), mark, reserve, signals, stdout, stderr })
 }
 
 /// Lets go of the monitor's standard error, which this process outlives.
@@ -117,6 +127,78 @@ fn leave_the_others(private: &PrivateDir) -> Result<(), Errno> {
     match private.create_log() {
         Ok(log) => rustix::stdio::dup2_stderr(&log),
         Err(_) => rustix::stdio::dup2_stderr(&null),
+    }
+}
+
+/// What became of a start.
+enum Start {
+    /// The payload runs.
+    Begun(Child),
+    /// Its guard stands, and its program could not be run.
+    Failed(String),
+    /// It has certainly not run; whether it may be tried again is in the report.
+    Not(Report),
+}
+
+/// How far the payload's process came before its program.
+#[derive(Clone, Copy)]
+enum Threshold {
+    /// The guard is its own.
+    Guarded,
+    /// The guard was another's.
+    Taken,
+    /// It was not let into its leaf.
+    Door,
+    /// Something else failed, with this error number.
+    Refused(i32),
+}
+
+impl Threshold {
+    fn bytes(self) -> [u8; 5] {
+        let (kind, errno) = match self {
+            Self::Guarded => (1, 0),
+            Self::Taken => (2, 0),
+            Self::Door => (3, 0),
+            Self::Refused(errno) => (4, errno),
+        };
+        let [a, b, c, d] = i32::to_le_bytes(errno);
+        [kind, a, b, c, d]
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let [kind, errno @ ..] = <[u8; 5]>::try_from(bytes).ok()?;
+        match kind {
+            1 => Some(Self::Guarded),
+            2 => Some(Self::Taken),
+            3 => Some(Self::Door),
+            4 => Some(Self::Refused(i32::from_le_bytes(errno))),
+            _ => None,
+        }
+    }
+}
+
+/// The last steps before the payload's program, in its own process: it dies with its shepherd, is in
+/// its leaf, and has set the guard.
+fn cross(
+    door: Option<BorrowedFd<'_>>,
+    shepherd: rustix::process::Pid,
+    files_max: rustix::process::Rlimit,
+    private: &PrivateDir,
+    mark: &str,
+) -> Result<(), (Threshold, String)> {
+    let system = |errno: Errno| (Threshold::Refused(errno.raw_os_error()), errno.to_string());
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(system)?;
+    if rustix::process::getppid() != Some(shepherd) {
+        return Err((Threshold::Door, "its shepherd has ended".into()));
+    }
+    rustix::process::setrlimit(Resource::Nofile, files_max).map_err(system)?;
+    if let Some(door) = door {
+        door::enter(door, DOOR_WAIT).map_err(|error| (Threshold::Door, error.to_string()))?;
+    }
+    match private.set_guard(mark) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err((Threshold::Taken, "its guard stands".into())),
+        Err(error) => Err((Threshold::Refused(error.errno()), format!("start guard: {error}"))),
     }
 }
 
@@ -163,17 +245,21 @@ impl<'a> Watch<'a> {
 
     fn run(mut self, report: BorrowedFd<'_>) -> i32 {
         let reason = match self.start_payload() {
-            Ok(child) => {
+            Start::Begun(child) => {
                 let pid = child.pid().as_raw_pid();
                 self.payload = pid;
                 let head = Process::read(pid).map(|process| (pid, process.start_ticks));
                 Report::Started(head).send(report);
                 self.watch(&child)
             }
-            Err(error) => {
+            Start::Failed(text) => {
                 Report::Started(None).send(report);
-                self.text = words(&error);
+                self.text = text;
                 EndReason::StartFailed
+            }
+            Start::Not(refusal) => {
+                refusal.send(report);
+                return EXIT_NOT_STARTED;
             }
         };
         if reason == EndReason::Cancelled {
@@ -184,7 +270,47 @@ impl<'a> Watch<'a> {
         self.publish(&record.to_text(), report)
     }
 
-    fn start_payload(&self) -> Result<Child, SpawnError> {
+    /// Starts the payload. Its guard is set at the last moment, by the process that is to be it: one
+    /// that did not come so far has certainly not run, and another may be started in its place.
+    fn start_payload(&mut self) -> Start {
+        let (mut reader, writer) = match std::io::pipe() {
+            Ok(pipe) => pipe,
+            Err(error) => {
+                let errno = error.raw_os_error().unwrap_or(0);
+                return Start::Not(Report::Refused(errno, format!("pipe: {error}")));
+            }
+        };
+        let spawned = self.spawn_payload(writer.as_fd());
+        drop(writer);
+        // Free for others from here on: the payload's process holds no copy any more.
+        self.fold.lock = None;
+        let mut said = Vec::new();
+        // What cannot be read was not said.
+        reader.read_to_end(&mut said).unwrap_or_default();
+        match (Threshold::parse(&said), spawned) {
+            (Some(Threshold::Guarded), Ok(child)) => Start::Begun(child),
+            (Some(Threshold::Guarded), Err(error)) => Start::Failed(words(&error)),
+            (Some(Threshold::Taken), _) => Start::Not(Report::Guarded),
+            (Some(Threshold::Refused(errno)), Err(error)) => {
+                Start::Not(Report::Refused(errno, words(&error)))
+            }
+            (Some(Threshold::Door), Err(error)) => Start::Not(Report::Interrupted(words(&error))),
+            (None, Err(error)) => {
+                let errno = match &error {
+                    SpawnError::System { source, .. } => source.raw_os_error().unwrap_or(0),
+                    SpawnError::Nul | SpawnError::Child(_) => 0,
+                };
+                Start::Not(Report::Refused(errno, words(&error)))
+            }
+            (Some(Threshold::Refused(_) | Threshold::Door) | None, Ok(child)) => {
+                // Somebody has killed it on its way; it is no zombie for long.
+                child.wait().map(drop).unwrap_or_default();
+                Start::Not(Report::Interrupted("it was ended before it began".into()))
+            }
+        }
+    }
+
+    fn spawn_payload(&self, threshold: BorrowedFd<'_>) -> Result<Child, SpawnError> {
         let order = self.order;
         let mut words = order.argv.iter().cloned().map(OsString::from_vec);
         let command = Command::new(words.next().unwrap_or_default())
@@ -192,6 +318,8 @@ impl<'a> Watch<'a> {
             .envs(order.environment.iter().cloned())
             .env("NESSSI_TAG", order.tag.as_str());
         let (door, files_max) = (self.door, order.files_max);
+        let (private, mark) = (&self.fold.private, &self.fold.mark);
+        let own = rustix::process::getpid();
         let mut spawn = Spawn::new(command)
             .descriptor(1, self.fold.stdout.as_fd())
             .descriptor(2, self.fold.stderr.as_fd())
@@ -200,9 +328,12 @@ impl<'a> Watch<'a> {
             .new_session()
             .death_signal(Signal::KILL)
             .before(move || {
-                let text = |error: &dyn std::fmt::Display| error.to_string();
-                rustix::process::setrlimit(Resource::Nofile, files_max).map_err(|e| text(&e))?;
-                door.map_or(Ok(()), |door| door::enter(door, DOOR_WAIT)).map_err(|e| text(&e))
+                let (said, text) = match cross(door, own, files_max, private, mark) {
+                    Ok(()) => (Threshold::Guarded, None),
+                    Err((said, text)) => (said, Some(text)),
+                };
+                rustix::io::write(threshold, &said.bytes()).map_err(|errno| errno.to_string())?;
+                text.map_or(Ok(()), Err)
             });
         if self.leaf.is_none() {
             // A second stop for each process by itself, should this one be too slow.

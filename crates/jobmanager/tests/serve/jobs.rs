@@ -562,20 +562,73 @@ fn a_killed_shepherd_leaves_no_one_in_the_leaf() {
 }
 
 #[test]
-fn a_closed_door_starts_nothing() {
-    let Some(leaf) = Leaf::new() else { return };
+fn a_closed_door_starts_nothing_and_the_job_may_be_started_anew() {
+    let (Some(leaf), Some(second)) = (Leaf::new(), Leaf::new()) else { return };
     let (shut, _) = nesssi_privsep::Channel::pair().map(|(a, b)| (a.into_fd(), b)).unwrap();
     let world = World::new();
     let jobmanager = world.start();
     let peer = jobmanager.starter();
+    let session = peer.prepare();
+    let ask = || Ask::sh("echo ran >> ran").message(&session);
     let mut handles = leaf.descriptors();
-    let shut = { std::os::fd::AsFd::as_fd(&shut) };
-    handles[0] = shut;
-    let (session, _) = {
-        // The keeper's end of this door is closed at once.
-        peer.start_in_leaf(Ask::sh("touch ran"), &handles)
+    // The keeper's end of this door is closed, as when the monitor has died.
+    handles[0] = std::os::fd::AsFd::as_fd(&shut);
+    let answer = peer.ask_with(&ask(), &handles).message;
+    assert_eq!(errno(&answer), Errno::CANCELED.raw_os_error(), "{answer:?}");
+    assert!(!world.path(&session).join(".nesssi/record").exists());
+    let started = wait_for("the next start", || {
+        match peer.ask_with(&ask(), &second.descriptors()).message {
+            FromJobmanager::Started { shepherd } => Some(shepherd),
+            // The first shepherd is not yet gone.
+            other => {
+                assert_eq!(errno(&other), Errno::CANCELED.raw_os_error());
+                None
+            }
+        }
+    });
+    assert_ne!(started.pid, 0);
+    assert_eq!(peer.end(&session).reason, EndReason::Exited);
+    assert_eq!(fs::read_to_string(world.path(&session).join("ran")).unwrap(), "ran\n");
+}
+
+#[test]
+fn nobody_concludes_anything_while_a_start_is_under_way() {
+    let Some(leaf) = Leaf::new() else { return };
+    let (silent, keeper) = nesssi_privsep::Channel::pair().map(|(a, b)| (a.into_fd(), b)).unwrap();
+    let world = World::new();
+    let first = world.start();
+    let session = {
+        let peer = first.starter();
+        let session = peer.prepare();
+        let mut handles = leaf.descriptors();
+        handles[0] = std::os::fd::AsFd::as_fd(&silent);
+        peer.send(&Ask::sh("echo ran >> ran").message(&session), &handles);
+        session
     };
-    let record = peer.end(&session);
-    assert_eq!(record.reason, EndReason::StartFailed, "{record:?}");
-    assert!(!world.path(&session).join("ran").exists());
+    let lock = world.path(&session).join(".nesssi/starting");
+    wait_for("the shepherd at its door", || lock.exists().then_some(()));
+    first.kill();
+    let second = world.start();
+    let peer = second.starter();
+    let of = session.reveal().to_owned();
+    let read = ToJobmanager::ReadRecord { session: of.clone() };
+    assert_eq!(errno(&peer.ask(&read)), Errno::BUSY.raw_os_error());
+    let identity = ShepherdId { pid: 0, start_ticks: 0, boot_id: String::new() };
+    let adopt = ToJobmanager::Adopt { session: of, tag: tag_of(&session), shepherd: identity };
+    assert_eq!(errno(&peer.ask(&adopt)), Errno::BUSY.raw_os_error());
+    let ask = || Ask::sh("echo ran >> ran").message(&session);
+    assert_eq!(errno(&peer.ask(&ask())), Errno::CANCELED.raw_os_error());
+    // Now its monitor is gone.
+    drop((silent, keeper));
+    wait_for("the end of the first start", || match peer.ask(&read) {
+        FromJobmanager::Gone { guarded: false } => Some(()),
+        other => {
+            assert_eq!(errno(&other), Errno::BUSY.raw_os_error());
+            None
+        }
+    });
+    let answer = peer.ask(&ask());
+    assert!(matches!(answer, FromJobmanager::Started { .. }), "{answer:?}");
+    assert_eq!(peer.end(&session).reason, EndReason::Exited);
+    assert_eq!(fs::read_to_string(world.path(&session).join("ran")).unwrap(), "ran\n");
 }

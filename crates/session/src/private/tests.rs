@@ -35,6 +35,24 @@ fn the_guard_is_set_once() {
     assert_eq!(names(&world.path), [GUARD]);
 }
 
+#[test]
+fn one_at_a_time_may_start_and_the_right_ends_with_its_holder() {
+    let world = world();
+    assert!(!world.private.is_starting());
+    let held = world.private.lock_start().unwrap().unwrap();
+    assert!(world.private.is_starting());
+    assert!(world.private.lock_start().unwrap().is_none());
+    drop(held);
+    assert!(!world.private.is_starting());
+    let reserve = world.private.reserve_record().unwrap();
+    drop(reserve);
+    let held = world.private.lock_start().unwrap();
+    assert!(held.is_some());
+    world.private.clear_reserve().unwrap();
+    world.private.clear_reserve().unwrap();
+    world.private.reserve_record().unwrap();
+}
+
 fn names(path: &std::path::Path) -> Vec<String> {
     let entries = fs::read_dir(path).unwrap();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()

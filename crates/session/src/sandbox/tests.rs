@@ -195,6 +195,17 @@ fn files_are_listed_recursively() {
 }
 
 #[test]
+fn an_output_that_nobody_wrote_into_is_made_anew() {
+    let world = world();
+    drop(world.sandbox.create_output("stdout", 0o077).unwrap());
+    let file = world.sandbox.create_output("stdout", 0o077).unwrap();
+    fs::File::from(file).write_all(b"x").unwrap();
+    assert_eq!(fs::read_to_string(world.path.join("stdout")).unwrap(), "x");
+    fs::create_dir(world.path.join("stderr")).unwrap();
+    assert_eq!(world.sandbox.create_output("stderr", 0o077).unwrap_err(), SandboxError::Exists);
+}
+
+#[test]
 fn output_never_follows_or_overwrites() {
     let world = world();
     symlink(world.outside.join("canary"), world.path.join("stdout")).unwrap();
@@ -202,6 +213,8 @@ fn output_never_follows_or_overwrites() {
     assert_eq!(fs::read_to_string(world.outside.join("canary")).unwrap(), CANARY);
     let file = world.sandbox.create_output("stderr", 0o077).unwrap();
     fs::File::from(file).write_all(b"x").unwrap();
+    let again = world.sandbox.create_output("stderr", 0o077).unwrap_err();
+    assert_eq!(again, SandboxError::Exists, "one with something in it");
     let mode = fs::metadata(world.path.join("stderr")).unwrap().permissions().mode();
     // The process's own umask may take more away.
     assert_eq!(mode & 0o077, 0);

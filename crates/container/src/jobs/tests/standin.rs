@@ -49,6 +49,8 @@ pub(super) struct State {
     pub(super) remove_errno: i32,
     /// How many `StartJob`s end with the jobmanager's death, and whether after the start.
     pub(super) die_at_start: u32,
+    /// So many starts are cut off before the payload has run.
+    pub(super) cut_off: u32,
     pub(super) start_before_death: bool,
     /// Whether starts are told that an earlier one has started the job.
     pub(super) overtaken: bool,
@@ -92,6 +94,7 @@ impl Standin {
             prepare_errno: 0,
             remove_errno: 0,
             die_at_start: 0,
+            cut_off: 0,
             start_before_death: false,
             overtaken: false,
             adopted: Vec::new(),
@@ -289,6 +292,10 @@ impl Standin {
                 state.die_at_start = state.die_at_start.saturating_sub(1);
                 if dies && !state.start_before_death {
                     return None;
+                }
+                if state.cut_off > 0 {
+                    state.cut_off -= 1;
+                    return Some(failed(rustix::io::Errno::CANCELED.raw_os_error()));
                 }
                 let Some(sandbox) = state.sandboxes.get_mut(&session) else {
                     return Some(failed(2));
