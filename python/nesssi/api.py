@@ -80,15 +80,21 @@ def get_session_url(session_id: str) -> str:
     return _ask(None, "url", session=_session(session_id))
 
 
-def run_job(req: Request, method_name: str, call_args: Any, cmd: Command) -> str:
-    """Submits `cmd` as a job to the default batch system; the answer is the session id.
+def run_job(
+    req: Request, method_name: str, call_args: Any, cmd: Command, batch: str | None = None
+) -> str:
+    """Submits `cmd` as a job; the answer is the session id.
 
     `call_args` is `[seconds]`, the CPU seconds that the job needs, or `[seconds, session_id]` to run
     it in the session that `get_session_info` made. `cmd` is a list: the program and its arguments,
     passed on as they are, whatever a caller wrote in them. (A string is for services from before:
     it goes to a shell, and only where the service's `service.toml` says `shell_commands = true`.)
+    `batch` names a batch system of the server; without it that is the service's own, if it names one
+    (a module variable `batch`), and the server's default otherwise.
     """
-    return _submit(req, method_name, call_args, cmd, None)
+    if batch is not None and not isinstance(batch, str):
+        raise TypeError("batch is the name of a batch system")
+    return _submit(req, method_name, call_args, cmd, batch)
 
 
 def run_cmd(req: Request, method_name: str, call_args: Any, cmd: Command) -> str:

@@ -53,6 +53,7 @@ def describe(service: Service) -> dict[str, Any]:
         "contact": _said(module, "contact"),
         "purpose": _said(module, "purpose") or _first_line(module.__doc__),
         "version": _version(module),
+        "batch": _said(module, "batch"),
     }
 
 

@@ -65,6 +65,11 @@ class Api(WorkerCase):
                 ID,
                 {"run_job": {**job, "command": argv, "batch": "local"}},
             ),
+            (
+                "{0}(req, method_name, [60], ['/bin/true'], batch='slurm')|runJob|run_job",
+                ID,
+                {"run_job": {**job, "command": argv, "batch": "slurm"}},
+            ),
         ]:
             call, *names = code.split("|")
             for name in names:
@@ -107,6 +112,7 @@ class Api(WorkerCase):
             ("run_job(req, method_name, [], ['a'])", -32000),
             ("run_job(req, method_name, None, ['a'])", -32000),
             ("run_job(req, method_name, [1], None)", -32000),
+            ("run_job(req, method_name, [1], ['a'], batch=7)", -32000),
         ]:
             with self.subTest(code):
                 self.assertEqual(self.worker_.error("m_do", code)["code"], expected)

@@ -409,6 +409,7 @@ class Loading(WorkerCase):
             from datetime import datetime
             from typing import Any, Dict, List, Optional, Tuple, Union
             contact = "alice@example.org"
+            batch = "slurm"
             major_version, minor_version = 2, 5
             print("hello from the import")
             def add(req, method_name, args: Tuple[int, float, bool]) -> str:
@@ -438,6 +439,7 @@ class Loading(WorkerCase):
         self.assertEqual(told["contact"], "alice@example.org")
         self.assertEqual(told["purpose"], "Told: what it is for.")
         self.assertEqual(told["version"], "2.5")
+        self.assertEqual(told["batch"], "slurm")
         methods = {method["name"]: method for method in told["methods"]}
         self.assertEqual(methods["add"]["help"], "Adds.\n\nTwo:\n    indented.")
         self.assertEqual(methods["bare"]["help"], "")

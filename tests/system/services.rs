@@ -277,3 +277,51 @@ fn services_logs_are_for_the_developers_group() {
     let folder = fs::metadata(log.parent().unwrap()).unwrap();
     assert_eq!((folder.gid(), folder.mode() & 0o7777), (gid(&account), 0o2750));
 }
+
+/// What the call names counts more than what the method names, that more than the service, and in `service.toml` more than in
+/// the code. A name that the server does not know is told with those that it does.
+#[test]
+fn a_job_s_batch_system_is_the_call_s_the_service_s_or_the_default() {
+    let mut world = World::builder().build();
+    let code = |head: &str| {
+        format!(
+            "from nesssi import run_job\n{head}\n\
+             def plain(req, method_name, args):\n    return run_job(req, method_name, [1], ['/bin/true'])\n\
+             def named(req, method_name, args):\n\
+             \x20   return run_job(req, method_name, [1], ['/bin/true'], batch=args[0])\n\
+             methods_list = {{'plain': plain, 'named': named}}\n"
+        )
+    };
+    world.service("silent", &code(""), None);
+    world.service("says", &code("batch = 'nowhere'"), None);
+    world.service("overruled", &code("batch = 'nowhere'"), None);
+    let job = "signature = [\"string\"]\njob = [\"/bin/true\"]\ncpu_seconds = 1\n";
+    let manifest = format!(
+        "batch = \"local\"\n[[method]]\nname = \"own\"\n{job}[[method]]\nname = \"other\"\n{job}batch = \"elsewhere\"\n"
+    );
+    fs::write(world.path().join("services/overruled/service.toml"), manifest).unwrap();
+    world.start_server();
+    let call = |method: &str, batch: Option<&str>| {
+        world.call(Some(&world.alice), method, batch.into_iter().map(Value::from).collect())
+    };
+    for (method, batch) in [
+        ("silent.plain", None),
+        ("silent.named", Some("local")),
+        ("says.named", Some("local")),
+        ("overruled.plain", None),
+        ("overruled.own", None),
+    ] {
+        let session = call(method, batch).unwrap();
+        assert_eq!(session.as_str().map(str::len), Some(32), "{method}");
+    }
+    for (method, batch) in [
+        ("silent.named", Some("nowhere")),
+        ("says.plain", None),
+        ("overruled.named", Some("nowhere")),
+        ("overruled.other", None),
+    ] {
+        let fault = call(method, batch).unwrap_err().to_string();
+        assert!(fault.contains("no such batch system"), "{method}: {fault}");
+        assert!(fault.contains("-32602") && fault.contains("\"local\""), "{method}: {fault}");
+    }
+}

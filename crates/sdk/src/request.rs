@@ -85,7 +85,7 @@ impl<'a> Request<'a> {
         self.method
     }
 
-    /// Submits a job to the default batch system; its session. `words` are the program and its
+    /// Submits a job to the service's batch system, or the server's default; its session. `words` are the program and its
     /// arguments, which no shell reads. With a `session` it runs in the one that was prepared.
     ///
     /// # Errors
@@ -97,6 +97,20 @@ impl<'a> Request<'a> {
         words: impl IntoIterator<Item = W>,
     ) -> Result<String, Fault> {
         self.submit(cpu_seconds, session, words, None)
+    }
+
+    /// As [`Self::run_job`], on the batch system of that name.
+    ///
+    /// # Errors
+    /// The container's fault: -32602 if it has no such batch system.
+    pub fn run_job_on<W: AsRef<OsStr>>(
+        &self,
+        batch: &str,
+        cpu_seconds: f64,
+        session: Option<&str>,
+        words: impl IntoIterator<Item = W>,
+    ) -> Result<String, Fault> {
+        self.submit(cpu_seconds, session, words, Some(batch))
     }
 
     /// As [`Self::run_job`], on the server's own machine: the `local` batch system, whatever the default.

@@ -25,6 +25,7 @@ pub struct Service {
     purpose: String,
     contact: Option<String>,
     version: Option<String>,
+    batch: Option<String>,
     methods: Vec<Method>,
     mistakes: Vec<String>,
 }
@@ -37,6 +38,7 @@ impl Service {
             purpose: purpose.into(),
             contact: None,
             version: None,
+            batch: None,
             methods: Vec::new(),
             mistakes: Vec::new(),
         }
@@ -53,6 +55,13 @@ impl Service {
     #[must_use]
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = Some(version.into());
+        self
+    }
+
+    /// The batch system of its jobs that name none. Without it that is the server's default.
+    #[must_use]
+    pub fn batch(mut self, name: impl Into<String>) -> Self {
+        self.batch = Some(name.into());
         self
     }
 
@@ -138,6 +147,7 @@ impl Service {
             ("contact", or_nil(&self.contact)),
             ("purpose", self.purpose.clone().into()),
             ("version", or_nil(&self.version)),
+            ("batch", or_nil(&self.batch)),
         ])
     }
 

@@ -8,8 +8,8 @@ use toml::de::{DeTable, DeValue};
 
 use crate::Method;
 use crate::method::{
-    HELP_BYTES_MAX, METHODS_MAX, NOTE_BYTES_MAX, SIGNATURES_MAX, Signature, check_parameters,
-    is_method_part, is_type_word,
+    BATCH_NAME_BYTES_MAX, HELP_BYTES_MAX, METHODS_MAX, NOTE_BYTES_MAX, SIGNATURES_MAX, Signature,
+    check_parameters, is_batch_name, is_method_part, is_type_word,
 };
 use crate::template::{self, JobTemplate, Seconds};
 
@@ -47,6 +47,8 @@ pub struct Manifest {
     pub size_parameter: Option<String>,
     /// What the policy is with respect to that parameter, in words.
     pub policy: Option<String>,
+    /// The batch system of its jobs that name none.
+    pub batch: Option<String>,
     /// SHA-256 of the code that an administrator has approved, as 64 hexadecimal digits.
     pub approved: Option<String>,
     /// Methods described here rather than by the worker.
@@ -66,6 +68,7 @@ impl Default for Manifest {
             levels: Vec::new(),
             size_parameter: None,
             policy: None,
+            batch: None,
             approved: None,
             methods: Vec::new(),
             jobs: BTreeMap::new(),
@@ -139,6 +142,7 @@ impl Reading<'_> {
                 "levels" => meant.levels = self.levels(item),
                 "size_parameter" => meant.size_parameter = self.note(key, item),
                 "policy" => meant.policy = self.note(key, item),
+                "batch" => meant.batch = self.batch(item),
                 "approved" => meant.approved = self.digest(item),
                 "method" => (meant.methods, meant.jobs) = self.methods(item),
                 unknown => self.mistake(key.span(), format!("unknown key '{unknown}'")),
@@ -217,6 +221,18 @@ impl Reading<'_> {
         levels
     }
 
+    /// The name of a batch system. Whether there is one of that name the server knows.
+    fn batch(&mut self, item: &Item<'_>) -> Option<String> {
+        let name = self.text("batch", item, NOTE_BYTES_MAX)?;
+        if is_batch_name(&name) {
+            return Some(name);
+        }
+        let form = "lowercase letters, digits, '-' and '_', a letter first";
+        let text = format!("'batch' is a name of 1 to {BATCH_NAME_BYTES_MAX} {form}");
+        self.mistake(item.span(), text);
+        None
+    }
+
     fn digest(&mut self, item: &Item<'_>) -> Option<String> {
         let text = self.text("approved", item, NOTE_BYTES_MAX)?.to_ascii_lowercase();
         if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -256,7 +272,7 @@ impl Reading<'_> {
         };
         let (mut name, mut help) = (None, String::new());
         let (mut signatures, mut parameters) = (Vec::new(), Vec::new());
-        let (mut job, mut seconds) = (None, None);
+        let (mut job, mut seconds, mut batch) = (None, None, None);
         for (key, item) in table {
             match key.get_ref().as_ref() {
                 "name" => name = Some(self.method_name(item)),
@@ -265,6 +281,7 @@ impl Reading<'_> {
                 "parameters" => parameters = self.texts("parameters", item),
                 "job" => job = Some(item),
                 "cpu_seconds" => seconds = Some(item),
+                "batch" => batch = Some(item),
                 unknown => {
                     self.mistake(key.span(), format!("unknown key '{unknown}' in [[method]]"));
                 }
@@ -276,7 +293,12 @@ impl Reading<'_> {
         if let Err(wrong) = check_parameters(&parameters, &signatures) {
             self.mistake(item.span(), format!("the 'parameters' {wrong}"));
         }
+        let named = batch.and_then(|batch| self.batch(batch));
+        if let (Some(batch), None) = (batch, job) {
+            self.mistake(batch.span(), "'batch' goes with 'job'");
+        }
         let job = self.job(item, (job, seconds), &signatures, &parameters);
+        let job = job.map(|job| job.on(named));
         Some((Method { name: name??, help, signatures, parameters }, job))
     }
 

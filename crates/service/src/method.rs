@@ -13,6 +13,9 @@ pub const PARAMETERS_MAX: usize = 255;
 /// Longest contact, purpose or version kept, in bytes.
 pub const NOTE_BYTES_MAX: usize = 1024;
 
+/// Longest name of a batch system.
+pub(crate) const BATCH_NAME_BYTES_MAX: usize = 32;
+
 /// One way to call a method: the type returned first, then those of the parameters.
 pub type Signature = Vec<String>;
 
@@ -41,6 +44,8 @@ pub struct Description {
     pub purpose: Option<String>,
     /// Its version.
     pub version: Option<String>,
+    /// The batch system of its jobs that name none.
+    pub batch: Option<String>,
 }
 
 /// The description is none, or says that the service is broken.
@@ -62,6 +67,7 @@ struct Written {
     contact: Option<String>,
     purpose: Option<String>,
     version: Option<String>,
+    batch: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -99,6 +105,7 @@ impl Description {
             contact: written.contact.map(note),
             purpose: written.purpose.map(note),
             version: written.version.map(note),
+            batch: written.batch.map(batch_name).transpose()?,
         })
     }
 }
@@ -121,6 +128,21 @@ fn meant(written: WrittenMethod) -> Result<Method, DescriptionError> {
     }
     let help = clean(help.unwrap_or_default(), HELP_BYTES_MAX);
     Ok(Method { name, help, signatures, parameters })
+}
+
+fn batch_name(name: String) -> Result<String, DescriptionError> {
+    if is_batch_name(&name) {
+        return Ok(name);
+    }
+    Err(malformed("its batch is no name of a batch system"))
+}
+
+/// Whether a batch system may be called so.
+pub(crate) fn is_batch_name(name: &str) -> bool {
+    let fit =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+    first && name.len() <= BATCH_NAME_BYTES_MAX && name.bytes().all(fit)
 }
 
 fn malformed(text: &str) -> DescriptionError {

@@ -31,6 +31,8 @@ pub struct Service<A> {
     pub purpose: Option<String>,
     /// The version that the code says.
     pub version: Option<String>,
+    /// The batch system of its jobs that name none: the manifest's word, else the code's own.
+    pub batch: Option<String>,
     /// Who may call, parsed; `None` if it is broken.
     pub access: Option<A>,
     /// SHA-256 of the folder's code, as 64 hexadecimal digits.
@@ -95,6 +97,7 @@ impl<A> Service<A> {
             contact: None,
             purpose: None,
             version: None,
+            batch: None,
             access: None,
             digest: String::new(),
         }
@@ -122,6 +125,7 @@ impl<A> Service<A> {
             contact: manifest.contact.clone().or(description.contact),
             purpose: manifest.purpose.clone().or(description.purpose),
             version: description.version,
+            batch: manifest.batch.clone().or(description.batch),
             access: Some(access),
             manifest,
             digest: String::new(),

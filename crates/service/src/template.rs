@@ -29,6 +29,7 @@ pub struct JobTemplate {
     words: Vec<Word>,
     seconds: Seconds,
     parameters: Vec<String>,
+    batch: Option<String>,
 }
 
 /// CPU seconds.
@@ -109,7 +110,18 @@ impl JobTemplate {
         if let Some((_, name)) = parameters.iter().enumerate().find(|(at, _)| !uses(*at)) {
             return Err(format!("does not use the parameter '{name}'"));
         }
-        Ok(Self { words: read, seconds, parameters: parameters.to_vec() })
+        Ok(Self { words: read, seconds, parameters: parameters.to_vec(), batch: None })
+    }
+
+    /// The same, on this batch system.
+    pub(crate) fn on(self, batch: Option<String>) -> Self {
+        Self { batch, ..self }
+    }
+
+    /// The batch system that it names.
+    #[must_use]
+    pub fn batch(&self) -> Option<&str> {
+        self.batch.as_deref()
     }
 
     /// The job that a call with these parameters asks for. A program that begins with `./` lies in

@@ -30,7 +30,7 @@ pub(super) async fn start(
         session: None,
         command: nesssi_job::Command::Argv(asked.argv),
         shell_allowed: false,
-        batch: None,
+        batch: template.batch().map(str::to_owned).or_else(|| service.batch.clone()),
     };
     match inner.jobs.submit(who, submission).await {
         Ok(session) => {

@@ -187,6 +187,7 @@ impl Inner {
                     Command::Shell(text) => nesssi_job::Command::Shell(text),
                 };
                 let shell_allowed = service.manifest.shell_commands;
+                let batch = batch.or_else(|| service.batch.clone());
                 let service = name.to_owned();
                 let submission =
                     Submission { service, method, seconds, session, command, shell_allowed, batch };

@@ -13,6 +13,7 @@ use crate::{Bytes, Failure};
 fn adder() -> Service {
     Service::new("Adds.")
         .contact("alice@example.org")
+        .batch("slurm")
         .method("add", ["a", "b"], "add(a, b)", |_: &Request<'_>, (a, b): (i64, i64)| Ok(a + b))
         .method("who", [], "", |req: &Request<'_>, ()| {
             Ok(vec![req.clarens_dn().to_owned(), req.level().to_owned(), req.method().to_owned()])
@@ -25,6 +26,9 @@ fn adder() -> Service {
         })
         .method("job", ["seconds"], "", |req: &Request<'_>, (seconds,): (f64,)| {
             Ok(req.run_job(seconds, None, ["/bin/true", "; rm -rf /"])?)
+        })
+        .method("elsewhere", [], "", |req: &Request<'_>, ()| {
+            Ok(req.run_job_on("pbs", 1.0, None, ["/bin/true"])?)
         })
 }
 
@@ -84,7 +88,7 @@ impl Container {
 
 fn ready() -> Container {
     let mut container = Container::of(adder);
-    assert!(matches!(container.hear(), FromWorker::Ready { methods } if methods.len() == 7));
+    assert!(matches!(container.hear(), FromWorker::Ready { methods } if methods.len() == 8));
     container
 }
 
@@ -122,6 +126,18 @@ fn what_is_wrong_is_a_fault_or_an_incident_and_the_next_call_is_answered() {
     let outcome = container.outcome("long", &[Value::Int(13 * 1024 * 1024)]);
     assert!(matches!(outcome, Outcome::Exception { .. }));
     assert_eq!(container.outcome("panic", &[Value::Int(0)]), Outcome::Value(Value::Int(0)));
+    container.end().unwrap();
+}
+
+#[test]
+fn a_job_may_name_its_batch_system() {
+    let mut container = ready();
+    container.call("elsewhere", &[]);
+    let FromWorker::Ask { id, ask: Ok(ask) } = container.hear() else { panic!("no ask") };
+    let Ask::RunJob { batch, .. } = ask.request else { panic!("another ask") };
+    assert_eq!(batch.as_deref(), Some("pbs"));
+    container.say(&ToWorker::Answer { id: &id, outcome: Ok(&Value::from("s")) });
+    container.hear();
     container.end().unwrap();
 }
 
@@ -173,6 +189,7 @@ fn an_end_that_is_asked_for_in_the_middle_of_a_call_comes_after_its_answer() {
 fn the_description_is_one_that_the_container_reads() {
     let text = nesssi_service::json::to_string(&adder().description()).unwrap();
     let description = Description::parse(&text).unwrap();
+    assert_eq!(description.batch.as_deref(), Some("slurm"));
     assert_eq!(description.purpose.as_deref(), Some("Adds."));
     let add = description.methods.iter().find(|method| method.name == "add").unwrap();
     assert_eq!(add.signatures, [["int", "int", "int"].map(str::to_owned)]);

@@ -23,6 +23,7 @@ purpose = "adds"
 levels = ["strong", "weak"]
 size_parameter = "tme"
 policy = "one minute more than asked"
+batch = "slurm"
 approved = "{digest}"
 
 [[method]]
@@ -39,6 +40,7 @@ signature = [["int"], ["int", "string"]]
     let manifest = Manifest::parse(&text).unwrap();
     assert_eq!(manifest.command.unwrap(), ["/usr/bin/perl", "worker.pl"]);
     assert!(manifest.shell_commands);
+    assert_eq!(manifest.batch.as_deref(), Some("slurm"));
     assert_eq!((manifest.concurrency, manifest.levels.len()), (4, 2));
     assert_eq!(manifest.approved.unwrap(), digest);
     assert_eq!(
@@ -134,6 +136,10 @@ fn a_method_may_be_a_job_without_code() {
     let asked = manifest.jobs["count"].fill("/srv", &["-x".into(), 2.5.into()]).unwrap();
     assert_eq!(asked.argv, [b"/srv/count".to_vec(), b"--".to_vec(), b"-x".to_vec()]);
     assert_eq!(asked.seconds, 2.5);
+    assert_eq!(manifest.jobs["count"].batch(), None);
+    let named =
+        format!("{text}cpu_seconds = 1\nbatch = \"pbs\"\n").replace("\"{text}\"", "\"{text}{t}\"");
+    assert_eq!(Manifest::parse(&named).unwrap().jobs["count"].batch(), Some("pbs"));
 
     let manifest =
         Manifest::parse(&format!("{text}cpu_seconds = \"{{t}}\"\n[[method]]\nname = \"b\""));
@@ -152,6 +158,9 @@ fn what_is_wrong_with_a_job_is_told_with_its_line() {
     let job = "job = [\"/bin/f\", \"{a}\"]\n";
     check(&format!("{types}{job}"), "'job' and 'cpu_seconds' go together");
     check(&format!("{types}cpu_seconds = 1"), "'job' and 'cpu_seconds' go together");
+    check(&format!("{types}batch = \"pbs\""), "line 5: 'batch' goes with 'job'");
+    let batch = format!("{types}{job}cpu_seconds = 1\nbatch = \"Pbs\"");
+    check(&batch, "line 7: 'batch' is a name of 1 to 32 lowercase letters");
     check(&format!("{job}cpu_seconds = 1"), "has one 'signature'");
     let other = "signature = [\"int\", \"int\"]\n";
     check(&format!("{other}{job}cpu_seconds = 1"), "begins with \"string\"");

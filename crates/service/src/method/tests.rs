@@ -4,7 +4,7 @@ use super::{Description, DescriptionError, Method};
 fn what_a_worker_describes_is_read() {
     let text = r#"{"methods":[{"name":"sleepyAdd","help":"Adds.","signature":[["string","int","int","int"]],
          "parameters":["seconds","n1","n2"]},
-        {"name":"plain"}],"contact":"joe@example.org","purpose":null,"version":"1.2","more":7}"#;
+        {"name":"plain"}],"contact":"joe@example.org","purpose":null,"version":"1.2","batch":"pbs-2","more":7}"#;
     let read = Description::parse(text).unwrap();
     let signature: Vec<String> = ["string", "int", "int", "int"].map(String::from).into();
     assert_eq!(
@@ -25,6 +25,7 @@ fn what_a_worker_describes_is_read() {
         ]
     );
     assert_eq!((read.contact.as_deref(), read.purpose), (Some("joe@example.org"), None));
+    assert_eq!(read.batch.as_deref(), Some("pbs-2"));
 }
 
 #[test]
@@ -38,6 +39,9 @@ fn a_broken_service_says_why() {
 #[test]
 fn malformed_descriptions_are_refused() {
     for text in [
+        r#"{"batch":"PBS"}"#,
+        r#"{"batch":""}"#,
+        r#"{"batch":7}"#,
         "",
         "[]",
         r#"{"methods":7}"#,

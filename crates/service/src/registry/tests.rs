@@ -20,12 +20,14 @@ fn sound(name: &str, manifest: &str, description: &str) -> Service<()> {
 fn the_manifest_s_word_holds_over_the_code_s() {
     let service = sound(
         "a.b",
-        "contact = \"x\"\n[[method]]\nname = \"m\"\nhelp = \"theirs\"",
-        r#"{"methods":[{"name":"m","help":"own"},{"name":"n"}],"contact":"y","purpose":"z"}"#,
+        "contact = \"x\"\nbatch = \"slurm\"\n[[method]]\nname = \"m\"\nhelp = \"theirs\"",
+        r#"{"methods":[{"name":"m","help":"own"},{"name":"n"}],"contact":"y","purpose":"z","batch":"pbs"}"#,
     );
     assert_eq!(service.methods["m"].help, "theirs");
     assert_eq!(service.methods.len(), 2);
     assert_eq!((service.contact.as_deref(), service.purpose.as_deref()), (Some("x"), Some("z")));
+    assert_eq!(service.batch.as_deref(), Some("slurm"));
+    assert_eq!(sound("a", "", r#"{"batch":"pbs"}"#).batch.as_deref(), Some("pbs"));
 }
 
 #[test]
