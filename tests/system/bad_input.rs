@@ -214,6 +214,28 @@ fn check_reports_a_wrong_gridmap_line_and_a_missing_python() {
 }
 
 #[test]
+fn check_knows_the_directives_and_services_of_batch_systems() {
+    let world = World::builder()
+        .with_shipped_services()
+        .key("batch.x", "submit = \"/usr/bin/true\"\nstatus = \"/usr/bin/true\"")
+        .key("batch.x", "cancel = \"/usr/bin/true\"\ndirectives = [\"que=a\", \"queue=b\"]")
+        .key("batch.x.services", "sleepy = [\"cpus=2\"]\n\"apple.pie\" = []")
+        .build();
+    let (good, text) = nesssid(&world, &["--check"]);
+    assert!(!good);
+    let config = fs::read_to_string(&world.config).unwrap();
+    let line = |word: &str| 1 + config.lines().position(|line| line.contains(word)).unwrap();
+    let expected = [
+        format!(":{}: [batch.x]: \"que=a\": a directive is queue", line("que=a")),
+        format!(":{}: there is no service `apple.pie`", line("apple.pie")),
+    ];
+    for word in &expected {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    assert!(!text.contains("queue=b") && !text.contains("`sleepy`"), "{text}");
+}
+
+#[test]
 fn a_batch_system_s_commands_are_root_s_and_nobody_else_s() {
     let mut world = World::builder()
         .key(

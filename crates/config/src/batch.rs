@@ -166,6 +166,8 @@ pub(crate) struct Written {
 #[derive(Debug, Clone)]
 struct Directive {
     line: usize,
+    /// The batch system of whose it is.
+    system: String,
     /// The heading under which it stands.
     section: String,
     key: String,
@@ -173,15 +175,16 @@ struct Directive {
 }
 
 impl Config {
-    /// What `judge` finds wrong in the directives, which it is given as key and value. CPUs and memory are not among them.
+    /// What `judge` finds wrong in the directives of each batch system, which it is given as key and value. CPUs and
+    /// memory are not among them.
     #[must_use]
     pub fn check_directives(
         &self,
-        judge: impl Fn(&str, &str) -> Result<(), String>,
+        judge: impl Fn(&BatchSystem, &str, &str) -> Result<(), String>,
     ) -> Vec<Mistake> {
         let wrong = |one: &Directive| {
-            let Directive { line, section, key, value } = one;
-            let why = judge(key, value).err()?;
+            let Directive { line, system, section, key, value } = one;
+            let why = judge(self.batch.system(system)?, key, value).err()?;
             Some(self.mistake(*line, format!("[{section}]: \"{key}={value}\": {why}")))
         };
         self.places.batch.directives.iter().filter_map(wrong).collect()
@@ -279,7 +282,7 @@ fn read_system(
     if poll_seconds_min > poll_seconds_max {
         section.mistake(section.line(), "`poll_seconds_min` is over `poll_seconds_max`");
     }
-    Some(BatchSystem {
+    let system = BatchSystem {
         name: name.to_owned(),
         dialect,
         submit: submit?,
@@ -296,7 +299,24 @@ fn read_system(
         poll_seconds_min,
         poll_seconds_max,
         own_jobs_only: section.truth("own_jobs_only").is_some_and(|lined| lined.value),
-    })
+    };
+    if directives_max(&system) > BATCH_DIRECTIVES_MAX {
+        let text =
+            format!("its lists together are over {BATCH_DIRECTIVES_MAX} directives for one job");
+        section.mistake(section.line(), text);
+    }
+    Some(system)
+}
+
+/// How many directives a job has at most.
+fn directives_max(system: &BatchSystem) -> usize {
+    let levels: Vec<&str> = system.levels.keys().map(String::as_str).chain([""]).collect();
+    let services = system.services.keys().map(String::as_str).chain([""]);
+    let count = |service: &str| {
+        let of = |level: &&str| system.asked_for(level, service).directives.len();
+        levels.iter().map(of).max().unwrap_or(0)
+    };
+    services.map(count).max().unwrap_or(0)
 }
 
 fn is_name(name: &LevelName, text: &str) -> bool {
@@ -399,8 +419,10 @@ fn read_directives(
         }
         seen.push(name.to_owned());
         if name != CPUS && name != MEMORY_MIB {
-            let (key, value) = (name.to_owned(), value.to_owned());
-            written.directives.push(Directive { line, section: heading.to_owned(), key, value });
+            // `batch.NAME`, and what may follow.
+            let system = heading.split('.').nth(1).unwrap_or_default().to_owned();
+            let (key, value, section) = (name.to_owned(), value.to_owned(), heading.to_owned());
+            written.directives.push(Directive { line, system, section, key, value });
         }
         directives.push(text);
     }

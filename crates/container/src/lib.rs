@@ -13,6 +13,7 @@ mod audit;
 mod builtin;
 mod call;
 mod clock;
+mod directives;
 mod edits;
 mod ending;
 mod events;
@@ -42,6 +43,7 @@ use tokio::sync::watch;
 
 pub use audit::Served;
 pub use call::{CallsBudget, Offered};
+pub use directives::check_directives;
 pub use ending::Ending;
 pub use events::{EVENTS_KEPT_MAX, JobEvent};
 pub use files::{

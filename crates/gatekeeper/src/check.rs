@@ -50,6 +50,8 @@ fn check_config(config: &Config) -> Report {
     // What is not there yet, the monitor makes, and gives to this user.
     let folders = [server.log_directory.clone(), server.state_directory.join("gatekeeper")];
     problems.extend(folders.iter().filter(|f| f.exists()).filter_map(|f| check_writable(f)));
+    let directives = nesssi_container::check_directives(config);
+    problems.extend(directives.iter().map(ToString::to_string));
     Report { problems, notes }
 }
 

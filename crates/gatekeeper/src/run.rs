@@ -104,6 +104,10 @@ async fn live(channel: OwnedFd) -> Result<(), RunError> {
     let (monitor, welcome, descriptors) = Monitor::connect(channel).await?;
     let config = nesssi_config::parse(&welcome.config_text, &welcome.config_path);
     let config = Arc::new(config.map_err(RunError::Config)?);
+    for mistake in nesssi_container::check_directives(&config) {
+        // Jobs that would be submitted with it are refused; all else goes on.
+        tracing::error!(%mistake, "a directive of a batch system cannot be used");
+    }
     let inherited = Inherited::of(descriptors)?;
     let tls = tls::server_config(&inherited.certificate, &inherited.key)?;
     let (trust, files) = trust::open(&config.server)?;

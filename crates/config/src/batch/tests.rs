@@ -145,7 +145,17 @@ fn directives_have_a_form() {
         format!("directives = [{}]", all.join(", "))
     };
     assert_eq!(system(&many(BATCH_DIRECTIVES_MAX)).directives.len(), 32);
-    wrong(&many(BATCH_DIRECTIVES_MAX + 1), "`directives` are 33, 32 at most");
+    check(
+        &written(&many(BATCH_DIRECTIVES_MAX + 1)),
+        &[
+            "n.toml:1: its lists together are over 32 directives for one job",
+            "n.toml:5: `directives` are 33, 32 at most",
+        ],
+    );
+    let by_level = |one: &str| format!("{}\n[batch.x.levels]\nweak = [\"{one}\"]", many(32));
+    system(&by_level("resource.r31=2"));
+    let mistakes = parse(&written(&by_level("queue=a")), "n.toml").unwrap_err();
+    assert!(mistakes[0].text.contains("together"), "{mistakes:?}");
 }
 
 const LISTS: &str = "directives = [\"queue=batch\", \"account=grid\", \"cpus=2\"]\n\
@@ -187,7 +197,8 @@ fn others_judge_services_and_directives() {
         |mistakes: Vec<Mistake>| -> Vec<_> { mistakes.iter().map(Mistake::to_string).collect() };
     let services = told(config.check_batch_services(|name| name == "c"));
     assert_eq!(services, ["n.toml:9: there is no service `a.b`"]);
-    let no = |key: &str, value: &str| {
+    let no = |system: &BatchSystem, key: &str, value: &str| {
+        assert_eq!(system.name, "x");
         if value == "short" || key == "resource.gpu" { Err("no".to_owned()) } else { Ok(()) }
     };
     assert_eq!(

@@ -43,4 +43,9 @@ fn every_problem_is_said_and_a_good_configuration_has_none() {
     fs::write(folder.path().join("certificates/ca.signing_policy"), policy).unwrap();
     let report = check(&path);
     assert_eq!((report.problems, report.notes), (Vec::new(), Vec::new()));
+    let batch = "[batch.x]\nsubmit = \"/s\"\nstatus = \"/t\"\ncancel = \"/c\"\n\
+                 directives = [\"cpus=2\", \"que=a\"]\n";
+    fs::write(&path, format!("{text}{batch}")).unwrap();
+    let [problem] = check(&path).problems.try_into().unwrap();
+    assert!(problem.contains("nesssi.toml:10: [batch.x]: \"que=a\": a directive is"), "{problem}");
 }

@@ -3,6 +3,7 @@
 //! Each folder's code is loaded in a throwaway worker as that account, never as root. Beside the
 //! problems it is told who may change a service, since whoever can acts as every account that calls it.
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -28,14 +29,22 @@ const WRITABLE: [(u32, &str); 2] = [(0o020, "its group"), (0o002, "everybody")];
 pub(super) struct Findings {
     pub(super) problems: Vec<String>,
     pub(super) notes: Vec<String>,
+    /// The services that there are.
+    names: BTreeSet<String>,
 }
 
 /// Walks the tree of services as `account`.
 pub(super) fn look(config: &Config, libexec: &Path, account: &Account) -> Findings {
     let mut findings = Findings::default();
-    if let Err(why) = scan(config, libexec, account, &mut findings) {
-        let shown = config.services.directory.display();
-        findings.problems.push(format!("[services] directory: {shown}: {why}"));
+    match scan(config, libexec, account, &mut findings) {
+        Ok(()) => {
+            let missing = config.check_batch_services(|name| findings.names.contains(name));
+            findings.problems.extend(missing.iter().map(ToString::to_string));
+        }
+        Err(why) => {
+            let shown = config.services.directory.display();
+            findings.problems.push(format!("[services] directory: {shown}: {why}"));
+        }
     }
     findings
 }
@@ -118,6 +127,7 @@ fn hear(config: &Config, channel: &Channel, findings: &mut Findings) -> Result<(
                 if let Some(text) = access {
                     check_access(config, findings, &format!("service {name}: {folder}"), &text);
                 }
+                findings.names.insert(name.clone());
                 judge(findings, &name, &folder, description.as_deref(), problem);
             }
             FromJobmanager::DiscoverDone { problems } => {
