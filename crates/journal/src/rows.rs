@@ -153,8 +153,9 @@ pub enum Change {
         /// When.
         started_ms: u64,
     },
-    /// A batch system has taken a job, which stays queued. It is taken once: another batch id than
-    /// before does not fit, nor does one for a job of the local batch system.
+    /// A batch system has taken a job, which stays as it is. Another batch id than before takes its
+    /// place: a submission may have been repeated, and the guard says which of the two it is. None fits
+    /// a job of the local batch system.
     Submitted {
         /// The session's number.
         session: u64,

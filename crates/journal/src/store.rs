@@ -326,7 +326,7 @@ fn add_job(connection: &Connection, row: &JobRow) -> Result<(), JournalError> {
     Ok(())
 }
 
-/// A batch id is given once; to be told the same one again changes nothing.
+/// The same id changes nothing; another one is that of the job that has started the payload, as its guard says.
 fn submitted(
     connection: &Connection,
     session: u64,
@@ -337,7 +337,7 @@ fn submitted(
         .prepare_cached(
             "UPDATE jobs SET batch_id = ?2, submitted_ms = coalesce(submitted_ms, ?3)
             WHERE session = ?1 AND ended_ms IS NULL AND batch <> ?4
-                AND (batch_id = ?2 OR batch_id IS NULL AND state = 'queued')",
+                AND (batch_id IS NOT NULL OR state = 'queued')",
         )?
         .execute(params![signed(session), batch_id, signed(submitted_ms), LOCAL])?)
 }

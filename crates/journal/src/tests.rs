@@ -228,6 +228,10 @@ fn what_a_batch_system_said_is_there_after_a_crash() {
     // Said again, as by one who found it: it was taken when it was taken.
     let again = [taken, vec![submitted(1, "12.head", 1700)]].concat();
     check_reopened(again.clone(), &[(admitted.clone(), Some(waiting.clone()))]);
+    // Another one of two: its guard names it.
+    let other = [again.clone(), vec![submitted(1, "13.head", 1700)]].concat();
+    let named = JobRow { batch_id: Some("13.head".to_owned()), ..waiting.clone() };
+    check_reopened(other, &[(admitted.clone(), Some(named))]);
 
     let runs = [again, vec![Change::Running { session: 1, started_ms: 1800 }]].concat();
     let running = JobRow { state: JobState::Running, started_ms: Some(1800), ..waiting };
@@ -274,7 +278,6 @@ fn what_a_batch_system_cannot_have_said_does_not_fit() {
         ("the local batch system gives no ids", submitted(1, "11", 1600)),
         ("without a batch id", runs(1)),
         ("without a batch id", runs(2)),
-        ("it has another", submitted(3, "33", 1600)),
         ("it has no shepherd", started(3)),
         ("it has ended", submitted(4, "14", 1600)),
         ("it has ended", runs(4)),
