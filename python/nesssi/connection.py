@@ -238,7 +238,7 @@ class Session(str):
             tail.close()
 
     def cancel(self) -> str:
-        """Ends the job: "cancelled" once nothing of it is left, "asked" before, or the state it ended in."""
+        """Ends the job: "cancelled" once nothing of it is left, "asked" before, "refused", or how it ended."""
         return str(self._client["job.cancel"](str(self)))
 
     def extend(self, seconds: float) -> Any:

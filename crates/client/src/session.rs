@@ -359,8 +359,8 @@ impl Session {
         self.client.typed("job.wait", answer.value)
     }
 
-    /// Ends the job: `cancelled` once nothing of it is left, `asked` while something is, or how it had
-    /// ended before.
+    /// Ends the job: `cancelled` once nothing of it is left, `asked` while something is, `refused` where
+    /// its batch system does not end it, or how it had ended before.
     ///
     /// # Errors
     /// As [`Client::call`]; 404 for another's session.

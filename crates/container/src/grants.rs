@@ -330,8 +330,12 @@ pub(crate) fn fault_of(refused: Refused) -> Fault {
 
 /// What a stranger reads of a system error under his own account.
 pub(crate) fn words(errno: i32) -> String {
-    let error = rustix::io::Errno::from_raw_os_error(errno);
-    let why = match error {
+    format!("the local batch system refused: {}", why(errno))
+}
+
+/// The same without who refused.
+pub(crate) fn why(errno: i32) -> &'static str {
+    match rustix::io::Errno::from_raw_os_error(errno) {
         rustix::io::Errno::NOSPC => "no space is left on the device",
         rustix::io::Errno::DQUOT => "the account's disk quota is used up",
         rustix::io::Errno::ROFS => "the file system is read-only",
@@ -341,8 +345,7 @@ pub(crate) fn words(errno: i32) -> String {
         rustix::io::Errno::NOENT => "no such program",
         rustix::io::Errno::ACCESS => "permission denied",
         _ => "the account's process could not do it",
-    };
-    format!("the local batch system refused: {why}")
+    }
 }
 
 /// What stands for an address in budgets and judgements: the IPv4 /24, the IPv6 /64.

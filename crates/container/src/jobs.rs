@@ -10,6 +10,7 @@
 //! up in the middle leaves nothing half done.
 
 mod access;
+mod batch;
 mod budget;
 mod cancel;
 mod expiry;
@@ -66,6 +67,9 @@ pub use submit::Submission;
 /// How long a `prepared` session waits for its job, in seconds.
 pub(crate) const PREPARED_SECONDS_MAX: u64 = 3600;
 
+/// The batch system that is this machine itself.
+const LOCAL: &str = nesssi_config::LOCAL_BATCH;
+
 /// The journal's file in the gatekeeper's own directory.
 const JOURNAL_FILE: &str = "gatekeeper/journal.sqlite";
 
@@ -101,6 +105,12 @@ struct Core {
     stop: signal::Sender<bool>,
     /// How many jobs are settled at once.
     settlers: tokio::sync::Semaphore,
+    /// The batch systems beside the local one.
+    batch: batch::Systems,
+    /// How many jobs whose submission is in doubt are looked after at once.
+    doubters: Arc<tokio::sync::Semaphore>,
+    /// Wakes those who have asked for a job's end, where a batch system has refused it.
+    refusals: tokio::sync::Notify,
 }
 
 /// How many interrupted jobs are looked after at once after a restart.
@@ -127,6 +137,7 @@ impl Jobs {
         let mut table = Table::with_next_number(loaded.next_number);
         table.budgets.take_up(loaded.used, now_ms());
         let kept_seconds = needs.config.bounds.answers_kept_seconds;
+        let batch = batch::Systems::new(&needs.config.batch);
         let core = Arc::new(Core {
             answers: Answers::new(journal.clone(), loaded.answers, kept_seconds),
             table: Telling::new(table),
@@ -136,8 +147,12 @@ impl Jobs {
             steps: InFlight::default(),
             stop: signal::Sender::new(false),
             settlers: tokio::sync::Semaphore::new(SETTLERS_MAX),
+            batch,
+            doubters: Arc::new(tokio::sync::Semaphore::new(SETTLERS_MAX)),
+            refusals: tokio::sync::Notify::new(),
         });
         settle::take_up(&core, loaded.sessions).await;
+        batch::start(&core);
         core.repeat(watch::EVERY, watch::read_leaves);
         core.repeat(watch::EVERY, watch::read_trees);
         core.repeat(budget::WRITE_EVERY, budget::write);
@@ -282,8 +297,8 @@ impl Jobs {
         Ok(root.join(account).join(id.reveal()).display().to_string())
     }
 
-    /// Ends a job: `cancelled` once it is confirmed gone, `asked` while it is not, or the state in
-    /// which it had ended before.
+    /// Ends a job: `cancelled` once it is confirmed gone, `asked` while it is not, `refused` where its
+    /// batch system does not end it, or the state in which it had ended before.
     ///
     /// # Errors
     /// 404 alike for an unknown session and another's, 409 for one without a job, 503.
@@ -348,6 +363,12 @@ impl Jobs {
     /// A jobmanager is gone: its jobs' shepherds are found again by the next one.
     pub(crate) fn jobmanager_gone(&self, account: &str) {
         settle::account(&self.core, account);
+        batch::watch_again(&self.core, account);
+    }
+
+    /// A jobmanager says that the record of a batch job is there.
+    pub(crate) fn record_seen(&self, account: &str, session: &str) {
+        batch::record_seen(&self.core, account, session);
     }
 
     /// A channel on which a session's files may be read, and the session.
@@ -407,14 +428,14 @@ impl Jobs {
 
     /// How each batch system but the local one is.
     pub(crate) fn batch_value(&self) -> Value {
-        health::value(&self.core.table().health)
+        health::value(&self.core.batch.health(&self.core))
     }
 
     /// One line for those who run the server.
     #[must_use]
     pub fn health(&self) -> String {
         let Counts { running, waiting, slots, slots_used } = self.counts();
-        let others = health::line(&self.core.table().health);
+        let others = health::line(&self.core.batch.health(&self.core));
         format!(
             "jobs: {running} running or starting, {waiting} waiting, {slots_used} of {slots} slots \
              used{others}"
@@ -519,6 +540,16 @@ impl Core {
                 _ = stop.wait_for(|stop| *stop) => {}
             }
         });
+    }
+
+    /// Waits until polling was given up, and so long after it.
+    async fn stopped_for(&self, patience: Duration) {
+        let mut stop = self.stop.subscribe();
+        // Without an end to wait for, the process has none.
+        if stop.wait_for(|stop| *stop).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(patience).await;
     }
 
     /// Does something again and again, until polling is given up.

@@ -517,8 +517,9 @@ async fn hear_jobmanagers(
             JobmanagerEvent::JobEnded { account, session, record } => {
                 inner.jobs.ended(&account, &session, record);
             }
-            // Nobody asks for records to be watched yet.
-            JobmanagerEvent::RecordSeen { .. } => {}
+            JobmanagerEvent::RecordSeen { account, session, record: _ } => {
+                inner.jobs.record_seen(&account, &session);
+            }
             JobmanagerEvent::WorkerEnded { account, worker, status } => {
                 workers::ended(&inner, &account, worker, status);
             }

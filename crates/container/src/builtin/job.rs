@@ -32,8 +32,9 @@ pub(crate) const METHODS: &[Builtin] = &[
     Builtin {
         name: "job.cancel",
         help: "Ends a job: cancel(session), for who submitted it. Answers `cancelled` once \
-               nothing of it is left, `asked` while something is, or the state in which it had \
-               ended before. Example: job.cancel(session).",
+               nothing of it is left, `asked` while something is, `refused` where its batch system \
+               does not end it (its words are the `comment` of job.status), or the state in which \
+               it had ended before. Example: job.cancel(session).",
         signatures: &[&["string", "string"]],
         parameters: &["session"],
         run: Run::Later(cancel),

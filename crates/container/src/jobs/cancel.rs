@@ -1,5 +1,5 @@
-//! Cancelling: a queued job at once, a running one by its shepherd; `cancelled` is said only when
-//! nothing of it is left.
+//! Cancelling: a queued job at once, a running one by its shepherd or its batch system; `cancelled` is
+//! said only when nothing of it is left.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use nesssi_job::JobState;
 use nesssi_rpc::{Fault, FaultCode};
 
 use super::table::{Number, Phase};
-use super::{Core, finish, start};
+use super::{Core, batch, finish, start};
 use crate::clock::now_ms;
 
 /// How long an answer waits for the job to be gone: a shepherd's grace and the backstop's kill.
@@ -17,6 +17,9 @@ const CONFIRM_MAX: Duration = Duration::from_millis(if cfg!(test) { 500 } else {
 
 /// The answer while the job is not confirmed gone.
 const ASKED: &str = "asked";
+
+/// The answer where its batch system does not end it: its words are in the status.
+const REFUSED: &str = "refused";
 
 pub(super) async fn cancel(
     core: &Arc<Core>,
@@ -36,14 +39,40 @@ pub(super) async fn cancel(
             finish::close(core, number, end).await;
         }
         Begun::Send => send(core, number),
+        Begun::SendBatch => batch::end_soon(core, number),
         Begun::Wait => {}
     }
-    if tokio::time::timeout(CONFIRM_MAX, core.job_ended(number)).await.is_err() {
-        return Ok(ASKED.to_owned());
+    let confirmed = async {
+        tokio::select! {
+            biased;
+            _ = core.job_ended(number) => None,
+            () = refused(core, number) => Some(REFUSED),
+        }
+    };
+    match tokio::time::timeout(CONFIRM_MAX, confirmed).await {
+        Ok(None) => {}
+        Ok(Some(answer)) => return Ok(answer.to_owned()),
+        Err(_elapsed) => return Ok(ASKED.to_owned()),
     }
     let table = core.table();
     let end = table.get(number).and_then(|entry| entry.job.as_ref()?.end.as_ref());
     Ok(end.map_or(ASKED, |end| end.state.as_str()).to_owned())
+}
+
+/// Waits until its batch system has refused to end it.
+async fn refused(core: &Core, number: Number) {
+    loop {
+        let mut woken = std::pin::pin!(core.refusals.notified());
+        // Registered first, then looked: a refusal between the two is not missed.
+        woken.as_mut().enable();
+        let is_refused = core.table().job_mut(number).is_some_and(|job| {
+            job.placed.as_deref().is_some_and(|placed| placed.refused.is_some())
+        });
+        if is_refused {
+            return;
+        }
+        woken.await;
+    }
 }
 
 enum Begun {
@@ -53,6 +82,8 @@ enum Begun {
     NeverRan,
     /// Its shepherd is to be told.
     Send,
+    /// Its batch system is to be told.
+    SendBatch,
     /// It is on its way already, or will be told when it has started.
     Wait,
 }
@@ -80,7 +111,14 @@ fn begin(core: &Core, subject: Option<&SubjectDn>, number: Number) -> Result<Beg
             job.cancel_asked_ms.get_or_insert(now_ms());
             Ok(Begun::Wait)
         }
-        Phase::Running => {
+        Phase::Waiting | Phase::Running if !job.is_local() => {
+            job.cancel_asked_ms.get_or_insert(now_ms());
+            if let Some(placed) = job.placed.as_deref_mut() {
+                placed.ask_again();
+            }
+            Ok(Begun::SendBatch)
+        }
+        Phase::Waiting | Phase::Running => {
             // Asked again, it is told again: the first word may have been lost.
             job.cancel_asked_ms.get_or_insert(now_ms());
             Ok(Begun::Send)

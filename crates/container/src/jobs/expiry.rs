@@ -9,7 +9,7 @@ use nesssi_privsep::messages::Seal;
 use nesssi_session::SessionId;
 
 use super::table::Number;
-use super::{Core, budget, is_absent};
+use super::{Core, batch, budget, is_absent};
 use crate::clock::now_ms;
 use crate::link::AskError;
 
@@ -47,6 +47,11 @@ pub(super) async fn expire(core: Arc<Core>) {
 pub(super) async fn remove_hidden(core: &Core, number: Number) -> Result<(), String> {
     let known = core.table().get(number).map(|entry| (entry.id.clone(), entry.seal.clone()));
     let Some((id, seal)) = known else { return Ok(()) };
+    if let Err(why) = batch::may_remove(core, number).await {
+        tracing::warn!(session = %id, why, "a sandbox is kept for now");
+        put_off(core, number, Some(why.to_owned())).await;
+        return Err(why.to_owned());
+    }
     let removed = remove(core, &id, &seal).await;
     let told = match &removed {
         Ok(()) => Ok(()),

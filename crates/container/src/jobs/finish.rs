@@ -38,7 +38,7 @@ pub(super) fn heard(core: &Arc<Core>, account: &str, session: &str, record: Stri
                 job.early_end = Some(record);
                 return;
             }
-            Some(job) if job.phase == Phase::Running => number,
+            Some(job) if job.phase == Phase::Running && job.is_local() => number,
             _ => return,
         }
     };
@@ -156,7 +156,7 @@ fn state_and_reason(job: &Job, testimony: Option<&EndRecord>) -> (JobState, Stri
     (state, reason(job, record, state))
 }
 
-fn reason(job: &Job, record: &EndRecord, state: JobState) -> String {
+pub(super) fn reason(job: &Job, record: &EndRecord, state: JobState) -> String {
     if state == JobState::Cancelled {
         return "cancelled".to_owned();
     }
@@ -254,7 +254,12 @@ fn let_go(core: &Core, number: Number, end: JobEnd, expires_ms: u64, charge: &Ch
     job.end = Some(end);
     job.note = None;
     job.admitted = None;
-    if std::mem::take(&mut job.has_slot) {
+    job.answer = None;
+    job.placed = None;
+    let other = (!job.is_local()).then(|| job.batch.clone());
+    if let Some(batch) = other {
+        table.unplace(&batch, number);
+    } else if std::mem::take(&mut job.has_slot) {
         table.slots_used = table.slots_used.saturating_sub(1);
     } else if was_waiting {
         table.waiting = table.waiting.saturating_sub(1);

@@ -9,7 +9,6 @@ use crate::clock::{date_time, iso};
 
 /// How a batch system answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(dead_code, reason = "made by what asks batch systems")]
 pub(crate) enum Answering {
     /// As it should.
     #[default]

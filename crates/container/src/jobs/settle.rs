@@ -17,7 +17,7 @@ use nesssi_privsep::messages::{Seal, ShepherdId};
 use nesssi_session::SessionId;
 
 use super::table::{Entry, Job, Number, Phase, Table, leaf_name};
-use super::{Core, cancel, finish, is_absent, seal_of, start};
+use super::{Core, LOCAL, batch, cancel, finish, is_absent, seal_of, start};
 use crate::link::{AskError, JobFound, Jobmanager};
 
 /// The first wait after a failed try, doubled each time.
@@ -48,22 +48,40 @@ pub(super) async fn take_up(core: &Arc<Core>, sessions: Vec<(SessionRow, Option<
     if core.needs.leaves {
         remove_strays(core).await;
     }
-    for number in open {
+    let (local, others): (Vec<Number>, Vec<Number>) = {
+        let table = core.table();
+        let is_local = |number: &Number| {
+            table.get(*number).and_then(|one| one.job.as_ref()).is_none_or(Job::is_local)
+        };
+        open.into_iter().partition(is_local)
+    };
+    for number in local {
         one(core, number, "not yet confirmed since the restart");
     }
+    batch::take_up(core, &others);
 }
 
 /// Takes one in; its number, if its job has to be settled.
 fn insert(table: &mut Table, entry: Entry) -> Option<Number> {
     let number = entry.number;
     let phase = entry.job.as_ref().map(|job| job.phase);
+    let other = entry.job.as_ref().filter(|job| !job.is_local()).map(|job| job.batch.clone());
     let cpu_seconds = entry.job.as_ref().map_or(0, |job| job.cpu_seconds_max);
     let (owner, level) = (entry.owner(), entry.level.clone());
     table.insert(entry);
-    match phase {
-        None | Some(Phase::Ended) => return None,
-        Some(Phase::Queued) => table.waiting += 1,
-        Some(Phase::Starting | Phase::Running | Phase::Ending) => {
+    match (phase, other) {
+        (None | Some(Phase::Ended), _) => return None,
+        (Some(phase), Some(batch)) => {
+            table.count_unplaced(&batch);
+            if phase != Phase::Queued {
+                table.place(&batch, number);
+            }
+            if phase == Phase::Running {
+                table.begin(&batch, number);
+            }
+        }
+        (Some(Phase::Queued | Phase::Waiting), None) => table.waiting += 1,
+        (Some(Phase::Starting | Phase::Running | Phase::Ending), None) => {
             table.slots_used += 1;
             table.running.insert(number);
         }
@@ -106,6 +124,7 @@ fn entry(row: SessionRow, job: Option<JobRow>) -> Option<Entry> {
 fn job_of(row: JobRow) -> Option<Job> {
     let phase = match (&row.end, row.state) {
         (Some(_), _) => Phase::Ended,
+        (None, JobState::Queued) if row.batch_id.is_some() => Phase::Waiting,
         (None, JobState::Queued) => Phase::Queued,
         (None, _) => Phase::Running,
     };
@@ -126,6 +145,8 @@ fn job_of(row: JobRow) -> Option<Job> {
         }
         _ => None,
     };
+    let is_local = row.batch == LOCAL;
+    let is_placed = row.batch_id.is_some() && phase != Phase::Ended;
     Some(Job {
         tag: row.tag,
         phase,
@@ -147,12 +168,14 @@ fn job_of(row: JobRow) -> Option<Job> {
         empty_reads: 0,
         cancel_asked_ms: None,
         over: None,
-        has_slot: phase == Phase::Running,
+        has_slot: phase == Phase::Running && is_local,
         settling: false,
         note: None,
         lost: None,
         starts: 0,
         early_end: None,
+        placed: is_placed.then(Box::default),
+        answer: None,
     })
 }
 

@@ -28,7 +28,7 @@ const ALREADY: i32 = rustix::io::Errno::ALREADY.raw_os_error();
 const INTERRUPTED: i32 = rustix::io::Errno::CANCELED.raw_os_error();
 
 /// What a job's processes are told of where programs are.
-const JOB_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+pub(super) const JOB_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Puts a job, counted as waiting, into the queue.
 pub(super) fn into_queue(core: &Arc<Core>, number: Number) {
@@ -110,7 +110,7 @@ async fn try_launch(core: &Arc<Core>, number: Number) -> Result<(), NotLaunched>
 /// As whom the owner of a queued job may be judged: for the account and the level that he was given,
 /// which a service may have lowered him to. With which proxy he came is forgotten in a restart: then
 /// one kind after the other is tried, as only the rules of some levels tell them apart.
-fn claims_of(core: &Core, entry: &Entry) -> Vec<JudgedBy> {
+pub(super) fn claims_of(core: &Core, entry: &Entry) -> Vec<JudgedBy> {
     let proxies = match entry.proxy {
         Some(known) => vec![known],
         None if entry.subject.is_none() => vec![None],
@@ -129,7 +129,7 @@ fn claims_of(core: &Core, entry: &Entry) -> Vec<JudgedBy> {
     proxies.into_iter().map(claim).collect()
 }
 
-async fn judged(
+pub(super) async fn judged(
     core: &Core,
     claims: Vec<JudgedBy>,
     address: IpAddr,

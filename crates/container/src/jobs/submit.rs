@@ -11,7 +11,7 @@ use nesssi_rpc::{Fault, FaultCode};
 use nesssi_session::SessionId;
 
 use super::table::{Entry, Job, Number, Owner, Phase, leaf_name};
-use super::{Core, PREPARED_SECONDS_MAX, journal_fault, seal_bytes, start};
+use super::{Core, LOCAL, PREPARED_SECONDS_MAX, batch, journal_fault, seal_bytes, start};
 use crate::clock::now_ms;
 use crate::grants::{CallerGrant, Grant, fault_of};
 use crate::link::{AskError, Jobmanager, Leaf};
@@ -21,9 +21,6 @@ const ANONYMOUS_TOTAL_TIMES: u32 = 8;
 
 /// How many prepared sessions one owner may have waiting for their job.
 const PREPARED_PER_OWNER_MAX: u32 = 64;
-
-/// The batch system of this room.
-const LOCAL: &str = "local";
 
 /// A request for a job.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,12 +91,18 @@ struct Room<'a> {
     owner: Owner,
     /// The CPU seconds that are reserved of the day.
     cpu_seconds: u64,
+    batch: &'a str,
     has_slot: bool,
     kept: bool,
 }
 
 impl<'a> Room<'a> {
-    fn take(core: &'a Arc<Core>, who: &'a CallerGrant, seconds: f64) -> Result<Self, Fault> {
+    fn take(
+        core: &'a Arc<Core>,
+        who: &'a CallerGrant,
+        seconds: f64,
+        batch: &'a str,
+    ) -> Result<Self, Fault> {
         let owner = Owner::of(who.subject.as_ref(), who.address);
         let (limits, level) = (&who.grant.limits, &who.grant.level);
         let mut table = core.table();
@@ -122,17 +125,26 @@ impl<'a> Room<'a> {
                 format!("level {level} allows all its callers together {total} jobs at once"),
             ));
         }
-        let has_slot = table.waiting == 0 && table.slots_used < core.slots_max;
+        let is_local = batch == LOCAL;
+        let full = || Fault::new(FaultCode::Unavailable, "the queue is full: try again later");
+        let has_slot = is_local && table.waiting == 0 && table.slots_used < core.slots_max;
         if has_slot {
             table.slots_used += 1;
-        } else if table.waiting >= core.needs.config.batch.local.queue_max {
-            return Err(Fault::new(FaultCode::Unavailable, "the queue is full: try again later"));
-        } else {
+        } else if is_local {
+            if table.waiting >= core.needs.config.batch.local.queue_max {
+                return Err(full());
+            }
             table.waiting += 1;
+        } else {
+            let queue_max = core.needs.config.batch.system(batch).map_or(0, |one| one.queue_max);
+            if table.unplaced(batch) >= queue_max {
+                return Err(full());
+            }
+            table.count_unplaced(batch);
         }
         table.count_active(&owner, level, cpu_seconds);
         drop(table);
-        Ok(Self { core, who, owner, cpu_seconds, has_slot, kept: false })
+        Ok(Self { core, who, owner, cpu_seconds, batch, has_slot, kept: false })
     }
 }
 
@@ -145,8 +157,10 @@ impl Drop for Room<'_> {
         table.uncount_active(&self.owner, &self.who.grant.level, self.cpu_seconds);
         if self.has_slot {
             table.slots_used = table.slots_used.saturating_sub(1);
-        } else {
+        } else if self.batch == LOCAL {
             table.waiting = table.waiting.saturating_sub(1);
+        } else {
+            table.uncount_unplaced(self.batch);
         }
         drop(table);
         start::pump(self.core);
@@ -181,7 +195,8 @@ pub(super) async fn submit(
     mut who: CallerGrant,
     submission: Submission,
 ) -> Result<SessionId, Fault> {
-    check_batch(core, submission.batch.as_deref())?;
+    let batch = submission.batch.as_deref().unwrap_or(&core.needs.config.batch.default).to_owned();
+    core.batch.check(&batch)?;
     admit_job(core, &who, &submission)?;
     let claim = match &submission.session {
         Some(session) => Some(claim(core, &who, session)?),
@@ -194,8 +209,8 @@ pub(super) async fn submit(
     };
     // Judged afresh: the grant may be another than the call began with.
     let admitted = admit_job(core, &who, &submission)?;
-    let mut room = Room::take(core, &who, submission.seconds)?;
-    let job = new_job(core, admitted, room.has_slot)?;
+    let mut room = Room::take(core, &who, submission.seconds, &batch)?;
+    let job = new_job(core, admitted, &batch, room.has_slot)?;
     let id = place.id.clone();
     let recorded = record(core, &who, place, job, room.has_slot).await?;
     room.kept = true;
@@ -204,6 +219,10 @@ pub(super) async fn submit(
     let number = recorded.number;
     drop(claim);
     match recorded.start {
+        Some(_) if batch != LOCAL => {
+            let answer = batch::enter(core, number, &jobmanager).await?;
+            batch::answered(answer).await?;
+        }
         Some(leaf) if has_slot => start::start_on(core, number, &jobmanager, leaf).await?,
         Some(_) => enqueue(core, number, &jobmanager).await?,
         None => {}
@@ -389,13 +408,6 @@ async fn enqueue(core: &Arc<Core>, number: Number, jobmanager: &Jobmanager) -> R
     Ok(())
 }
 
-fn check_batch(core: &Core, batch: Option<&str>) -> Result<(), Fault> {
-    match batch.unwrap_or(&core.needs.config.batch.default) {
-        LOCAL => Ok(()),
-        _ => Err(Fault::invalid_params("no such batch system: this server has \"local\"")),
-    }
-}
-
 /// Finds the prepared session, if it is this caller's, and keeps others from it.
 fn claim<'a>(core: &'a Arc<Core>, who: &CallerGrant, session: &str) -> Result<Claim<'a>, Fault> {
     let (_, number) = core.known(session)?;
@@ -491,15 +503,15 @@ fn entry_of(who: &CallerGrant, row: &SessionRow, seal: Seal, job: Option<Job>) -
     }
 }
 
-fn new_job(core: &Core, admitted: AdmittedJob, has_slot: bool) -> Result<Job, Fault> {
+fn new_job(core: &Core, admitted: AdmittedJob, batch: &str, has_slot: bool) -> Result<Job, Fault> {
     Ok(Job {
         tag: new_tag()?,
         phase: if has_slot { Phase::Starting } else { Phase::Queued },
-        batch: LOCAL.to_owned(),
+        batch: batch.to_owned(),
         cpu_seconds_max: admitted.cpu_seconds_max(),
         wall_seconds_max: admitted.wall_seconds_max(),
         admitted: Some(admitted),
-        leaf: core.needs.leaves,
+        leaf: core.needs.leaves && batch == LOCAL,
         shepherd: None,
         batch_id: None,
         cpus: 1,
@@ -519,6 +531,8 @@ fn new_job(core: &Core, admitted: AdmittedJob, has_slot: bool) -> Result<Job, Fa
         lost: None,
         starts: 0,
         early_end: None,
+        placed: None,
+        answer: None,
     })
 }
 

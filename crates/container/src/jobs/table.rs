@@ -2,7 +2,7 @@
 //!
 //! All of it is under one lock that is held for look-ups and small changes only, never over a wait.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,11 +13,13 @@ use nesssi_job::{AdmittedJob, JobState, Tag};
 use nesssi_journal::{JobEnd, SessionState, Shepherd};
 use nesssi_policy::{LevelName, Limits};
 use nesssi_privsep::messages::Seal;
+use nesssi_rpc::Fault;
 use nesssi_session::SessionId;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
+use super::LOCAL;
+use super::batch::Placed;
 use super::budget::Budgets;
-use super::health::BatchHealth;
 use super::queue::FairQueue;
 use crate::events::Changing;
 use crate::grants::address_prefix;
@@ -93,8 +95,10 @@ impl Entry {
 pub(crate) enum Phase {
     /// Admitted; in the queue, or on its way into it.
     Queued,
-    /// It has a slot, and its shepherd is being started.
+    /// It has a slot, and its shepherd is being started; or a command that submits it may be under way.
     Starting,
+    /// A batch system has it, and has not begun it as far as we know. Local jobs never wait so.
+    Waiting,
     /// Its shepherd runs, as far as we know.
     Running,
     /// It has ended; its leaf is being emptied and the journal written.
@@ -147,13 +151,22 @@ pub(crate) struct Job {
     pub(crate) starts: u32,
     /// A record that came before the answer to its start.
     pub(crate) early_end: Option<String>,
+    /// What is known of it in its batch system, once that has it.
+    pub(crate) placed: Option<Box<Placed>>,
+    /// The call that waits for what its submission comes to.
+    pub(crate) answer: Option<oneshot::Sender<Result<(), Fault>>>,
 }
 
 impl Job {
+    /// Whether this machine itself runs it.
+    pub(crate) fn is_local(&self) -> bool {
+        self.batch == LOCAL
+    }
+
     pub(crate) fn state(&self) -> JobState {
         match (&self.end, self.phase) {
             (Some(end), _) => end.state,
-            (None, Phase::Queued | Phase::Starting) => JobState::Queued,
+            (None, Phase::Queued | Phase::Starting | Phase::Waiting) => JobState::Queued,
             // It is ended before it ran.
             (None, Phase::Ending) if self.started_ms.is_none() => JobState::Queued,
             (None, Phase::Running | Phase::Ending | Phase::Ended) => JobState::Running,
@@ -195,6 +208,26 @@ impl Entries {
     }
 }
 
+/// The first digits of a tag, of those that every name for it has.
+fn tag_key(digits: &str) -> u64 {
+    let digits = digits.get(..TAG_KEY_DIGITS).unwrap_or(digits);
+    u64::from_str_radix(digits, 16).unwrap_or(u64::MAX)
+}
+
+/// How many digits of a tag stand in the shortest name that a batch system has for a job.
+pub(crate) const TAG_KEY_DIGITS: usize = 14;
+
+/// The jobs of a batch system beside the local one.
+#[derive(Debug, Default)]
+pub(crate) struct BatchJobs {
+    /// It has these, and they have not ended.
+    pub(crate) placed: BTreeSet<Number>,
+    /// It has begun these of them.
+    pub(crate) begun: BTreeSet<Number>,
+    /// So many more are to be given to it.
+    pub(crate) unplaced: u32,
+}
+
 /// All of them, and what is counted of them.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
@@ -217,10 +250,13 @@ pub(crate) struct Table {
     /// Jobs that wait for a slot, in the queue or on the way into it.
     pub(crate) waiting: u32,
     pub(crate) slots_used: u32,
+    /// The jobs of each batch system beside the local one.
+    pub(crate) batch: HashMap<String, BatchJobs>,
+    /// Which job has which tag, by its first digits, which stand in every name that a batch system has
+    /// for it. Jobs of batch systems alone.
+    by_tag: HashMap<u64, Number>,
     expiry: BTreeSet<(u64, Number)>,
     ended: HashMap<Number, Arc<Notify>>,
-    /// How each batch system but the local one is, by its name.
-    pub(crate) health: BTreeMap<String, BatchHealth>,
 }
 
 impl Table {
@@ -251,7 +287,54 @@ impl Table {
             }
             Some(_) => {}
         }
+        if let Some(job) = entry.job.as_ref().filter(|job| !job.is_local()) {
+            self.by_tag.insert(tag_key(job.tag.as_str()), number);
+        }
         self.entries.insert(entry);
+    }
+
+    /// The session of the job that a batch system knows by a name with these digits of a tag in it.
+    pub(crate) fn of_tag(&self, digits: &str) -> Option<&Entry> {
+        self.entries.get(self.by_tag.get(&tag_key(digits))?)
+    }
+
+    /// One more job that is to be given to a batch system.
+    pub(crate) fn count_unplaced(&mut self, batch: &str) {
+        self.batch.entry(batch.to_owned()).or_default().unplaced += 1;
+    }
+
+    /// One less.
+    pub(crate) fn uncount_unplaced(&mut self, batch: &str) {
+        if let Some(jobs) = self.batch.get_mut(batch) {
+            jobs.unplaced = jobs.unplaced.saturating_sub(1);
+        }
+    }
+
+    /// A batch system has a job that was to be given to it.
+    pub(crate) fn place(&mut self, batch: &str, number: Number) {
+        let jobs = self.batch.entry(batch.to_owned()).or_default();
+        if jobs.placed.insert(number) {
+            jobs.unplaced = jobs.unplaced.saturating_sub(1);
+        }
+    }
+
+    /// A batch system has begun a job.
+    pub(crate) fn begin(&mut self, batch: &str, number: Number) {
+        self.batch.entry(batch.to_owned()).or_default().begun.insert(number);
+    }
+
+    /// A job of a batch system has ended, or is not to be given to it after all.
+    pub(crate) fn unplace(&mut self, batch: &str, number: Number) {
+        let Some(jobs) = self.batch.get_mut(batch) else { return };
+        jobs.begun.remove(&number);
+        if !jobs.placed.remove(&number) {
+            jobs.unplaced = jobs.unplaced.saturating_sub(1);
+        }
+    }
+
+    /// How many jobs are to be given to a batch system.
+    pub(crate) fn unplaced(&self, batch: &str) -> u32 {
+        self.batch.get(batch).map_or(0, |jobs| jobs.unplaced)
     }
 
     pub(crate) fn get(&self, number: Number) -> Option<&Entry> {
@@ -363,6 +446,9 @@ impl Table {
     pub(crate) fn give_job(&mut self, number: Number, job: Job) {
         let Some(entry) = self.entries.get_mut(&number) else { return };
         entry.claimed = false;
+        if !job.is_local() {
+            self.by_tag.insert(tag_key(job.tag.as_str()), number);
+        }
         entry.job = Some(job);
         let (owner, expires_ms) = (entry.owner(), entry.expires_ms);
         self.expiry.remove(&(expires_ms, number));
@@ -421,6 +507,9 @@ impl Table {
     pub(crate) fn remove(&mut self, number: Number) {
         let Some(entry) = self.entries.by_number.remove(&number) else { return };
         self.by_id.remove(&entry.id);
+        if let Some(job) = entry.job.as_ref().filter(|job| !job.is_local()) {
+            self.by_tag.remove(&tag_key(job.tag.as_str()));
+        }
         self.expiry.remove(&(entry.expires_ms, number));
         if entry.state() == SessionState::Prepared {
             count_down(&mut self.prepared, &entry.owner());

@@ -1,3 +1,5 @@
+mod batch;
+mod cluster;
 mod events;
 mod keeping;
 mod showing;
@@ -43,6 +45,8 @@ struct Machine {
     standin: Standin,
     slots: u32,
     leaves: bool,
+    /// The sections of other batch systems.
+    batch: String,
 }
 
 /// One gatekeeper's life.
@@ -60,15 +64,15 @@ impl Machine {
     fn with(limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let standin = Standin::new(limits, folder.path().join("state/gatekeeper/journal.sqlite"));
-        Self { folder, standin, slots: 8, leaves: true }
+        Self { folder, standin, slots: 8, leaves: true, batch: String::new() }
     }
 
     async fn gatekeeper(&self) -> Gatekeeper {
         let text = format!(
             "[server]\nstate_directory = \"state\"\nsandbox_url = \"http://files.example:8080\"\n\
              [sandboxes]\nroot = \"/sandboxes\"\n\
-             [batch.local]\nslots = {}\nqueue_max = 3\n",
-            self.slots
+             [batch.local]\nslots = {}\nqueue_max = 3\n{}",
+            self.slots, self.batch
         );
         let path = self.folder.path().join("nesssi.toml");
         let config = nesssi_config::parse(&text, path.to_str().unwrap()).unwrap();
@@ -98,7 +102,10 @@ impl Machine {
                         hearing.ended(&account, &session, record);
                     }
                     JobmanagerEvent::Closed { account, .. } => hearing.jobmanager_gone(&account),
-                    JobmanagerEvent::RecordSeen { .. } | JobmanagerEvent::WorkerEnded { .. } => {}
+                    JobmanagerEvent::RecordSeen { account, session, .. } => {
+                        hearing.record_seen(&account, &session);
+                    }
+                    JobmanagerEvent::WorkerEnded { .. } => {}
                 }
             }
         });

@@ -14,6 +14,8 @@ use nesssi_privsep::messages::{
 };
 use nesssi_privsep::wire::Blob;
 
+use super::cluster::Cluster;
+
 pub(super) const BOOT_ID: &str = "boot-1";
 
 /// What is in one sandbox.
@@ -25,6 +27,9 @@ pub(super) struct Box_ {
     pub(super) shepherd: Option<ShepherdId>,
     /// How often a payload was started.
     pub(super) starts: u32,
+    /// The batch id in the guard, and what a watcher has left.
+    pub(super) winner: Option<String>,
+    pub(super) why: String,
 }
 
 #[derive(Debug)]
@@ -61,7 +66,8 @@ pub(super) struct State {
     pub(super) usage_asked: Vec<Vec<String>>,
     /// Whether a cancel ends the job.
     pub(super) stubborn: bool,
-    jobmanagers: Vec<(String, Arc<Channel>)>,
+    pub(super) cluster: Cluster,
+    pub(super) jobmanagers: Vec<(String, Arc<Channel>)>,
     /// Sessions whose shepherd the living jobmanager started itself.
     watched: BTreeSet<String>,
     pids: HashMap<String, u32>,
@@ -101,6 +107,7 @@ impl Standin {
             usage: BTreeMap::new(),
             usage_asked: Vec::new(),
             stubborn: false,
+            cluster: Cluster::default(),
             jobmanagers: Vec::new(),
             watched: BTreeSet::new(),
             pids: HashMap::new(),
@@ -184,6 +191,11 @@ impl Standin {
                 drop(state);
                 self.jobmanager(&seal.account)
             }
+            ToMonitor::Discover {} => {
+                state.asked.push("discover".to_owned());
+                drop(state);
+                self.jobmanager("services")
+            }
             ToMonitor::Admit { grant, session } => {
                 state.asked.push("admit".to_owned());
                 if state.stale_grants.contains(&grant) {
@@ -250,6 +262,17 @@ impl Standin {
         let (standin, name) = (self.clone(), account.to_owned());
         std::thread::spawn(move || {
             while let Ok(asked) = ours.receive::<ToJobmanager>() {
+                if is_of_batch(&asked.message) {
+                    let (standin, name, ours) = (standin.clone(), name.clone(), Arc::clone(&ours));
+                    // Its commands overlap.
+                    std::thread::spawn(move || match standin.batch_answer(&name, asked.message) {
+                        Some(answers) => answers.iter().for_each(|answer| {
+                            ours.send(asked.id, answer, &[]).unwrap_or_default();
+                        }),
+                        None => standin.kill_jobmanager(&name),
+                    });
+                    continue;
+                }
                 match standin.jobmanager_answer(&name, asked.message) {
                     Some(answer) => ours.send(asked.id, &answer, &[]).unwrap_or_default(),
                     None => {
@@ -414,6 +437,19 @@ impl Standin {
     }
 }
 
+fn is_of_batch(asked: &ToJobmanager) -> bool {
+    use ToJobmanager as Ask;
+    matches!(
+        asked,
+        Ask::SubmitBatch { .. }
+            | Ask::CancelBatch { .. }
+            | Ask::ListBatch { .. }
+            | Ask::UsageBatch { .. }
+            | Ask::ReadGuard { .. }
+            | Ask::WatchRecord { .. }
+    )
+}
+
 fn left(session: String, sandbox: Box_) -> FromJobmanager {
     match sandbox.record {
         Some(record) => FromJobmanager::Ended { session, record },
@@ -421,7 +457,7 @@ fn left(session: String, sandbox: Box_) -> FromJobmanager {
     }
 }
 
-fn copy(journal: &std::path::Path) -> tempfile::TempDir {
+pub(super) fn copy(journal: &std::path::Path) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for end in ["", "-wal"] {
         let name = format!("journal.sqlite{end}");
