@@ -14,8 +14,8 @@ import os
 import re
 import sys
 import traceback
-from types import ModuleType
-from typing import Any, Callable
+from types import ModuleType, TracebackType
+from typing import Any, Callable, Iterator
 
 _ROOT = "nesssi_services"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -27,7 +27,12 @@ Method = Callable[[Any, str, "list[Any]"], Any]
 
 
 class Broken(Exception):
-    """The service cannot answer; the text says why, and names no path of this machine."""
+    """The service cannot answer; the text says why, and names no path of this machine.
+
+    `cause` is what its code raised, if it did.
+    """
+
+    cause: BaseException | None = None
 
 
 class Service:
@@ -43,6 +48,14 @@ def load(name: str, folder: str) -> Service:
 
     The whole story of a failure goes to stderr, the service's log.
     """
+    module = import_service(name, folder)
+    for _, wrong in wrong_methods(module):
+        raise Broken(wrong)
+    return Service(module, dict(module.methods_list))
+
+
+def import_service(name: str, folder: str) -> ModuleType:
+    """The module of the service `name`; `Broken` as `load` says."""
     folder = os.path.abspath(folder)
     parts = name.split(".")
     if not all(_NAME.fullmatch(part) for part in parts):
@@ -50,11 +63,12 @@ def load(name: str, folder: str) -> Service:
     if not os.path.isfile(os.path.join(folder, "__init__.py")):
         raise Broken("there is no __init__.py that can be read in the service's folder")
     try:
-        module = _run(parts, folder)
+        return _run(parts, folder)
     except BaseException as wrong:
         traceback.print_exception(type(wrong), wrong, wrong.__traceback__)
-        raise Broken(_reason(wrong, folder)) from None
-    return Service(module, _methods(module))
+        broken = Broken(_reason(wrong, folder))
+        broken.cause = wrong
+        raise broken from None
 
 
 def _run(parts: list[str], folder: str) -> ModuleType:
@@ -85,33 +99,42 @@ def _make_package(parts: list[str], folder: str | None) -> None:
     sys.modules[name] = package
 
 
-def _methods(module: ModuleType) -> dict[str, Method]:
+def wrong_methods(module: ModuleType) -> Iterator[tuple[Any, str]]:
+    """What is wrong with `methods_list`, each with the name in it that it is about (None: all of it)."""
     listed = getattr(module, "methods_list", None)
     if listed is None:
-        raise Broken("methods_list is missing: a dict {exposed name: function}")
-    if not isinstance(listed, dict):
-        raise Broken(f"methods_list is a {type(listed).__name__}, not a dict")
-    if not listed:
-        raise Broken("methods_list is empty")
-    for name, function in listed.items():
-        if not isinstance(name, str) or not _METHOD.fullmatch(name):
-            raise Broken(f"methods_list: {name!r:.80} is not the name of a method")
-        if not callable(function):
-            raise Broken(f"methods_list: {name!r} is a {type(function).__name__}, not a function")
-    return dict(listed)
+        yield None, "methods_list is missing: a dict {exposed name: function}"
+    elif not isinstance(listed, dict):
+        yield None, f"methods_list is a {type(listed).__name__}, not a dict"
+    elif not listed:
+        yield None, "methods_list is empty"
+    else:
+        for name, function in listed.items():
+            if not isinstance(name, str) or not _METHOD.fullmatch(name):
+                yield name, f"methods_list: {name!r:.80} is not the name of a method"
+            elif not callable(function):
+                kind = type(function).__name__
+                yield name, f"methods_list: {name!r} is a {kind}, not a function"
 
 
 def _reason(wrong: BaseException, folder: str) -> str:
     """One line such as `SyntaxError: invalid syntax (__init__.py, line 3)`."""
+    file, line = place_of(wrong, folder)
+    where = "" if file is None else f" ({file}, line {line})"
+    return f"{text_of(wrong)}{where}"
+
+
+def text_of(wrong: BaseException) -> str:
+    """The exception in one line, without paths: `ValueError: no such thing`."""
     if isinstance(wrong, SyntaxError):
-        text, where = wrong.msg or "", _place(wrong.filename, wrong.lineno, folder)
+        text = wrong.msg or ""
     else:
         told = wrong.strerror if isinstance(wrong, OSError) and wrong.strerror else wrong
-        text, where = _first_line(told), _last_place(wrong, folder)
+        text = _first_line(told)
     text = _PATH.sub("", text)[:_REASON_CHARACTERS_MAX]
     if isinstance(wrong, SystemExit):
         text = f"the module exits while it is imported, with {text or 0}"
-    return f"{type(wrong).__name__}: {text}{where}"
+    return f"{type(wrong).__name__}: {text}"
 
 
 def _first_line(told: Any) -> str:
@@ -121,15 +144,29 @@ def _first_line(told: Any) -> str:
         return "an exception that cannot be printed"
 
 
-def _last_place(wrong: BaseException, folder: str) -> str:
-    """The innermost line of the service's own code that the exception came through."""
-    place = ""
+def place_of(wrong: BaseException, folder: str) -> tuple[str | None, int | None]:
+    """The innermost line of the service's own code that the exception came through, or that is no
+    Python: its file from the folder on, and its number."""
+    if isinstance(wrong, SyntaxError):
+        return _place(wrong.filename, wrong.lineno, folder)
+    place: tuple[str | None, int | None] = (None, None)
     for frame, line in traceback.walk_tb(wrong.__traceback__):
-        place = _place(frame.f_code.co_filename, line, folder) or place
+        here = _place(frame.f_code.co_filename, line, folder)
+        place = place if here[0] is None else here
     return place
 
 
-def _place(file: str | None, line: int | None, folder: str) -> str:
+def own_frames(wrong: BaseException, folder: str) -> TracebackType | None:
+    """The traceback from the first line of the service's own code on; all of it where there is none."""
+    traced = wrong.__traceback__
+    while traced is not None:
+        if _place(traced.tb_frame.f_code.co_filename, traced.tb_lineno, folder)[0] is not None:
+            return traced
+        traced = traced.tb_next
+    return None
+
+
+def _place(file: str | None, line: int | None, folder: str) -> tuple[str | None, int | None]:
     if file is None or line is None or not file.startswith(folder + os.sep):
-        return ""
-    return f" ({os.path.relpath(file, folder)}, line {line})"
+        return None, None
+    return os.path.relpath(file, folder), line

@@ -4,10 +4,11 @@
 SYNOPSIS
     python -I worker_main.py serve NAME FOLDER
     python -I worker_main.py describe NAME FOLDER
+    python -I worker_main.py check NAME FOLDER
 
 DESCRIPTION
     `describe` imports the service, writes one JSON object that tells its methods (or why it is
-    broken) and exits. `serve` says that it is ready, then answers one call after the other until it is
+    broken) and exits; so does `check`, which tells more: every problem, for the service's developer. `serve` says that it is ready, then answers one call after the other until it is
     told to shut down or the container goes. Both talk on descriptor 3, as docs/services.md says.
 
 SECURITY
@@ -36,8 +37,8 @@ def main(arguments: list[str]) -> int:
     """Does what `arguments` say; the result is the exit code."""
     _find_nesssi()
     _prepare_log()
-    if len(arguments) != 3 or arguments[0] not in ("serve", "describe"):
-        print("usage: worker_main.py serve|describe NAME FOLDER", file=sys.stderr)
+    if len(arguments) != 3 or arguments[0] not in ("serve", "describe", "check"):
+        print("usage: worker_main.py serve|describe|check NAME FOLDER", file=sys.stderr)
         return _EXIT_USAGE
     from nesssi import link
 
@@ -48,7 +49,7 @@ def main(arguments: list[str]) -> int:
         return _EXIT_USAGE
     action, name, folder = arguments
     sys.argv = [os.path.join(folder, "__init__.py")]
-    return _describe(name, folder) if action == "describe" else _serve(name, folder)
+    return _serve(name, folder) if action == "serve" else _describe(action, name, folder)
 
 
 def _find_nesssi() -> None:
@@ -72,16 +73,22 @@ def _prepare_log() -> None:
             stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore
 
 
-def _describe(name: str, folder: str) -> int:
+def _describe(action: str, name: str, folder: str) -> int:
     from nesssi import link, loading, wire
-    from nesssi.describe import describe
 
     link_to_container = link.current
     assert link_to_container is not None
-    try:
-        description = describe(loading.load(name, folder))
-    except loading.Broken as broken:
-        description = {"error": str(broken)}
+    if action == "check":
+        from nesssi.checking import check
+
+        description = check(name, folder)
+    else:
+        from nesssi.describe import describe
+
+        try:
+            description = describe(loading.load(name, folder))
+        except loading.Broken as broken:
+            description = {"error": str(broken)}
     link_to_container.send(wire.encode(description) + "\n")
     return _end(0)
 
