@@ -22,6 +22,7 @@ mod clients;
 mod command;
 mod credentials;
 mod dependencies;
+mod developers;
 mod dialects;
 mod examples;
 mod explains;

@@ -21,7 +21,7 @@ struct Words {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Make, list and restart services
+    /// Make, check, list and restart services, and read their logs
     #[command(subcommand)]
     Service(ServiceVerb),
     /// Replace the gatekeeper; jobs and the listening ports stay
@@ -53,8 +53,14 @@ enum ServiceVerb {
         #[arg(long, default_value = ".")]
         directory: PathBuf,
     },
+    /// Import a service in a throwaway worker, and tell its methods, who may call them, and every problem
+    #[command(after_help = service::check::HELP)]
+    Check(service::check::Words),
     /// What the server offers, and what is broken
     List(service::Server),
+    /// Print the end of a service's log, and follow it
+    #[command(after_help = service::logs::HELP)]
+    Logs(service::logs::Words),
     /// Take up a service's changed code; running calls finish on the old
     Restart {
         /// Its dotted name
@@ -75,6 +81,8 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
     match Words::parse().verb {
         Verb::Service(ServiceVerb::New { name, directory }) => service::new(&directory, &name)?,
         Verb::Service(ServiceVerb::List(server)) => service::list(&server)?,
+        Verb::Service(ServiceVerb::Check(words)) => return service::check::run(&words),
+        Verb::Service(ServiceVerb::Logs(words)) => return service::logs::run(&words),
         Verb::Service(ServiceVerb::Restart { name, place }) => {
             say(&control::ask(&place, &control::Verb::RestartService(name))?);
         }
@@ -100,7 +108,8 @@ pub(crate) fn tell(line: &str) {
     eprintln!("{}", safe(line));
 }
 
-fn safe(line: &str) -> String {
+/// What a terminal would obey, as text.
+pub(crate) fn safe(line: &str) -> String {
     let shown = |c: char| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
     line.chars().map(shown).collect()
 }

@@ -1,14 +1,17 @@
 //! The control socket, from the asker's side: one fixed request, one fixed answer.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, IoSliceMut, Read as _, Seek as _};
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
-    send, socket_with,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType, connect, recvmsg, send, socket_with,
 };
+
+use nesssi_service::FINDINGS_BYTES_MAX;
 
 /// Version, verb, reserved, then the name.
 const REQUEST_BYTES: usize = 132;
@@ -40,6 +43,10 @@ pub(crate) enum Verb {
     Restart,
     /// Say how it is.
     Status,
+    /// Say what is wrong with a service.
+    CheckService(String),
+    /// Say where a service's log is.
+    ServiceLog(String),
 }
 
 /// Why nothing was done.
@@ -59,23 +66,55 @@ pub(crate) enum ControlError {
     Failed(String),
 }
 
+impl Where {
+    /// The configuration that names the control socket.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+}
+
 /// Asks the monitor, and waits for its answer.
 ///
 /// # Errors
 /// [`ControlError`], each in words of its own.
 pub(crate) fn ask(place: &Where, verb: &Verb) -> Result<String, ControlError> {
+    Ok(exchange(place, verb)?.0)
+}
+
+/// Asks for what comes as a file in memory, and reads that.
+///
+/// # Errors
+/// [`ControlError`].
+pub(crate) fn ask_file(place: &Where, verb: &Verb) -> Result<Vec<u8>, ControlError> {
+    let (_, file) = exchange(place, verb)?;
+    let mut file = File::from(file.ok_or(ControlError::NoAnswer)?);
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(FINDINGS_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    let read = file.rewind().and_then(|()| file.take(limit).read_to_end(&mut bytes));
+    read.map_err(|_| ControlError::NoAnswer)?;
+    Ok(bytes)
+}
+
+fn exchange(place: &Where, verb: &Verb) -> Result<(String, Option<OwnedFd>), ControlError> {
     let request = request(verb)?;
     let path = socket_path(place)?;
     let socket = open(&path)?;
     let sent = send(&socket, &request, SendFlags::NOSIGNAL);
     sent.map_err(|errno| connect_error(&path, errno))?;
     let mut answer = [0_u8; ANSWER_BYTES];
-    let (_, count) = recv(&socket, &mut answer[..], RecvFlags::empty())
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut buffers = [IoSliceMut::new(&mut answer)];
+    let got = recvmsg(&socket, &mut buffers, &mut control, RecvFlags::CMSG_CLOEXEC)
         .map_err(|errno| connect_error(&path, errno))?;
-    if count != ANSWER_BYTES {
+    if got.bytes != ANSWER_BYTES {
         return Err(ControlError::NoAnswer);
     }
-    read_answer(&answer)
+    let file = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut files) => files.next(),
+        _ => None,
+    });
+    Ok((read_answer(&answer)?, file))
 }
 
 fn request(verb: &Verb) -> Result<[u8; REQUEST_BYTES], ControlError> {
@@ -83,6 +122,8 @@ fn request(verb: &Verb) -> Result<[u8; REQUEST_BYTES], ControlError> {
         Verb::RestartService(name) => (1, name.as_str()),
         Verb::Restart => (2, ""),
         Verb::Status => (3, ""),
+        Verb::CheckService(name) => (4, name.as_str()),
+        Verb::ServiceLog(name) => (5, name.as_str()),
     };
     let mut request = [0_u8; REQUEST_BYTES];
     let [version, verb, _, _, rest @ ..] = &mut request;

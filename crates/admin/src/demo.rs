@@ -10,7 +10,7 @@ mod grid;
 mod ground;
 mod server;
 mod show;
-mod tools;
+pub(crate) mod tools;
 
 use std::path::PathBuf;
 

@@ -1,4 +1,8 @@
-//! `service new` and `service list`.
+//! `service new`, `list`, `check` and `logs`.
+
+pub(crate) mod check;
+pub(crate) mod logs;
+mod report;
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};

@@ -224,7 +224,7 @@ enum Verb {
     /// List and change VO groups
     #[command(subcommand, after_help = groups::HELP)]
     Vo(groups::Verb),
-    /// Make, list and restart services
+    /// Make, check, list and restart services, and read their logs
     #[command(disable_help_flag = true)]
     Service(Administration),
     /// Replace the gatekeeper; jobs and the listening ports stay

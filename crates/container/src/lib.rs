@@ -472,6 +472,17 @@ async fn obey_monitor(inner: Arc<Inner>, mut events: tokio::sync::mpsc::Receiver
                     control_done(&inner, ticket, outcome).await;
                 });
             }
+            MonitorEvent::CheckService { ticket, name, file } => {
+                let inner = Arc::clone(&inner);
+                tokio::spawn(async move {
+                    let outcome = registry::check(&inner, &name, file).await;
+                    control_done(&inner, ticket, outcome).await;
+                });
+            }
+            MonitorEvent::ServiceLog { ticket, name } => {
+                let outcome = registry::log_of(&inner, &name);
+                control_done(&inner, ticket, outcome).await;
+            }
             MonitorEvent::Status { ticket } => {
                 let text = registry::status_text(&inner);
                 let text = format!("{}\n{text}", inner.jobs.health());

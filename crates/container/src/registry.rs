@@ -4,6 +4,7 @@
 //! began with; new calls get the new one. A generation that is broken never takes the place of one
 //! that answers.
 
+mod check;
 mod finding;
 mod lists;
 
@@ -24,6 +25,7 @@ use crate::workers::{DeskSettings, Desks, Living};
 use finding::Finding;
 use lists::Lists;
 
+pub(crate) use check::{check, log_of};
 pub(crate) use finding::begin;
 
 /// The method that every service answers: its own, or the container's.
@@ -122,7 +124,7 @@ async fn try_restart(inner: &Arc<Inner>, name: &str) -> Result<String, String> {
     let services = &inner.services;
     let _one_at_a_time = services.restarting.lock().await;
     let mut found = None;
-    discover(inner, name.as_str(), |one| {
+    discover(inner, &Look::at(name.as_str()), |one| {
         if one.name == name.as_str() {
             found = Some(one);
         }
@@ -192,26 +194,48 @@ pub(crate) fn status_text(inner: &Inner) -> String {
     )
 }
 
-/// Has the services account read the services, or `only` one; each goes to `take` as it is found.
-async fn discover(inner: &Inner, only: &str, take: impl FnMut(ScanFound)) -> Result<(), AskError> {
+/// What a scan is to look at, and how.
+#[derive(Debug, Clone, Copy)]
+struct Look<'a> {
+    /// Only this service; empty is all.
+    only: &'a str,
+    /// The worker's mode.
+    mode: &'a str,
+    /// Whether code is asked that would not be taken up anyway.
+    thorough: bool,
+}
+
+impl<'a> Look<'a> {
+    fn at(only: &'a str) -> Self {
+        Self { only, mode: "describe", thorough: false }
+    }
+}
+
+/// Has the services account read the services; each goes to `take` as it is found.
+async fn discover(
+    inner: &Inner,
+    look: &Look<'_>,
+    take: impl FnMut(ScanFound),
+) -> Result<String, AskError> {
     let config = &inner.config;
     let jobmanager = inner.monitor.discover().await?;
     let mut describe_argv = config.services.worker_argv();
-    describe_argv.push("describe".to_owned());
+    describe_argv.push(look.mode.to_owned());
     let describe_ms_max = config.services.describe_seconds_max.saturating_mul(1000);
     let scan = ToJobmanager::Scan {
         root: text_of(&config.services.directory),
         describe_argv,
-        environment: environment(config, jobmanager.facts(), only),
-        only: only.to_owned(),
+        environment: environment(config, jobmanager.facts(), look.only),
+        only: look.only.to_owned(),
         describe_ms_max,
+        thorough: look.thorough,
     };
     let silence_max = Duration::from_secs(SCAN_SILENCE_SECONDS_MAX)
         + Duration::from_millis(describe_ms_max.into());
     for problem in jobmanager.scan(&scan, silence_max, take).await? {
         tracing::warn!(problem, root = inner.welcome.root, "in the tree of services");
     }
-    Ok(())
+    Ok(jobmanager.facts().name.clone())
 }
 
 /// Turns what was found in a folder into a service, sound or broken.
@@ -235,7 +259,7 @@ fn read_by(
 ) -> Result<Service, nesssi_service::ServiceNameError> {
     let name = ServiceName::parse(&found.name)?;
     let folder = found.folder.clone();
-    let digest = found.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex(&found.digest);
     match parts(found) {
         Ok((manifest, description, access)) => {
             warn_about(is_level, &name, &manifest, &description, &access);
@@ -246,6 +270,10 @@ fn read_by(
         }
         Err(why) => Ok(Service { digest, ..Service::broken(name, folder, generation, why) }),
     }
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The access list in what was found.

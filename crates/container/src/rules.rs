@@ -87,6 +87,11 @@ impl Known {
         if self.tells_addresses_apart { address.to_canonical() } else { address_prefix(address) }
     }
 
+    /// The levels, in the order of judging.
+    pub(crate) fn levels(&self) -> &[Level] {
+        &self.levels
+    }
+
     /// Whether there is a level of this name.
     pub(crate) fn has_level(&self, name: &str) -> bool {
         self.levels.iter().any(|level| level.name.as_str() == name)

@@ -30,6 +30,7 @@ use crate::grants::CallerGrant;
 use crate::link::lock;
 use crate::registry::{Behind, Service};
 use conversation::{Conversation, Kept};
+pub(crate) use host::open_log;
 pub(crate) use meter::Meter;
 pub(crate) use worker::{End, Worker};
 

@@ -11,15 +11,17 @@ use nesssi_job::batch::{DialectName, Program, Programs};
 /// What the process was asked to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arguments {
-    /// Which of its two lives.
+    /// Which of its lives.
     pub mode: Mode,
 }
 
-/// The two lives of the binary.
+/// The lives of the binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mode {
     /// Say whether the system has what is needed.
     Check,
+    /// Look at one service's folder as whoever runs this, as discovery would, and write the findings.
+    Look(Look),
     /// Be an account's jobmanager.
     Serve {
         /// The account's name, for the log.
@@ -48,21 +50,35 @@ pub struct BatchSystemArgument {
     pub command_seconds_max: Duration,
 }
 
+/// A folder to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Absolute path of the folder.
+    pub folder: PathBuf,
+    /// The dotted name that the service is to have.
+    pub name: String,
+    /// How long its code may take to describe itself.
+    pub seconds_max: u32,
+    /// The worker's program, its arguments and its mode.
+    pub argv: Vec<String>,
+}
+
 /// A command line that nobody meant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArgumentsError {
-    /// Not one of the two forms.
+    /// Not one of the forms.
     #[error(
         "usage: nesssi-jobmanager --check | \
          --account NAME --sandboxes DIRECTORY [--tree NAME=DIRECTORY]... \
-         [--batch NAME,KEY=VALUE,...]..."
+         [--batch NAME,KEY=VALUE,...]... | \
+         --look FOLDER --service NAME --seconds N -- PROGRAM [ARGUMENT]..."
     )]
     Usage,
     /// A batch system without one of its keys, or with one that is no such thing.
     #[error("--batch: {0}")]
     Batch(&'static str),
     /// A directory is relative.
-    #[error("--sandboxes and --tree need absolute paths")]
+    #[error("--sandboxes, --tree and --look need absolute paths")]
     NotAbsolute,
 }
 
@@ -75,6 +91,8 @@ impl Arguments {
         let mut words = words.into_iter();
         let (mut account, mut sandboxes, mut check) = (None, None, false);
         let (mut trees, mut batch) = (Vec::new(), Vec::new());
+        let (mut folder, mut service, mut seconds) = (None, None, None);
+        let mut argv = Vec::new();
         while let Some(word) = words.next() {
             match word.to_str() {
                 Some("--check") => check = true,
@@ -90,8 +108,29 @@ impl Arguments {
                     let system = words.next().and_then(|word| word.into_string().ok());
                     batch.push(BatchSystemArgument::parse(&system.ok_or(ArgumentsError::Usage)?)?);
                 }
+                Some("--look") => folder = words.next().map(PathBuf::from),
+                Some("--service") => {
+                    service = words.next().and_then(|word| word.into_string().ok())
+                }
+                Some("--seconds") => {
+                    let text = words.next().and_then(|word| word.into_string().ok());
+                    seconds = text.and_then(|text| text.parse().ok());
+                }
+                Some("--") => {
+                    let rest = words.by_ref().map(OsString::into_string);
+                    argv = rest.collect::<Result<_, _>>().map_err(|_| ArgumentsError::Usage)?;
+                }
                 _ => return Err(ArgumentsError::Usage),
             }
+        }
+        if let Some(folder) = folder {
+            return match (service, seconds) {
+                _ if !folder.is_absolute() => Err(ArgumentsError::NotAbsolute),
+                (Some(name), Some(seconds_max)) if !argv.is_empty() => {
+                    Ok(Self { mode: Mode::Look(Look { folder, name, seconds_max, argv }) })
+                }
+                _ => Err(ArgumentsError::Usage),
+            };
         }
         match (check, account, sandboxes) {
             (true, _, _) => Ok(Self { mode: Mode::Check }),

@@ -48,9 +48,11 @@ mod usage;
 mod workers;
 mod writes;
 
+use std::io::Write as _;
+
 use nesssi_session::AccountDir;
 
-pub use arguments::{Arguments, ArgumentsError, BatchSystemArgument, Mode};
+pub use arguments::{Arguments, ArgumentsError, BatchSystemArgument, Look, Mode};
 pub use manager::StartError;
 pub use requests::{permits, starts};
 
@@ -61,6 +63,11 @@ pub use requests::{permits, starts};
 pub fn run(arguments: Arguments) -> Result<i32, StartError> {
     match arguments.mode {
         Mode::Check => manager::check().map(|()| 0),
+        Mode::Look(look) => {
+            let findings = scan::look_at(look)?;
+            writeln!(std::io::stdout(), "{findings}").map_err(StartError::Output)?;
+            Ok(0)
+        }
         Mode::Serve { account, sandboxes, trees, batch } => {
             let control = nesssi_privsep::sys::inherited(3).map_err(StartError::Descriptor)?;
             let directory = nesssi_privsep::sys::inherited(4).map_err(StartError::Descriptor)?;

@@ -50,6 +50,15 @@ pub enum StartError {
     /// The monitor's channel.
     #[error("monitor's channel: {0}")]
     Channel(#[from] ChannelError),
+    /// Of a look: the worker came to no end.
+    #[error("nothing was found")]
+    Nothing,
+    /// Of a look: there is too much to tell.
+    #[error(transparent)]
+    Findings(nesssi_service::FindingsError),
+    /// Of a look: nobody takes what was found.
+    #[error("standard output: {0}")]
+    Output(io::Error),
 }
 
 /// Whether the system has what a jobmanager needs.

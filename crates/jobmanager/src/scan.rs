@@ -11,11 +11,13 @@ use std::time::Duration;
 use nesssi_privsep::Channel;
 use nesssi_privsep::messages::{FromJobmanager, ToJobmanager};
 use nesssi_privsep::wire::Blob;
-use nesssi_service::Manifest;
-use nesssi_service::folder::{ACCESS_FILE, MANIFEST_FILE, code_digest};
+use nesssi_service::folder::{ACCESS_FILE, MANIFEST_FILE, PYTHON_FILE, code_digest};
+use nesssi_service::{Findings, Manifest};
 use rustix::process::Rlimit;
 
+use crate::arguments::Look;
 use crate::helpers::{self, send};
+use crate::manager::StartError;
 use crate::proctree;
 use crate::sweep;
 
@@ -45,6 +47,7 @@ pub(crate) struct Order {
     environment: Vec<(String, String)>,
     only: String,
     describe_max: Duration,
+    thorough: bool,
 }
 
 impl Order {
@@ -56,17 +59,24 @@ impl Order {
             environment: Vec::new(),
             only: String::new(),
             describe_max: Duration::ZERO,
+            thorough: false,
         };
         match request {
-            ToJobmanager::Scan { root, describe_argv, environment, only, describe_ms_max } => {
-                Self {
-                    root,
-                    describe_argv,
-                    environment,
-                    only,
-                    describe_max: Duration::from_millis(describe_ms_max.into()),
-                }
-            }
+            ToJobmanager::Scan {
+                root,
+                describe_argv,
+                environment,
+                only,
+                describe_ms_max,
+                thorough,
+            } => Self {
+                root,
+                describe_argv,
+                environment,
+                only,
+                describe_max: Duration::from_millis(describe_ms_max.into()),
+                thorough,
+            },
             _ => nothing,
         }
     }
@@ -81,6 +91,19 @@ struct Found {
     description: Option<String>,
     problem: Option<String>,
     digest: Vec<u8>,
+}
+
+impl Found {
+    /// One more reason why it is broken.
+    fn add_problem(&mut self, problem: String) {
+        match &mut self.problem {
+            Some(before) => {
+                before.push_str("; ");
+                before.push_str(&problem);
+            }
+            None => self.problem = Some(problem),
+        }
+    }
 }
 
 /// The whole of a scan, in a helper's process; answers its exit code.
@@ -121,6 +144,56 @@ pub(crate) fn helper(
     }
     end_orphans();
     i32::from(!done(peer, request, walk.problems))
+}
+
+/// Looks at one folder as discovery would, and answers the findings as JSON. What the throwaway worker leaves
+/// behind is ended.
+///
+/// # Errors
+/// [`StartError`], what the system does not give.
+pub(crate) fn look_at(look: Look) -> Result<String, StartError> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap_or_default();
+    let order = Order {
+        root: String::new(),
+        describe_argv: look.argv,
+        environment: std::env::vars().collect(),
+        only: look.name.clone(),
+        describe_max: Duration::from_secs(look.seconds_max.into()),
+        thorough: true,
+    };
+    let folder = Folder { problem: unreadable(&look.folder), name: look.name, path: look.folder };
+    let files_max = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let found = match self::look(&order, files_max, folder, 1) {
+        Looked::Done(found) => Some(*found),
+        Looked::Asked(describing) => {
+            let mut asked = vec![*describing];
+            let mut found = Vec::new();
+            while !asked.is_empty() {
+                found = describe::wait(&mut asked);
+            }
+            found.pop()
+        }
+    };
+    end_orphans();
+    let found = found.ok_or(StartError::Nothing)?;
+    let account = nesssi_privsep::account::current();
+    let findings = Findings {
+        name: found.name,
+        folder: found.folder,
+        account: account.map_or_else(|error| error.to_string(), |one| one.name().to_owned()),
+        access: found.access,
+        manifest: found.manifest,
+        description: found.description,
+        problem: found.problem,
+        digest: found.digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        server: None,
+    };
+    findings.to_json().map_err(StartError::Findings)
+}
+
+fn unreadable(folder: &std::path::Path) -> Option<String> {
+    let error = folder.read_dir().err()?;
+    Some(format!("its folder cannot be read: {error}"))
 }
 
 /// The whole of a scan of access lists, in a helper's process; answers its exit code. It reads, and
@@ -172,32 +245,62 @@ fn look(order: &Order, files_max: Rlimit, folder: Folder, number: usize) -> Look
         problem: None,
         digest: Vec::new(),
     };
-    let read = folder.problem.map_or_else(|| read_beside(&folder.path, &mut found), Err);
-    match read {
-        Ok(manifest) => {
+    if let Some(problem) = folder.problem {
+        found.problem = Some(problem);
+        return Looked::Done(Box::new(found));
+    }
+    let (manifest, problems) = read_beside(&folder.path, &mut found);
+    found.problem = Some(problems.join("; ")).filter(|problems| !problems.is_empty());
+    match manifest {
+        Some(manifest) if problems.is_empty() || order.thorough => {
             let question = Question { order, files_max, manifest: &manifest, number };
             describe::ask(&question, found)
         }
-        Err(problem) => {
-            found.problem = Some(problem);
-            Looked::Done(Box::new(found))
-        }
+        Some(_) | None => Looked::Done(Box::new(found)),
     }
 }
 
-fn read_beside(path: &std::path::Path, found: &mut Found) -> Result<Manifest, String> {
-    found.digest = code_digest(path)?.to_vec();
-    found.manifest = walk::read_text(&path.join(MANIFEST_FILE), TEXT_BYTES_MAX)
-        .map_err(|why| format!("service.toml: {why}"))?;
-    found.access = read_access(path)?;
-    if found.access.is_none() {
-        return Err("no .clarens_access".to_owned());
+/// Reads what lies beside the code, and what is wrong with it. There is no manifest where the code cannot be
+/// asked by what lies there.
+fn read_beside(path: &std::path::Path, found: &mut Found) -> (Option<Manifest>, Vec<String>) {
+    let mut problems = Vec::new();
+    match code_digest(path) {
+        Ok(digest) => found.digest = digest.to_vec(),
+        Err(why) => problems.push(why),
     }
-    let Some(text) = &found.manifest else { return Ok(Manifest::default()) };
-    Manifest::parse(text).map_err(|mistakes| {
-        let lines = mistakes.iter().map(|m| format!("service.toml:{}: {}", m.line, m.text));
-        lines.collect::<Vec<_>>().join("; ")
-    })
+    let manifest = match walk::read_text(&path.join(MANIFEST_FILE), TEXT_BYTES_MAX) {
+        Ok(text) => {
+            found.manifest = text;
+            manifest(found.manifest.as_deref(), path, &mut problems)
+        }
+        Err(why) => {
+            problems.push(format!("service.toml: {why}"));
+            None
+        }
+    };
+    match read_access(path) {
+        Ok(Some(access)) => found.access = Some(access),
+        Ok(None) => problems.push("no .clarens_access".to_owned()),
+        Err(why) => problems.push(why),
+    }
+    (manifest, problems)
+}
+
+fn manifest(
+    text: Option<&str>,
+    path: &std::path::Path,
+    problems: &mut Vec<String>,
+) -> Option<Manifest> {
+    let Some(text) = text else { return Some(Manifest::default()) };
+    match Manifest::parse(text) {
+        Ok(manifest) => Some(manifest),
+        Err(mistakes) => {
+            let lines = mistakes.iter().map(|m| format!("service.toml:{}: {}", m.line, m.text));
+            problems.push(lines.collect::<Vec<_>>().join("; "));
+            // Python code can be asked without it.
+            path.join(PYTHON_FILE).exists().then(Manifest::default)
+        }
+    }
 }
 
 fn tell(peer: &Channel, request: u32, found: Found) -> bool {

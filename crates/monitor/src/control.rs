@@ -2,9 +2,10 @@
 //!
 //! A request is 132 bytes: version, verb, two zero bytes, a name of 128 bytes padded with zeros. An answer is 1028 bytes:
 //! version, code, length of the text as two little-endian bytes, the text padded with zeros. One request and one answer make
-//! a connection. The socket is `SOCK_SEQPACKET`, 0660, its group the developers' (0600 without one); the uid of each peer is logged.
+//! a connection. With the answer to a check comes one descriptor: a file in memory with what was found. The socket is `SOCK_SEQPACKET`, 0660, its group the developers' (0600 without one); the uid of each peer is logged.
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -12,8 +13,9 @@ use std::time::Instant;
 
 use rustix::fs::Mode;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with,
-    bind, listen, recv, send, socket_with, sockopt::socket_peercred,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType, accept_with, bind, listen, recv, send, sendmsg, socket_with,
+    sockopt::socket_peercred,
 };
 
 /// Version of this protocol.
@@ -44,6 +46,10 @@ pub enum Verb {
     Restart,
     /// Say how things are.
     Status,
+    /// Say what is wrong with a service, in a file in memory that comes with the answer.
+    CheckService(String),
+    /// Say where the log of a service is.
+    ServiceLog(String),
 }
 
 /// Why a request is none.
@@ -89,6 +95,8 @@ impl Verb {
             1 => return service_name(name).map(Self::RestartService),
             2 => Self::Restart,
             3 => Self::Status,
+            4 => return service_name(name).map(Self::CheckService),
+            5 => return service_name(name).map(Self::ServiceLog),
             other => return Err(VerbError::Unknown(*other)),
         };
         if name.is_empty() { Ok(verb) } else { Err(VerbError::Name) }
@@ -238,6 +246,18 @@ impl Connection {
     /// Answers, and ends the connection. A peer that has gone does not matter.
     pub fn answer(self, code: Code, text: &str) {
         send(&self.socket, &answer(code, text), SendFlags::NOSIGNAL).unwrap_or_default();
+    }
+
+    /// Answers that it was done, with an open file beside the text.
+    pub fn answer_with(self, text: &str, file: &OwnedFd) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let files = [file.as_fd()];
+        let fits = control.push(SendAncillaryMessage::ScmRights(&files));
+        debug_assert!(fits, "the space is for one descriptor");
+        let bytes = answer(Code::Done, text);
+        sendmsg(&self.socket, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL)
+            .unwrap_or_default();
     }
 }
 

@@ -6,6 +6,7 @@ mod jobmanagers;
 mod verbs;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use nesssi_privsep::door::Doorkeeper;
@@ -56,6 +57,8 @@ struct Pending {
     gatekeeper: Option<GatekeeperId>,
     /// What the answer begins with.
     preface: String,
+    /// What goes with the answer if all goes well: the gatekeeper writes in it, and nobody here reads it.
+    file: Option<OwnedFd>,
 }
 
 /// The monitor.

@@ -183,7 +183,7 @@ variants! {
         },
         /// All leaves there are. Answered `LeafNames`.
         10 => LeafList {},
-        /// The answer to a `RestartService` or `Status` with the same ticket.
+        /// The answer to a `RestartService`, `CheckService`, `ServiceLog` or `Status` with the same ticket.
         11 => ControlDone {
             /// The ticket.
             ticket: u32,
@@ -291,6 +291,21 @@ variants! {
         },
         /// The server's certificate or key has changed. Descriptors: the certificate chain, its key.
         14 => Certificate {},
+        /// A developer asks what is wrong with a service. Descriptor: an empty file in memory, where the findings
+        /// (`service::Findings`) are to be written before `ControlDone`.
+        15 => CheckService {
+            /// To be repeated in `ControlDone`.
+            ticket: u32,
+            /// The service.
+            name: String,
+        },
+        /// A developer asks where a service's log is: the text of `ControlDone` is its path.
+        16 => ServiceLog {
+            /// To be repeated in `ControlDone`.
+            ticket: u32,
+            /// The service.
+            name: String,
+        },
     }
 }
 
@@ -440,6 +455,8 @@ variants! {
             only: String,
             /// Deadline of one throwaway worker, in milliseconds.
             describe_ms_max: u32,
+            /// Ask the code of a service whose access list or manifest has mistakes too: for who wants to see all that is wrong.
+            thorough: bool,
         },
         /// The record that the job's shepherd left, if any. Answered `Ended`, or `Gone`.
         13 => ReadRecord {

@@ -19,7 +19,7 @@ pub const ACCESS_FILE: &str = ".clarens_access";
 /// What a developer says of a service beside its code.
 pub const MANIFEST_FILE: &str = "service.toml";
 /// What makes a folder a Python package, and mostly a service.
-const PYTHON_FILE: &str = "__init__.py";
+pub const PYTHON_FILE: &str = "__init__.py";
 
 /// Most files of one service.
 const FILES_MAX: usize = 10_000;

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod digest;
+mod findings;
 pub mod folder;
 pub mod json;
 mod lines;
@@ -21,6 +22,9 @@ mod template;
 mod token;
 
 pub use digest::CodeDigest;
+pub use findings::{
+    FINDINGS_BYTES_MAX, Findings, FindingsError, FolderList, LevelFacts, ServerKnows,
+};
 pub use lines::{LineTooLong, Lines};
 pub use manifest::{
     CONCURRENCY_DEFAULT, CONCURRENCY_MAX, MANIFEST_BYTES_MAX, Manifest, ManifestMistake,

@@ -64,6 +64,54 @@ impl Accounts {
     }
 }
 
+/// Ordinary accounts that no level maps to: who keeps services, and who does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Developers {
+    /// The developers' group.
+    pub group: String,
+    /// Who is in it.
+    pub member: String,
+    /// Who is not.
+    pub stranger: String,
+}
+
+impl Developers {
+    /// Makes group and accounts if they are not there. For root alone.
+    ///
+    /// # Panics
+    /// If they cannot be made.
+    #[must_use]
+    pub fn ensure() -> Self {
+        let (group, member, stranger) =
+            ("nesssi-test-devs", "nesssi-test-dev", "nesssi-test-stranger");
+        let _lock = lock();
+        for (name, gecos) in [(member, "Developer"), (stranger, "Stranger")] {
+            if !exists(name) {
+                add(name, gecos);
+            }
+        }
+        let status = Command::new("/usr/sbin/groupadd").args(["--force", group]).status();
+        assert!(status.expect("groupadd runs").success(), "groupadd {group}");
+        let status = Command::new("/usr/sbin/usermod").args(["-aG", group, member]).status();
+        assert!(status.expect("usermod runs").success(), "usermod {member}");
+        Self { group: group.into(), member: member.into(), stranger: stranger.into() }
+    }
+
+    /// A command that this account runs, with its groups and nothing in its environment but `PATH` and `HOME`.
+    #[must_use]
+    pub fn command(account: &str, program: &std::path::Path) -> Command {
+        let mut command = Command::new("/usr/bin/setpriv");
+        command
+            .args(["--reuid", account, "--regid", account, "--init-groups", "--"])
+            .arg(program)
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", format!("/var/lib/{account}"))
+            .current_dir("/");
+        command
+    }
+}
+
 /// The name of the user this process runs as.
 #[must_use]
 pub(crate) fn whoami() -> String {

@@ -26,7 +26,7 @@ pub use tokio;
 
 pub use nesssi_client::{Fault, FaultCode, Value};
 
-pub use accounts::{Accounts, is_root};
+pub use accounts::{Accounts, Developers, is_root};
 pub use grid::{Credential, Grid, ProxyPolicy};
 pub use place::{Place, binaries, repository};
 pub use process::{Server, wait_until};

@@ -11,7 +11,7 @@ use crate::cli::Failure;
     clippy::disallowed_methods,
     reason = "this is the wrapper: the environment is cleared here"
 )]
-pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command
         .env_clear()

@@ -213,6 +213,17 @@ fn state_of<'a>(
     }
 }
 
+/// The same for its developers: every detail is in it.
+pub(crate) fn state_in_full(inner: &Inner, service: &registry::Service) -> (String, String) {
+    let closed = inner.services.lists.path(&service.name).err();
+    let (state, reason) = state_of(service, closed);
+    let reason = match &service.state {
+        ServiceState::Broken(why) => why.to_string(),
+        ServiceState::Ok => reason.to_owned(),
+    };
+    (state.to_owned(), reason)
+}
+
 /// `closed` is why its access lists let nobody through, `remark` what else is to be said of them.
 fn of_list(service: &registry::Service, closed: Option<&'static str>, remark: &str) -> Value {
     let (state, reason) = state_of(service, closed);

@@ -63,6 +63,22 @@ pub enum MonitorEvent {
         /// The service.
         name: String,
     },
+    /// Say what is wrong with a service.
+    CheckService {
+        /// To be repeated in the answer.
+        ticket: u32,
+        /// The service.
+        name: String,
+        /// Where what was found is written.
+        file: OwnedFd,
+    },
+    /// Say where a service's log is.
+    ServiceLog {
+        /// To be repeated in the answer.
+        ticket: u32,
+        /// The service.
+        name: String,
+    },
     /// Say how it goes.
     Status {
         /// To be repeated in the answer.
@@ -322,6 +338,14 @@ async fn sort_events(
                 MonitorEvent::RestartService { ticket, name }
             }
             FromMonitor::Status { ticket } => MonitorEvent::Status { ticket },
+            FromMonitor::CheckService { ticket, name } => {
+                let Some(file) = received.descriptors.into_iter().next() else {
+                    tracing::warn!(name, "a file for what a check finds was due");
+                    continue;
+                };
+                MonitorEvent::CheckService { ticket, name, file }
+            }
+            FromMonitor::ServiceLog { ticket, name } => MonitorEvent::ServiceLog { ticket, name },
             other => {
                 tracing::warn!(?other, "the monitor said unasked what is an answer");
                 continue;

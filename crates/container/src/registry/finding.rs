@@ -12,7 +12,7 @@ use nesssi_service::ServiceName;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::{Registry, ScanFound, Service, Services, discover, list_of, lists, read};
+use super::{Look, Registry, ScanFound, Service, Services, discover, list_of, lists, read};
 use crate::Inner;
 use crate::call::no_such_method;
 use crate::link::{AccessFound, AskError, lock};
@@ -166,7 +166,7 @@ pub(crate) fn begin(inner: &Arc<Inner>) {
 /// The access lists come first: where a service is known, so is what the folders around it deny.
 async fn find_once(inner: &Inner) -> Result<(), AskError> {
     lists::look(inner).await?;
-    discover(inner, "", |found| take(inner, &found)).await
+    discover(inner, &Look::at(""), |found| take(inner, &found)).await.map(drop)
 }
 
 async fn find_all(inner: &Inner) {

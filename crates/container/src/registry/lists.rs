@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use nesssi_policy::Access;
-use nesssi_service::{ServiceName, ServiceState};
+use nesssi_service::{FolderList, ServiceName, ServiceState};
 
 use super::{BAD_ACCESS, NO_ACCESS, SCAN_SILENCE_SECONDS_MAX, text_of, try_restart};
 use crate::Inner;
@@ -79,6 +79,18 @@ impl Lists {
         let good = own.good.as_ref().ok_or(own.remark.unwrap_or(NO_ACCESS))?;
         path.push(Arc::clone(&good.0));
         Ok(path)
+    }
+
+    /// The texts of the lists of the folders around a service, the outermost first.
+    pub(super) fn around(&self, service: &ServiceName) -> Vec<FolderList> {
+        let table = self.current.load();
+        let folders = service.as_str().match_indices('.');
+        let folders = folders.filter_map(|(dot, _)| service.as_str().get(..dot));
+        let texts = folders.filter_map(|name| {
+            let text = table.get(name)?.text.clone()?;
+            Some(FolderList { name: name.to_owned(), text })
+        });
+        texts.collect()
     }
 
     /// Why what lies in a service's folder is not in force, though an older list is.

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -58,8 +59,8 @@ impl Host for Inner {
     }
 
     fn note(&self, service: &str, text: &str) {
-        let written =
-            open_log(&self.config, service).and_then(|mut log| writeln!(log, "nesssi: {text}"));
+        let written = open_log(&self.config, service)
+            .and_then(|(mut log, _)| writeln!(log, "nesssi: {text}"));
         if let Err(error) = written {
             tracing::warn!(service, %error, "the service's log cannot be written");
         }
@@ -85,7 +86,8 @@ impl Inner {
             .inspect_err(|error| {
                 tracing::warn!(service = %service.name, %error, "the service's log cannot be opened");
             })
-            .ok();
+            .ok()
+            .map(|(log, _)| log);
         let start = self.worker_start(jobmanager, worker, service);
         let started = jobmanager.start_worker(start, leaf, log.as_ref().map(File::as_fd)).await;
         let (socket, pid) = match started {
@@ -242,18 +244,22 @@ fn next_worker() -> u64 {
     first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The log that a service's developers read: `<log_directory>/services/<name>.log`.
-fn open_log(config: &Config, service: &str) -> io::Result<File> {
+/// The log that a service's developers read, `<log_directory>/services/<name>.log`, and its path.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn open_log(config: &Config, service: &str) -> io::Result<(File, PathBuf)> {
     let directory = config.server.log_directory.join("services");
     let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o640).custom_flags(no_follow);
     let path = directory.join(format!("{service}.log"));
-    match options.open(&path) {
+    let log = match options.open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             std::fs::create_dir_all(&directory)?;
-            options.open(&path)
+            options.open(&path)?
         }
-        opened => opened,
-    }
+        opened => opened?,
+    };
+    Ok((log, path))
 }

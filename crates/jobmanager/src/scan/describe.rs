@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use nesssi_privsep::Child;
 use nesssi_service::Manifest;
+use nesssi_service::folder::PYTHON_FILE;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -43,7 +44,7 @@ pub(super) struct Describing {
 /// Starts the throwaway worker of a service.
 pub(super) fn ask(question: &Question<'_>, mut found: Found) -> Looked {
     let Question { manifest, .. } = question;
-    let has_code = || Path::new(&found.folder).join("__init__.py").exists();
+    let has_code = || Path::new(&found.folder).join(PYTHON_FILE).exists();
     let has_program = manifest.command.is_some() && !manifest.methods.is_empty();
     if has_program || (manifest.is_all_jobs() && !has_code()) {
         // Its manifest describes it.
@@ -56,7 +57,7 @@ pub(super) fn ask(question: &Question<'_>, mut found: Found) -> Looked {
             Looked::Asked(Box::new(Describing { found, child, family, socket, line, until }))
         }
         Err(problem) => {
-            found.problem = Some(problem);
+            found.add_problem(problem);
             Looked::Done(Box::new(found))
         }
     }
@@ -164,9 +165,9 @@ impl Describing {
         match answer.and_then(|()| description(&self.line)) {
             Ok((text, problem)) => {
                 self.found.description = Some(text);
-                self.found.problem = problem;
+                problem.into_iter().for_each(|problem| self.found.add_problem(problem));
             }
-            Err(problem) => self.found.problem = Some(problem),
+            Err(problem) => self.found.add_problem(problem),
         }
         self.found
     }

@@ -42,6 +42,7 @@ fn each_kind_of_channel_asks_its_own() {
         environment: Vec::new(),
         only: String::new(),
         describe_ms_max: 1,
+        thorough: false,
     };
     let job = Ask::sh("true").message(&SessionId::parse(&session).unwrap());
     let prepare = ToJobmanager::Prepare { session: "0".repeat(32), umask_default: 0 };

@@ -50,6 +50,7 @@ impl Tree {
             environment: vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())],
             only: only.to_owned(),
             describe_ms_max,
+            thorough: false,
         }
     }
 }

@@ -106,6 +106,7 @@ fn order(config: &Config, account: &Account) -> ToJobmanager {
         environment: pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         only: String::new(),
         describe_ms_max: config.services.describe_seconds_max.saturating_mul(1000),
+        thorough: true,
     }
 }
 

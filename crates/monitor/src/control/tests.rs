@@ -17,8 +17,12 @@ fn requests_are_read() {
     );
     assert_eq!(Verb::parse(&request(2, b"")), Ok(Verb::Restart));
     assert_eq!(Verb::parse(&request(3, b"")), Ok(Verb::Status));
+    assert_eq!(Verb::parse(&request(4, b"sleepy")), Ok(Verb::CheckService("sleepy".into())));
+    assert_eq!(Verb::parse(&request(5, b"sleepy")), Ok(Verb::ServiceLog("sleepy".into())));
     let longest = [b'a'; NAME_BYTES];
-    assert!(Verb::parse(&request(1, &longest)).is_ok());
+    for verb in [1, 4, 5] {
+        assert!(Verb::parse(&request(verb, &longest)).is_ok());
+    }
 }
 
 #[test]
@@ -27,11 +31,13 @@ fn anything_else_is_refused() {
     assert_eq!(Verb::parse(&request(2, b"")[..131]), Err(VerbError::Length));
     assert_eq!(Verb::parse(&[request(2, b""), vec![0]].concat()), Err(VerbError::Length));
     for bad in [&b""[..], b".", b"a..b", b"../x", b"a/b", b"1a", b"a-b", b"a b", b"\xff", b"a\0b"] {
-        assert_eq!(Verb::parse(&request(1, bad)), Err(VerbError::Name), "{bad:?}");
+        for verb in [1, 4, 5] {
+            assert_eq!(Verb::parse(&request(verb, bad)), Err(VerbError::Name), "{bad:?}");
+        }
     }
     assert_eq!(Verb::parse(&request(2, b"x")), Err(VerbError::Name));
     assert_eq!(Verb::parse(&request(0, b"")), Err(VerbError::Unknown(0)));
-    assert_eq!(Verb::parse(&request(4, b"")), Err(VerbError::Unknown(4)));
+    assert_eq!(Verb::parse(&request(6, b"")), Err(VerbError::Unknown(6)));
     let mut other = request(2, b"");
     other[0] = 2;
     assert_eq!(Verb::parse(&other), Err(VerbError::Version(2)));

@@ -1,8 +1,10 @@
 //! What comes by the control socket.
 
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use nesssi_privsep::messages::FromMonitor;
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::{Monitor, Pending};
 use crate::control::{CONNECTIONS_MAX, Code, Connection, Verb};
@@ -71,13 +73,23 @@ impl Monitor {
                     let text = "the gatekeeper is being replaced already";
                     return connection.answer(Code::Refused, text);
                 }
-                let pending = Pending { connection, until, gatekeeper: None, preface };
+                let pending = Pending { connection, until, gatekeeper: None, preface, file: None };
                 self.pending.insert(ticket, pending);
                 return self.replace_gatekeeper(now);
             }
             Verb::RestartService(name) => FromMonitor::RestartService { ticket, name },
             Verb::Status => FromMonitor::Status { ticket },
+            Verb::CheckService(name) => FromMonitor::CheckService { ticket, name },
+            Verb::ServiceLog(name) => FromMonitor::ServiceLog { ticket, name },
         };
+        let file = match &message {
+            FromMonitor::CheckService { .. } => match file_in_memory() {
+                Ok(both) => Some(both),
+                Err(error) => return connection.answer(Code::Failed, &error.to_string()),
+            },
+            _ => None,
+        };
+        let (file, theirs) = file.unzip();
         let serving = self.gatekeepers.iter_mut().find(|g| g.phase == Phase::Serving && !g.deaf);
         let Some(gatekeeper) = serving else {
             return match message {
@@ -85,11 +97,11 @@ impl Monitor {
                 _ => connection.answer(Code::Refused, "no gatekeeper serves just now"),
             };
         };
-        if gatekeeper.link.send(0, &message, Vec::new()).is_err() {
+        if gatekeeper.link.send(0, &message, theirs.into_iter().collect()).is_err() {
             return connection.answer(Code::Failed, "the gatekeeper does not listen");
         }
         let gatekeeper = Some(gatekeeper.id);
-        self.pending.insert(ticket, Pending { connection, until, gatekeeper, preface });
+        self.pending.insert(ticket, Pending { connection, until, gatekeeper, preface, file });
     }
 
     pub(crate) fn control_answered(
@@ -105,8 +117,11 @@ impl Monitor {
     }
 
     pub(super) fn finish(&mut self, ticket: u32, code: Code, text: &str) {
-        if let Some(pending) = self.pending.remove(&ticket) {
-            pending.connection.answer(code, &format!("{}{text}", pending.preface));
+        let Some(pending) = self.pending.remove(&ticket) else { return };
+        let text = format!("{}{text}", pending.preface);
+        match pending.file.filter(|_| code == Code::Done) {
+            Some(file) => pending.connection.answer_with(&text, &file),
+            None => pending.connection.answer(code, &text),
         }
     }
 
@@ -140,4 +155,11 @@ impl Monitor {
         }
         text
     }
+}
+
+/// An empty file that has no name, twice: what is written by one end is read by the other.
+fn file_in_memory() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    let file = memfd_create(c"nesssi-findings", MemfdFlags::CLOEXEC)?;
+    let theirs = file.try_clone()?;
+    Ok((file, theirs))
 }

@@ -1,0 +1,267 @@
+//! The developers' cycle: edit, check, restart, read the log. By an ordinary account whose one right is to be in
+//! the control socket's group, and refused to one that is not.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use nesssi_testkit::{Developers, Value, World, is_root, skipped, wait_until};
+
+const OPEN: &str = "allow = [\"/\"]\nanonymous = true\n";
+
+/// A World with a service `adder` that lies in a developer's home directory.
+struct Bench {
+    world: World,
+    developers: Developers,
+    folder: PathBuf,
+}
+
+fn answering(text: &str) -> String {
+    format!(
+        "def f(req, method_name, args: tuple[()]) -> str:\n    '''f(): says {text}.'''\n    return '{text}'\nmethods_list = {{'f': f}}\n"
+    )
+}
+
+impl Bench {
+    /// Nothing without root: there are no other accounts then.
+    fn new() -> Option<Self> {
+        if !is_root() {
+            skipped("needs root: without it there is no other account");
+            return None;
+        }
+        let developers = Developers::ensure();
+        let group = format!("control_group = \"{}\"", developers.group);
+        let world = World::builder().key("server", &group).build();
+        let folder = world.path().join("home/adder");
+        fs::create_dir_all(&folder).unwrap();
+        let bench = Self { world, developers, folder };
+        bench.write("__init__.py", &answering("one"));
+        bench.write(".clarens_access", OPEN);
+        give(&bench.folder, &bench.developers.member);
+        bench.world.link_service("adder", &bench.folder);
+        Some(bench)
+    }
+
+    fn started() -> Option<Self> {
+        let mut bench = Self::new()?;
+        bench.world.start_server();
+        Some(bench)
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.folder.join(file), text).unwrap();
+        give(&self.folder.join(file), &self.developers.member);
+    }
+
+    fn command(&self, account: &str, words: &[&str]) -> Command {
+        let mut command = Developers::command(account, &self.world.program("nesssi"));
+        command.args(words).env("NESSSI_CONFIG", &self.world.config);
+        command
+    }
+
+    /// What a command says to the developer: exit code, standard output, standard error.
+    fn says(&self, words: &[&str]) -> (i32, String, String) {
+        told(self.command(&self.developers.member, words).output().unwrap())
+    }
+
+    fn stranger(&self, words: &[&str]) -> (i32, String, String) {
+        told(self.command(&self.developers.stranger, words).output().unwrap())
+    }
+
+    fn call(&self, method: &str) -> Value {
+        self.world.call(None, method, vec![]).unwrap()
+    }
+}
+
+fn told(output: Output) -> (i32, String, String) {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+fn give(path: &Path, account: &str) {
+    let id = |flag: &str| -> u32 {
+        let out = Command::new("/usr/bin/id").args([flag, account]).output().unwrap();
+        String::from_utf8(out.stdout).unwrap().trim().parse().unwrap()
+    };
+    chown(path, Some(id("-u")), Some(id("-g"))).unwrap();
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// A command that goes on, ended when it is dropped.
+struct Running {
+    child: Child,
+    lines: std::sync::mpsc::Receiver<String>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let (sender, lines) = std::sync::mpsc::channel();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || {
+            output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        Self { child, lines }
+    }
+
+    /// The next line that holds `word`; those before it are let go.
+    #[track_caller]
+    fn line(&self, word: &str) -> String {
+        let mut before = Vec::new();
+        loop {
+            match self.lines.recv_timeout(std::time::Duration::from_secs(20)) {
+                Ok(line) if line.contains(word) => return line,
+                Ok(line) => before.push(line),
+                Err(_) => panic!("no line with {word:?} came, but {before:?}"),
+            }
+        }
+    }
+
+    /// Ctrl-C; answers the exit code.
+    fn interrupt(&mut self) -> Option<i32> {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        wait_until("it ends", 10, || self.child.try_wait().unwrap()).code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn a_check_by_name_is_the_servers_and_tells_all_that_is_wrong_in_one_run() {
+    let Some(bench) = Bench::started() else { return };
+    let (code, out, err) = bench.says(&["service", "check", "adder"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let services = &bench.world.accounts.services;
+    assert!(out.contains(&format!("looked at by {services} (the services account")), "{out}");
+    for line in ["adder: no problem", "adder.f() -> string    __init__.py:1", "anonymous: anyone"] {
+        assert!(out.contains(line), "{line}: {out}");
+    }
+    bench.write("__init__.py", "import helper\n\nmethods_list = {}\n");
+    bench.write("helper.py", "def f(:\n    pass\n");
+    bench.write("other.py", "print 'an old one'\n");
+    bench.write(".clarens_access", "allow = [\"/\"]\nlevels = [\"golden\"]\nnonsense = 1\n");
+    bench.write("service.toml", "concurrency = 'many'\nlevels = [\"iron\"]\n");
+    let (code, out, _) = bench.says(&["service", "check", "adder", "--json"]);
+    assert_eq!(code, 1, "{out}");
+    let report = json(&out);
+    assert_eq!((&report["good"], &report["account"]), (&false.into(), &services.as_str().into()));
+    let problems = report["problems"].as_array().unwrap();
+    let is_there = |severity: &str, file: &str, line: u64| {
+        problems.iter().any(|one| {
+            (one["severity"].as_str(), one["file"].as_str(), one["line"].as_u64())
+                == (Some(severity), Some(file), Some(line))
+        })
+    };
+    for (severity, file, line) in [
+        ("error", "helper.py", 1),
+        ("warning", "other.py", 1),
+        ("error", ".clarens_access", 3),
+        ("error", "service.toml", 1),
+    ] {
+        assert!(is_there(severity, file, line), "{severity} {file}:{line} in {problems:?}");
+    }
+    let last = report["traceback"].as_array().unwrap().last().unwrap();
+    assert!(last.as_str().unwrap().starts_with("SyntaxError"), "{last}");
+    let (code, _, err) = bench.says(&["service", "check", "nobody"]);
+    assert!(code == 1 && err.contains("there is no service nobody"), "{err}");
+}
+
+#[test]
+fn a_folder_is_checked_by_whoever_runs_it_and_without_a_server() {
+    let Some(bench) = Bench::new() else { return };
+    let folder = bench.folder.to_str().unwrap();
+    let (code, out, err) = bench.says(&["service", "check", folder, "--json"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let report = json(&out);
+    assert_eq!(report["account"], bench.developers.member.as_str());
+    assert_eq!((&report["name"], &report["server"]), (&"adder".into(), &serde_json::Value::Null));
+    assert_eq!(report["methods"][0]["callers"][2]["anyone"], true, "{out}");
+    // Who is in no group may check what is his own as well.
+    assert_eq!(bench.stranger(&["service", "check", folder]).0, 0);
+    fs::remove_file(bench.folder.join(".clarens_access")).unwrap();
+    bench.write("__init__.py", "import time\ntime.sleep(600)\n");
+    let quick = bench.world.path().join("quick.toml");
+    let text = fs::read_to_string(&bench.world.config).unwrap();
+    let text = text.replace("[services]\n", "[services]\ndescribe_seconds_max = 1\n");
+    fs::write(&quick, text).unwrap();
+    let words = ["service", "check", folder, "--config", quick.to_str().unwrap()];
+    let (code, out, _) = bench.says(&words);
+    assert_eq!(code, 1, "{out}");
+    assert!(out.contains("error: did not describe itself in time"), "{out}");
+    assert!(out.contains(".clarens_access: error: there is none"), "{out}");
+    let nobody = Developers::command("root", &bench.world.program("nesssi"))
+        .args(["service", "check", folder])
+        .output()
+        .unwrap();
+    let (code, _, err) = told(nobody);
+    assert!(code == 1 && err.contains("root runs nobody's"), "{err}");
+}
+
+#[test]
+fn the_log_is_read_and_followed_by_the_group_and_by_nobody_else() {
+    let Some(bench) = Bench::new() else { return };
+    bench.write(
+        "__init__.py",
+        "n = 0\ndef f(req, method_name, args):\n    global n\n    n += 1\n    print(f'line {n}')\nmethods_list = {'f': f}\n",
+    );
+    let mut bench = bench_started(bench);
+    for _ in 0..3 {
+        bench.call("adder.f");
+    }
+    let (code, out, err) = bench.says(&["service", "logs", "adder", "-n", "2"]);
+    assert_eq!((code, out.as_str()), (0, "line 2\nline 3\n"), "{err}");
+    let words = ["service", "logs", "adder", "-f", "-n", "1"];
+    let mut follow = Running::start(bench.command(&bench.developers.member, &words));
+    follow.line("line 3");
+    bench.call("adder.f");
+    follow.line("line 4");
+    let log = bench.world.path().join("log/services/adder.log");
+    fs::rename(&log, log.with_extension("log.1")).unwrap();
+    bench.call("adder.f");
+    follow.line("line 5");
+    let (code, text, _) = bench.says(&["service", "restart", "adder"]);
+    assert_eq!(code, 0, "{text}");
+    bench.call("adder.f");
+    follow.line("line 1");
+    fs::write(&log, "a line that is longer than what comes behind it\n").unwrap();
+    follow.line("longer");
+    fs::File::options().write(true).open(&log).unwrap().set_len(0).unwrap();
+    bench.call("adder.f");
+    follow.line("line 2");
+    assert_eq!(follow.interrupt(), Some(0));
+    let (code, _, err) = bench.says(&["service", "logs", "nobody"]);
+    assert!(code == 1 && err.contains("there is no service nobody"), "{err}");
+    for words in [
+        &["service", "logs", "adder"][..],
+        &["service", "check", "adder"],
+        &["service", "restart", "adder"],
+    ] {
+        let (code, out, err) = bench.stranger(words);
+        assert!(code == 1 && out.is_empty(), "{words:?}: {out}");
+        assert!(err.contains("put you into the socket's group"), "{words:?}: {err}");
+    }
+    let read =
+        Developers::command(&bench.developers.stranger, Path::new("/bin/cat")).arg(&log).output();
+    assert!(!read.unwrap().status.success(), "the file is closed to strangers too");
+    assert_eq!(fs::metadata(&log).unwrap().permissions().mode() & 0o777, 0o640);
+    let audit = fs::read_to_string(bench.world.path().join("state/monitor/audit.jsonl")).unwrap();
+    assert!(audit.contains("ServiceLog(\\\"adder\\\")"), "who asked is on record: {audit}");
+    bench.world.stop_server();
+}
+
+fn bench_started(mut bench: Bench) -> Bench {
+    bench.world.start_server();
+    bench
+}
