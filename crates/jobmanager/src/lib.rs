@@ -7,11 +7,12 @@
 //! `nesssi-jobmanager --account NAME --sandboxes DIRECTORY [--tree NAME=DIRECTORY]...
 //! [--batch NAME,KEY=VALUE,...]...` is started by the monitor, one for each account in use, and does for the gatekeeper whatever is done to that account's files
 //! and processes: it makes, reads, changes and removes sandboxes, reads the trees that it was told of, starts
-//! jobs and service workers, watches files that grow, and walks the tree of services. Descriptor 3 is the monitor's channel, descriptor 4
+//! jobs and service workers, runs the commands of the batch systems that it was told of, watches files that grow, and walks the tree of services. Descriptor 3 is the monitor's channel, descriptor 4
 //! the account's directory of sandboxes. When the monitor's channel ends, it exits at once.
 //!
 //! It is one thread around `poll(2)`. What may take long runs in forked children: a shepherd for
-//! each job, a helper for each removal, each walk and each file that is brought to the disk.
+//! each job, a helper for each removal, each walk and each file that is brought to the disk, a child for each
+//! listing of a batch system.
 //!
 //! # SECURITY
 //!

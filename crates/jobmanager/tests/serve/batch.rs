@@ -633,6 +633,14 @@ fn jobs_are_listed_by_all_kinds_of_channels() {
         let end = jobs[1].end.as_ref().unwrap();
         assert_eq!((jobs[1].state.as_str(), end.kind.as_str()), ("ended", "over_wall"));
     }
+    let finder = jobmanager.peer(ChannelKind::Discover {});
+    let session = jobmanager.starter().prepare();
+    let guard = ToJobmanager::ReadGuard { session: session_text(&session) };
+    let cancel =
+        ToJobmanager::CancelBatch { batch: "site".into(), id: "41".into(), tag: tag_of(&session) };
+    for request in [guard, cancel, watch(&session), submit(&session)] {
+        assert_eq!(errno(&finder.ask(&request)), Errno::PERM.raw_os_error());
+    }
     let peer = jobmanager.tender();
     peer.listing(&list(&["41", "42"], false));
     assert!(bed.said("asked").contains("--jobs=41,42"));
