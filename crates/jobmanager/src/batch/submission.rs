@@ -73,7 +73,8 @@ impl Manager {
         let system = self.batch.find(&batch)?;
         self.batch.check_room(system)?;
         let private = PrivateDir::open(&self.account.sandbox(&session)?)?;
-        if self.jobs.contains_key(&session) || private.is_guarded() {
+        let is_started = || private.is_guarded() || private.is_starting();
+        if self.jobs.contains_key(&session) || is_started() {
             return Err(already());
         }
         let sandbox = self.sandboxes.join(session.reveal());
@@ -82,7 +83,8 @@ impl Manager {
             Err(words) => return plain(refused(Refusal::Syntax, &words)),
         };
         let lock = private.lock_submission()?.ok_or_else(already)?;
-        if private.is_guarded() {
+        // Looked at again: a shepherd takes its lock first, too, and then looks for this one.
+        if is_started() {
             return Err(already());
         }
         lock.mark(&format!("{tag}\n"))?;

@@ -106,7 +106,7 @@ fn prepare(sandbox: &Sandbox, order: &Order) -> Result<Fold, Report> {
     let Some(lock) = private.lock_start().map_err(disk("start lock"))? else {
         return Err(Report::Interrupted("another start of it is under way".into()));
     };
-    if private.is_guarded() {
+    if private.is_guarded() || private.was_submitted() {
         return Err(Report::Guarded);
     }
     // A start that was cut off has left it: the lock is free, and no guard stands.

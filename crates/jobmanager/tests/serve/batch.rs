@@ -371,6 +371,24 @@ fn what_was_started_here_is_never_submitted() {
 }
 
 #[test]
+fn what_is_about_to_start_is_not_submitted() {
+    let bed = Bed::new();
+    bed.play("sbatch", "echo run >>$S/runs; echo 5");
+    let jobmanager = bed.start(&SLURM);
+    let peer = jobmanager.starter();
+    let session = peer.prepare();
+    // As the shepherd of a jobmanager that is gone holds it.
+    let path = bed.world.path(&session).join(".nesssi/starting");
+    let lock = fs::File::create(&path).unwrap();
+    bed.world.give(&path);
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    assert_eq!(errno(&peer.ask(&submit(&session))), Errno::ALREADY.raw_os_error());
+    drop(lock);
+    assert_eq!(peer.ask(&submit(&session)), FromJobmanager::Submitted { id: "5".into() });
+    assert_eq!(bed.said("runs"), "run\n");
+}
+
+#[test]
 fn a_script_that_comes_too_late_starts_nothing() {
     let bed = Bed::new();
     bed.play("sbatch", "cat >$S/script; echo 1");

@@ -263,7 +263,12 @@ fn a_job_whose_shepherd_nobody_noted_is_adopted_by_its_guard() {
 
     let successor = world.start();
     let peer = successor.starter();
-    assert_eq!(read_record(&peer, &session), FromJobmanager::Gone { guarded: true });
+    // The guard stands a moment before its start is over.
+    let found = wait_for("the start's end", || {
+        Some(read_record(&peer, &session))
+            .filter(|answer| !matches!(answer, FromJobmanager::Failed { .. }))
+    });
+    assert_eq!(found, FromJobmanager::Gone { guarded: true });
     let FromJobmanager::Adopted { shepherd } = adopt_unknown(&peer, &session) else {
         panic!("its guard did not lead to it")
     };
