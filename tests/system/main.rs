@@ -20,6 +20,7 @@ mod bad_input;
 mod builtins;
 mod clients;
 mod command;
+mod crash;
 mod credentials;
 mod dependencies;
 mod developers;

@@ -24,7 +24,7 @@ mod world;
 
 pub use tokio;
 
-pub use nesssi_client::{Fault, FaultCode, Value};
+pub use nesssi_client::{CallOptions, Client, Error, Fault, FaultCode, Tag, Value};
 
 pub use accounts::{Accounts, Developers, is_root};
 pub use grid::{Credential, Grid, ProxyPolicy};
