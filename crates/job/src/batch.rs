@@ -75,7 +75,7 @@
 //! ones by the thousand. A process that was never seen between birth and death counts where its parent waits for
 //! it, or where Slurm's control group (version 2) tells. Each process by itself has `ulimit -t` a twentieth and 5
 //! seconds above: where the kernel counts by the tick it comes early, and a child that it stopped would look like
-//! one that has ended. A job may end its own watcher, which is of the same account, or lower its brand: the batch
+//! one that has ended; PBS's `cput`, which sets the same limit, is asked for as much. A job may end its own watcher, which is of the same account, or lower its brand: the batch
 //! system's limits and control groups, and the poller, are what holds a hostile one.
 //!
 //! The sandbox's bytes are those of `du -skx`, which runs beside the looks 5 seconds after its last answer, a
@@ -85,7 +85,9 @@
 //! after two seconds, before the batch system kills the script (Slurm's `KillWait` 30 seconds, PBS's `kill_delay`
 //! 10): so the record says `cancelled`, and processes that the batch system does not follow are gone as well.
 //! Where the script is killed without a word, its watcher, in a session of its own, ends the rest within a second
-//! and a look, and leaves no record. Job arrays are refused in answers, and by the script.
+//! and a look, and leaves no record. A TERM in the last ten seconds of the wall time is taken for the batch
+//! system's own; where it comes earlier, as after a long prologue, and nobody has asked, the batch system's
+//! [`BatchEnd::OverWall`] counts beside a record that says `cancelled`. Job arrays are refused in answers, and by the script.
 
 mod answers;
 mod directive;

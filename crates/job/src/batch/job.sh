@@ -71,10 +71,9 @@ trap 'nesssi_asked=1; nesssi_again=1; [ -z "$nesssi_payload" ] || nesssi_end_soo
     # The brand: a limit that no system heeds any more, which every process has from its parent whatever else it
     # puts off.
     ulimit -w "$nesssi_brand" 2>/dev/null || ulimit -x "$nesssi_brand" 2>/dev/null
-    # A second stop for each process by itself, should the watcher be too slow or gone. It comes later: systems
-    # count by the tick here, and a child that it stopped would look like one that has ended by itself.
-    ulimit -S -t "$((nesssi_cpu_max + nesssi_cpu_max / 20 + 5))" 2>/dev/null
-    ulimit -H -t "$((nesssi_cpu_max + nesssi_cpu_max / 20 + 8))" 2>/dev/null
+    # A second stop for each process by itself, should the watcher be too slow or gone.
+    ulimit -S -t "$nesssi_cpu_held" 2>/dev/null
+    ulimit -H -t "$((nesssi_cpu_held + 3))" 2>/dev/null
     set -- @ARGV@
     # Nothing that this shell was started with goes further but what the batch system tells its jobs.
     for nesssi_name in $(awk 'BEGIN {
@@ -162,7 +161,8 @@ elif [ "$nesssi_status" -eq 152 ]; then
     nesssi_reason=over_cpu
 elif [ -n "$nesssi_asked" ]; then
     nesssi_reason=cancelled
-    if [ "$(($(date +%s) - nesssi_started))" -ge "$nesssi_wall_max" ]; then nesssi_reason=over_wall; fi
+    # The batch system has counted from a little earlier.
+    if [ "$(($(date +%s) - nesssi_started + 10))" -ge "$nesssi_wall_max" ]; then nesssi_reason=over_wall; fi
 fi
 nesssi_record "$nesssi_reason" "$nesssi_code" "$nesssi_signal" "$nesssi_text"
 exit "$nesssi_status"

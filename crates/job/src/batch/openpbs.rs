@@ -89,7 +89,7 @@ impl Dialect for OpenPbs {
             }
         }
         let name = self.job_name(&asked.tag);
-        let cput = format!("cput={}", clock(asked.job.cpu_seconds_max()));
+        let cput = format!("cput={}", clock(submission.cpu_seconds_held()));
         let walltime = format!("walltime={}", clock(asked.job.wall_seconds_max()));
         let variable = format!("NESSSI_JOB={name}");
         // -f: without it a process stays behind for the account, and holds what it has inherited.

@@ -65,10 +65,11 @@ pub(super) fn render(submission: &Submission) -> Vec<u8> {
 fn settings(script: &mut String, submission: &Submission) {
     let asked = submission.asked();
     let numbers = format!(
-        "nesssi_tag={}\nnesssi_brand={}\nnesssi_cpu_max={}\nnesssi_wall_max={}\nnesssi_bytes_max={}\nnesssi_mask={:04o}\n",
+        "nesssi_tag={}\nnesssi_brand={}\nnesssi_cpu_max={}\nnesssi_cpu_held={}\nnesssi_wall_max={}\nnesssi_bytes_max={}\nnesssi_mask={:04o}\n",
         asked.tag,
         brand(&asked.tag),
         asked.job.cpu_seconds_max(),
+        submission.cpu_seconds_held(),
         asked.job.wall_seconds_max(),
         asked.job.sandbox_bytes_max(),
         asked.umask,

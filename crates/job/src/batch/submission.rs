@@ -205,6 +205,14 @@ impl Submission {
         &self.0
     }
 
+    /// CPU seconds at which the batch system and the kernel stop what the watcher has not: a twentieth and 5
+    /// seconds more than admitted. Both stop single processes, too, which then look like some that have ended by
+    /// themselves, and the kernel that counts by the tick is early.
+    pub(super) fn cpu_seconds_held(&self) -> u64 {
+        let seconds = self.0.job.cpu_seconds_max();
+        seconds.saturating_add(seconds / 20).saturating_add(5)
+    }
+
     /// Memory in mebibytes, rounded up.
     pub(super) fn memory_mib(&self) -> Option<u64> {
         self.0.memory_bytes.map(|bytes| bytes.div_ceil(1 << 20))

@@ -103,7 +103,7 @@ impl Dialect for Torque {
                 }
             }
         }
-        let (cpu, wall) = (asked.job.cpu_seconds_max(), asked.job.wall_seconds_max());
+        let (cpu, wall) = (submission.cpu_seconds_held(), asked.job.wall_seconds_max());
         resources.push_str(&format!(",walltime={}", clock(wall)));
         if self.maker == Maker::Torque {
             resources.push_str(&format!(",cput={}", clock(cpu)));
