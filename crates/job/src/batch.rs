@@ -69,14 +69,16 @@
 //! looks every 0.2 seconds when it is near at the pace seen. A look costs some 25 ms of CPU where 150 processes
 //! are. At a limit it writes the reason and kills, as the local shepherd does.
 //!
-//! The worst overshoot of CPU time is what the job's CPUs do in one second and one look. On a real Slurm, on two
-//! busy CPUs with load 12, the record's figure for 1, 2 and 4 busy processes was at most 0.16, 0.22 and 0.44
-//! seconds over 6: children, in sessions of their own, forked twice, without environment, deaf to TERM, and short
-//! ones by the thousand. A process that was never seen between birth and death counts where its parent waits for
-//! it, or where Slurm's control group (version 2) tells. Each process by itself has `ulimit -t` a twentieth and 5
-//! seconds above: where the kernel counts by the tick it comes early, and a child that it stopped would look like
-//! one that has ended; PBS's `cput`, which sets the same limit, is asked for as much. A job may end its own watcher, which is of the same account, or lower its brand: the batch
-//! system's limits and control groups, and the poller, are what holds a hostile one.
+//! The worst overshoot of CPU time is what the job's CPUs do in one second and one look. On a real Slurm and a real
+//! OpenPBS, on two CPUs with a load of 12, the record's figure for 1, 2 and 4 busy processes was at most 0.19, 0.22
+//! and 0.44 seconds over 6: children, in sessions of their own, forked twice, without environment, deaf to TERM, and
+//! short ones by the thousand. A process that was never seen between birth and death counts where its parent waits
+//! for it, or where Slurm's control group (version 2) tells. A job may end its own watcher, which is of the same
+//! account, or lower its brand. Then each process by itself has `ulimit -t`, and PBS stops all of them by `cput`, a
+//! twentieth and 5 seconds above what was admitted (below that they would come before the watcher: PBS gives `cput`
+//! to each process as its own limit, the kernel that counts by the tick is early, and a child that was stopped looks
+//! like one that has ended); the record says `over_cpu` of a job that came nearer to that than to its own limit.
+//! Control groups and the poller are what holds a hostile one.
 //!
 //! The sandbox's bytes are those of `du -skx`, which runs beside the looks 5 seconds after its last answer, a
 //! twentieth of the time at most: a limit is met some 6 seconds and one `du` late, 15 where looks are rare.

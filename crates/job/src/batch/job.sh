@@ -37,7 +37,7 @@ nesssi_report='@REPORT@'
 # Writes the record: reason, exit code, signal, text. It stands whole or not at all.
 nesssi_record() {
     if awk "$nesssi_report" "$1" "$2" "$3" "$4" "$nesssi_started" "$nesssi_up" \
-        "$nesssi_cpu_max" "$nesssi_wall_max" "$nesssi_bytes_max" >.nesssi/record.new; then
+        "$nesssi_cpu_max" "$nesssi_wall_max" "$nesssi_bytes_max" "$nesssi_cpu_held" >.nesssi/record.new; then
         nesssi_keep .nesssi/record.new
         mv -f .nesssi/record.new .nesssi/record
         nesssi_keep .nesssi

@@ -194,6 +194,8 @@ impl Fields<'_> {
         let state = match self.state {
             "Q" | "W" | "T" => BatchState::Queued,
             "H" => BatchState::Held,
+            // The wrappers say it of all that they have no letter for, ended by memory or not.
+            "U" if flavour == Flavour::SlurmWrappers => BatchState::Unknown,
             "R" | "S" | "U" | "B" => BatchState::Running,
             "E" => BatchState::Exiting,
             "F" | "C" | "X" => BatchState::Ended(end),

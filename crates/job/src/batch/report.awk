@@ -1,6 +1,6 @@
 
 # Prints the record. Arguments: reason, exit code, signal, text, start in seconds since 1970, start in
-# seconds after boot, and the three limits.
+# seconds after boot, the three limits, and the CPU seconds at which the kernel stops a process.
 BEGIN {
     while ((getline line < ".nesssi/times") > 0) {
         words = split(line, word, " ")
@@ -13,7 +13,10 @@ BEGIN {
     split(line, up, " ")
     wall = up[1] - ARGV[6]
     if (wall < 0) wall = 0
-    printf "reason=%s\n", ARGV[1]
+    # Nearer to the limit of the kernel than to its own, it was not watched, and its processes were stopped one by one.
+    reason = ARGV[1]
+    if (reason == "exited" && cpu * 2 > ARGV[7] + ARGV[10]) reason = "over_cpu"
+    printf "reason=%s\n", reason
     if (ARGV[2] != "") printf "exit_code=%s\n", ARGV[2]
     if (ARGV[3] != "") printf "signal=%s\n", ARGV[3]
     printf "cpu_usec=%.0f\nwall_usec=%.0f\n", cpu * 1000000, wall * 1000000

@@ -263,6 +263,14 @@ fn a_listing_of_torque_with_its_folds() {
 }
 
 #[test]
+fn what_the_wrappers_have_no_letter_for_is_not_known() {
+    let text = "Job Id:\t7\n\tJob_Name = n0123456789abcd\n\tjob_state = U\n\n";
+    let state =
+        |name| of(name).listed(&said(0, text, "")).unwrap().iter().next().map(|one| one.state);
+    assert_eq!(state(DialectName::TorqueOnSlurm), Some(BatchState::Unknown));
+}
+
+#[test]
 fn a_job_is_known_by_id_name_and_account_together() {
     let slurm = of(DialectName::Slurm);
     let name = "nesssi-0123456789abcdef";

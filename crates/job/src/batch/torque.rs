@@ -3,7 +3,9 @@
 //! The wrapper `qsub` takes no script from standard input by itself, keeps only the last `-l`, and makes an
 //! unquoted shell line of its arguments for `sbatch`. That inherits standard input, and opens `/dev/stdin`
 //! (a pipe of the account's own, or a file; not a socket; and `-` would be a file's name). All arguments here
-//! are words of letters, digits and `._+-:=,/`, so the line means what they are.
+//! are words of letters, digits and `._+-:=,/`, so the line means what they are. They say nothing of why a job
+//! waits or how it went, and `C` of a job as soon as it is cancelled, while its processes have Slurm's `KillWait`
+//! to end: that none is left is said by the record, or by Slurm's own dialect, which is the better choice.
 
 use crate::Tag;
 use crate::batch::answers::{

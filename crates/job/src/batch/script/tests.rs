@@ -361,6 +361,17 @@ fn one_that_puts_everything_off_is_known_by_its_brand() {
 }
 
 #[test]
+fn one_that_ended_its_watcher_is_stopped_by_the_kernel_and_told_apart() {
+    let unwatched = "for p in /proc/[0-9]*; do if tr '\\0' ' ' <$p/cmdline | grep -q \"watch .*$NESSSI_TAG\"; \
+                     then kill -9 ${p#/proc/}; fi; done 2>/dev/null";
+    let left = Node::new()
+        .run(&Job { cpu: 1, ..sh(&format!("{unwatched}; (while :; do :; done); exit 0")) });
+    let record = left.record.unwrap();
+    assert_eq!((record.reason, record.exit_code), (EndReason::OverCpu, Some(0)));
+    assert!(record.cpu_usec < 10_000_000, "{record:?}");
+}
+
+#[test]
 fn what_the_sandbox_holds_is_limited() {
     let node = Node::new();
     let work = "mkdir -p a/b; head -c 3000000 /dev/zero >a/b/c; sleep 300";
