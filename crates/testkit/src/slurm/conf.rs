@@ -123,7 +123,7 @@ CompleteWait=0
 PropagateResourceLimits=NONE
 {storage}
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={node} CPUs={cpus} RealMemory={memory} State=UNKNOWN
-PartitionName=batch Nodes=n1 Default=YES DefaultTime=60 MaxTime=1440 State=UP
+PartitionName=batch Nodes=n1 Default=YES DefaultTime=60 MaxTime=INFINITE State=UP
 # one minute at most
 PartitionName=short Nodes=n1 DefaultTime=1 MaxTime=1 State=UP
 # jobs wait for ever
