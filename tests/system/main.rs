@@ -39,6 +39,7 @@ mod python_client;
 mod refusals;
 mod secrets;
 mod services;
+mod shared_sandboxes;
 mod slurm;
 mod slurm_bed;
 mod standin;

@@ -66,6 +66,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("level", "retention_seconds"),
     ("level", "cpu_seconds_per_day"),
     ("sandboxes", "root"),
+    ("sandboxes", "shared"),
     ("sandboxes", "umask"),
     ("tree", "name"),
     ("tree", "path"),

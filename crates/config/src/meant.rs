@@ -227,6 +227,9 @@ pub struct PolicyKeys {
 pub struct Sandboxes {
     /// The directory with a directory for each account.
     pub root: PathBuf,
+    /// Whether that lies on a shared file system on which root has no power: each account opens, and makes, its
+    /// directory itself.
+    pub shared: bool,
     /// The umask of accounts for which the system has none.
     pub umask: u32,
 }

@@ -328,6 +328,7 @@ pub(crate) fn read_level_names(
 fn read_sandboxes(section: &mut Section<'_, '_>) -> Sandboxes {
     Sandboxes {
         root: section.path("root", "/var/lib/nesssi/sandboxes"),
+        shared: section.truth("shared").is_some_and(|lined| lined.value),
         umask: section.short("umask", 0, 0o777, 0o077),
     }
 }

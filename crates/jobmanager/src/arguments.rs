@@ -18,8 +18,8 @@ pub struct Arguments {
 /// The lives of the binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mode {
-    /// Say whether the system has what is needed.
-    Check,
+    /// Say whether the system has what is needed, and the account its directory where it would open that itself.
+    Check(Option<OwnDirectory>),
     /// Look at one service's folder as whoever runs this, as discovery would, and write the findings.
     Look(Look),
     /// Be an account's jobmanager.
@@ -28,11 +28,31 @@ pub enum Mode {
         account: String,
         /// Absolute path of the account's directory of sandboxes, as jobs see it.
         sandboxes: PathBuf,
+        /// What descriptor 4 is.
+        handed: Handed,
         /// The trees that may be read, by name.
         trees: Vec<(String, PathBuf)>,
         /// The batch systems that may be used, beside the local one.
         batch: Vec<BatchSystemArgument>,
     },
+}
+
+/// What is handed over as descriptor 4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handed {
+    /// The account's directory of sandboxes.
+    Own,
+    /// The root of sandboxes: the account opens its directory in it, or makes it.
+    Root,
+}
+
+/// Where an account's directory is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnDirectory {
+    /// The account's name.
+    pub account: String,
+    /// The root of sandboxes.
+    pub root: PathBuf,
 }
 
 /// A batch system with its commands, which the monitor has checked.
@@ -68,8 +88,8 @@ pub struct Look {
 pub enum ArgumentsError {
     /// Not one of the forms.
     #[error(
-        "usage: nesssi-jobmanager --check | \
-         --account NAME --sandboxes DIRECTORY [--tree NAME=DIRECTORY]... \
+        "usage: nesssi-jobmanager --check [--account NAME --sandboxes DIRECTORY --shared] | \
+         --account NAME --sandboxes DIRECTORY [--shared] [--tree NAME=DIRECTORY]... \
          [--batch NAME,KEY=VALUE,...]... | \
          --look FOLDER --service NAME --seconds N -- PROGRAM [ARGUMENT]..."
     )]
@@ -90,12 +110,14 @@ impl Arguments {
     pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, ArgumentsError> {
         let mut words = words.into_iter();
         let (mut account, mut sandboxes, mut check) = (None, None, false);
+        let mut handed = Handed::Own;
         let (mut trees, mut batch) = (Vec::new(), Vec::new());
         let (mut folder, mut service, mut seconds) = (None, None, None);
         let mut argv = Vec::new();
         while let Some(word) = words.next() {
             match word.to_str() {
                 Some("--check") => check = true,
+                Some("--shared") => handed = Handed::Root,
                 Some("--account") => {
                     account = words.next().and_then(|word| word.into_string().ok())
                 }
@@ -133,11 +155,15 @@ impl Arguments {
             };
         }
         match (check, account, sandboxes) {
-            (true, _, _) => Ok(Self { mode: Mode::Check }),
+            (true, Some(account), Some(sandboxes)) if handed == Handed::Root => {
+                let root = sandboxes.parent().ok_or(ArgumentsError::NotAbsolute)?.to_owned();
+                Ok(Self { mode: Mode::Check(Some(OwnDirectory { account, root })) })
+            }
+            (true, _, _) => Ok(Self { mode: Mode::Check(None) }),
             (false, Some(account), Some(sandboxes))
                 if sandboxes.is_absolute() && trees.iter().all(|(_, path)| path.is_absolute()) =>
             {
-                Ok(Self { mode: Mode::Serve { account, sandboxes, trees, batch } })
+                Ok(Self { mode: Mode::Serve { account, sandboxes, handed, trees, batch } })
             }
             (false, Some(_), Some(_)) => Err(ArgumentsError::NotAbsolute),
             _ => Err(ArgumentsError::Usage),

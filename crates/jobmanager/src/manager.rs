@@ -3,17 +3,18 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use nesssi_privsep::messages::{FromJobmanager, ToJobmanagerControl};
 use nesssi_privsep::{Channel, ChannelError};
-use nesssi_session::{AccountDir, SessionId};
+use nesssi_session::{AccountDir, AccountDirError, SessionId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
+use crate::arguments::OwnDirectory;
 use crate::batch::Batch;
 use crate::follow::Follows;
 use crate::helpers::Helpers;
@@ -47,6 +48,14 @@ pub enum StartError {
     /// There is no `/proc` of Linux.
     #[error("/proc does not show this process")]
     NoProc,
+    /// The account's directory of sandboxes.
+    #[error("directory of sandboxes {path}: {source}")]
+    OwnDirectory {
+        /// Which.
+        path: String,
+        /// Why not.
+        source: AccountDirError,
+    },
     /// The monitor's channel.
     #[error("monitor's channel: {0}")]
     Channel(#[from] ChannelError),
@@ -61,18 +70,28 @@ pub enum StartError {
     Output(io::Error),
 }
 
-/// Whether the system has what a jobmanager needs.
-pub(crate) fn check() -> Result<(), StartError> {
+impl StartError {
+    pub(crate) fn own_directory(path: &Path, source: AccountDirError) -> Self {
+        Self::OwnDirectory { path: path.display().to_string(), source }
+    }
+}
+
+/// Whether the system has what a jobmanager needs; and the account its directory, where it is to open that itself.
+pub(crate) fn check(own: Option<&OwnDirectory>) -> Result<(), StartError> {
     let system = |what| move |errno| StartError::System { what, errno };
     crate::proctree::Process::own().ok_or(StartError::NoProc)?;
-    let root =
-        rustix::fs::open("/", rustix::fs::OFlags::PATH, Mode::empty()).map_err(system("/"))?;
-    let (flags, resolve) = (rustix::fs::OFlags::PATH, rustix::fs::ResolveFlags::BENEATH);
+    let root = rustix::fs::open("/", OFlags::PATH, Mode::empty()).map_err(system("/"))?;
+    let (flags, resolve) = (OFlags::PATH, rustix::fs::ResolveFlags::BENEATH);
     rustix::fs::openat2(&root, ".", flags, Mode::empty(), resolve).map_err(system("openat2"))?;
-    let own = rustix::process::getpid();
-    rustix::process::pidfd_open(own, rustix::process::PidfdFlags::empty())
+    let process = rustix::process::getpid();
+    rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty())
         .map_err(system("pidfd_open"))?;
-    Ok(())
+    let Some(OwnDirectory { account, root }) = own else { return Ok(()) };
+    let told = |source| StartError::own_directory(&root.join(account), source);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(root, flags, Mode::empty())
+        .map_err(|errno| told(AccountDirError::System(errno)))?;
+    AccountDir::check_within(root.as_fd(), account).map_err(told)
 }
 
 /// Takes from this process what it need not have: a core image, others' looks, a place to hold on to.

@@ -267,7 +267,9 @@ impl<'a> Check<'a> {
         let exposed = self.config.check_exposure(who.root);
         self.problems.extend(exposed.iter().map(ToString::to_string));
         if let Err(problems) = Directories::open(&self.config, who, Missing::Refuse) {
+            let shared = self.config.sandboxes.shared;
             let made_at_start = |problem: &Problem| match problem {
+                Problem::Path { key: "[sandboxes] root", .. } if shared => false,
                 Problem::Path { source, .. } => is_missing(source),
                 _ => false,
             };
@@ -351,7 +353,14 @@ impl<'a> Check<'a> {
         let gatekeeper = program("nesssi-gatekeeper").arg(self.config_path);
         self.program("nesssi-gatekeeper --check", gatekeeper, &who.gatekeeper);
         for account in accounts {
-            self.program("nesssi-jobmanager --check", program("nesssi-jobmanager"), account);
+            let sandboxes = &self.config.sandboxes;
+            let mut jobmanager = program("nesssi-jobmanager");
+            if sandboxes.shared {
+                jobmanager = jobmanager
+                    .args(["--shared", "--account", account.name(), "--sandboxes"])
+                    .arg(sandboxes.root.join(account.name()));
+            }
+            self.program("nesssi-jobmanager --check", jobmanager, account);
             let python = Command::new(&self.config.services.python).args(["-I", "-c", PYTHON_TEST]);
             let shown = format!("[services] python: {}", self.config.services.python.display());
             self.program(&shown, python, account);

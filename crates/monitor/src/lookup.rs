@@ -71,6 +71,8 @@ pub struct Surroundings<'a> {
     pub sandboxes: BorrowedFd<'a>,
     /// Its path.
     pub sandboxes_path: PathBuf,
+    /// Whether root has no power there, so that accounts open their directories themselves.
+    pub shared: bool,
     /// The trees that jobmanagers may read.
     pub trees: &'a [Tree],
     /// The batch systems that jobmanagers may use.
@@ -296,11 +298,15 @@ fn look_up(name: &str, surroundings: &Surroundings<'_>) -> Result<(Account, Foun
     Ok((account, found))
 }
 
+/// The account's directory; of a shared file system the root of all, in which the account opens its own.
 fn open_directory(account: &Account, surroundings: &Surroundings<'_>) -> Result<OwnedFd, Report> {
     let owner = Owner { uid: account.uid(), gid: account.gid(), mode: 0o700 };
     let failed = |text: String| Report::Failed(format!("directory of sandboxes: {text}"));
     let root =
         surroundings.sandboxes.try_clone_to_owned().map_err(|error| failed(error.to_string()))?;
+    if surroundings.shared {
+        return Ok(root);
+    }
     paths::account_directory(&root, account.name(), owner).map_err(|e| failed(e.to_string()))
 }
 
@@ -316,6 +322,7 @@ fn start(
         .named("nesssi-jobmanager")
         .args(["--account", account.name(), "--sandboxes"])
         .arg(surroundings.sandboxes_path.join(account.name()))
+        .args(surroundings.shared.then_some("--shared"))
         .args(surroundings.trees.iter().flat_map(tree_words))
         .args(usable(surroundings.batch).flat_map(batch_words))
         .envs(surroundings.environment.iter().map(|(name, value)| (name, value)));
@@ -326,12 +333,11 @@ fn start(
     if let Err(error) = setrlimit(Resource::Nofile, surroundings.files) {
         return format!("setrlimit(RLIMIT_NOFILE): {error}");
     }
-    let spawn = Spawn::new(command)
-        .account(account)
-        .directory(directory.as_fd())
-        .new_session()
-        .descriptor(3, control)
-        .descriptor(4, directory.as_fd());
+    let mut spawn = Spawn::new(command).account(account).new_session();
+    if !surroundings.shared {
+        spawn = spawn.directory(directory.as_fd());
+    }
+    let spawn = spawn.descriptor(3, control).descriptor(4, directory.as_fd());
     let (error, moved) = spawn.exec_keeping(report.as_fd());
     let text = error.to_string();
     match moved.try_clone_to_owned() {

@@ -22,6 +22,8 @@ const WRITABLE: u32 = 0o022;
 const WRITABLE_BY_OTHERS: u32 = 0o002;
 /// Executable for anybody at all.
 const EXECUTABLE: u32 = 0o111;
+/// Others may look names up in it.
+const SEARCHABLE_BY_OTHERS: u32 = 0o001;
 /// Links on one way.
 const LINKS_MAX: usize = 40;
 /// Mode of directories that are made on the way.
@@ -101,6 +103,44 @@ pub fn open_owned(path: &Path, owner: Owner, missing: Missing) -> Result<OwnedFd
     }
     check_owner(&directory, owner, &shown)?;
     Ok(directory)
+}
+
+/// Opens the root of sandboxes on a file system on which root has no power, as a place to look names up in and no
+/// more. Nothing is made. The server's user, or root where the file system is, owns it; where others may make a
+/// directory in it, nobody can remove or rename another's.
+///
+/// # Errors
+/// [`PathProblem`], which names the step that is wrong.
+pub fn open_shared(path: &Path, owner: u32) -> Result<OwnedFd, PathProblem> {
+    let real = real_path(path)?;
+    let (mut here, mut shown) = root_directory()?;
+    let mut parts = real
+        .components()
+        .filter_map(|part| match part {
+            Component::Normal(name) => Some(Path::new(name)),
+            _ => None,
+        })
+        .peekable();
+    while let Some(name) = parts.next() {
+        shown.push(name);
+        here = step(&here, name, &shown, Missing::Refuse)?;
+        if parts.peek().is_some() {
+            check_on_the_way(&here, &shown)?;
+        }
+    }
+    let facts = fstat(&here).map_err(at(&shown))?;
+    if facts.st_uid != owner && facts.st_uid != 0 {
+        let what = format!("it belongs to uid {}, and must to uid {owner} or root", facts.st_uid);
+        return Err(unsafe_at(&shown, what));
+    }
+    if facts.st_mode & WRITABLE != 0 && facts.st_mode & STICKY == 0 {
+        let what = "others may write in it, so it must be sticky (mode 1733)";
+        return Err(unsafe_at(&shown, what.into()));
+    }
+    if facts.st_mode & SEARCHABLE_BY_OTHERS == 0 {
+        return Err(unsafe_at(&shown, "accounts may not look names up in it (mode 0711)".into()));
+    }
+    Ok(here)
 }
 
 /// Checks everything on the way to a file or directory, and not the thing itself: each directory, and each

@@ -157,7 +157,13 @@ impl Directories {
             open("[server] state_directory", &state.join("gatekeeper"), gatekeeper(0o700))
         });
         let logs = open("[server] log_directory", &config.server.log_directory, gatekeeper(0o755));
-        let sandboxes = open("[sandboxes] root", &config.sandboxes.root, gatekeeper(0o711));
+        let sandboxes = if config.sandboxes.shared {
+            paths::open_shared(&config.sandboxes.root, who.gatekeeper.uid())
+                .map_err(|source| problems.push(Problem::Path { key: "[sandboxes] root", source }))
+                .ok()
+        } else {
+            open("[sandboxes] root", &config.sandboxes.root, gatekeeper(0o711))
+        };
         match (monitor, journal.flatten(), logs, sandboxes) {
             (Some(monitor), Some(_), Some(logs), Some(sandboxes)) => {
                 Ok(Self { monitor, sandboxes, logs })

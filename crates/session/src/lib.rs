@@ -17,7 +17,7 @@ mod sandbox;
 mod served;
 mod tree;
 
-pub use account::AccountDir;
+pub use account::{AccountDir, AccountDirError};
 pub use change::{Leftover, WRITES_PER_DIRECTORY_MAX, Writing, Written};
 pub use find::{FindBounds, FindEnd};
 pub use glob::{Glob, GlobError, PATTERN_BYTES_MAX};

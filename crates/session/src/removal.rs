@@ -157,8 +157,13 @@ impl Pass {
             let new = format!(".removed.{}", self.moved);
             self.moved += 1;
             let flags = RenameFlags::NOREPLACE;
-            match rustix::fs::renameat_with(parent, name, top, &*new, flags) {
-                Err(Errno::EXIST) => {}
+            let renamed = match rustix::fs::renameat_with(parent, name, top, &*new, flags) {
+                // Not every file system can: what a plain rename may replace is an empty directory, which goes anyway.
+                Err(Errno::INVAL | Errno::NOSYS) => rustix::fs::renameat(parent, name, top, &*new),
+                other => other,
+            };
+            match renamed {
+                Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
                 other => return other,
             }
         }

@@ -6,10 +6,11 @@ fn parse(words: &[&str]) -> Result<Mode, ArgumentsError> {
 
 #[test]
 fn both_forms_are_read() {
-    assert_eq!(parse(&["--check"]), Ok(Mode::Check));
+    assert_eq!(parse(&["--check"]), Ok(Mode::Check(None)));
     let serve = |trees| Mode::Serve {
         account: "alice".into(),
         sandboxes: "/srv/alice".into(),
+        handed: Handed::Own,
         trees,
         batch: Vec::new(),
     };
@@ -18,6 +19,16 @@ fn both_forms_are_read() {
     let words = [&words[..], &["--tree", "data=/srv/a=b", "--tree", "x=/"]].concat();
     let trees = vec![("data".into(), "/srv/a=b".into()), ("x".into(), "/".into())];
     assert_eq!(parse(&words), Ok(serve(trees)));
+}
+
+#[test]
+fn where_root_has_no_power_the_account_opens_its_directory_itself() {
+    let words = ["--account", "alice", "--sandboxes", "/srv/alice", "--shared"];
+    let mode = parse(&words);
+    assert!(matches!(mode, Ok(Mode::Serve { handed: Handed::Root, .. })), "{mode:?}");
+    let own = OwnDirectory { account: "alice".into(), root: "/srv".into() };
+    assert_eq!(parse(&[&words[..], &["--check"]].concat()), Ok(Mode::Check(Some(own))));
+    assert_eq!(parse(&[&words[..4], &["--check"]].concat()), Ok(Mode::Check(None)));
 }
 
 #[test]

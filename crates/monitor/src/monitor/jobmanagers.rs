@@ -47,6 +47,7 @@ impl Monitor {
             rules: self.setup.who.account_rules(self.setup.rules.uid_min()),
             sandboxes: self.setup.sandboxes.as_fd(),
             sandboxes_path: self.setup.config.sandboxes.root.clone(),
+            shared: self.setup.config.sandboxes.shared,
             trees: &self.setup.config.trees,
             batch: &self.setup.config.batch.systems,
             program: self.setup.libexec.join("nesssi-jobmanager"),

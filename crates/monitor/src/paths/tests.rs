@@ -208,3 +208,33 @@ fn a_program_s_directories_are_checked_wherever_links_lead() {
     symlink(at("opt/pbs/other"), at("bin/other")).unwrap();
     assert!(check_program(&at("bin/other")).is_err());
 }
+
+#[test]
+fn a_shared_root_is_sticky_where_others_write() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().canonicalize().unwrap().join("shared");
+    let own = rustix::process::geteuid().as_raw();
+    let told = |owner: u32| open_shared(&path, owner).unwrap_err().to_string();
+    assert!(told(own).contains("No such file"), "nothing is made");
+    fs::create_dir(&path).unwrap();
+    for mode in [0o711, 0o755, 0o1733, 0o1731, 0o3733] {
+        chmod(&path, mode);
+        open_shared(&path, own).unwrap();
+    }
+    for mode in [0o733, 0o731, 0o2777] {
+        chmod(&path, mode);
+        assert!(told(own).ends_with("so it must be sticky (mode 1733)"), "{mode:o}");
+    }
+    chmod(&path, 0o1730);
+    assert!(told(own).ends_with("accounts may not look names up in it (mode 0711)"));
+    chmod(&path, 0o1733);
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&path, Some(12345), None).unwrap();
+        open_shared(&path, 12345).unwrap();
+        assert!(told(23456).contains("it belongs to uid 12345, and must to uid 23456 or root"));
+    }
+    let link = place.path().join("link");
+    symlink(&path, &link).unwrap();
+    chmod(place.path(), 0o777);
+    assert!(open_shared(&link, own).is_err(), "the way to it may be changed by others");
+}
