@@ -18,8 +18,11 @@ use std::time::{Duration, Instant};
 use nesssi_testkit::tokio::runtime::Runtime;
 use nesssi_testkit::tokio::task::JoinSet;
 use nesssi_testkit::{
-    CallOptions, Client, Credential, Error, FaultCode, Tag, Value, World, tokio, wait_until,
+    CallOptions, Client, Credential, Error, FaultCode, Slurm, StandInPbs, Tag, Value, World,
+    WorldBuilder, skipped, tokio, wait_until,
 };
+
+use nesssi_testkit::standin::{Fault, Manner, Starts};
 
 use crate::survival::{GATEKEEPER, JOBMANAGER, below, kill};
 
@@ -36,12 +39,34 @@ const RUN: &str = "from nesssi import run_job\n\
 
 const WORKER: &str = "python3";
 
+/// What becomes of an answer of qsub, or of qsub.
+const LOSSES: [Fault; 8] = [
+    Fault::LostAfter,
+    Fault::SilentAfter,
+    Fault::GarbageAfter,
+    Fault::Half,
+    Fault::HangAfter,
+    Fault::KilledAfter,
+    Fault::Killed,
+    Fault::Hang,
+];
+
+/// How long the last jobs may take, on a busy machine.
+const ENDED_SECONDS_MAX: u64 = 240;
+
+/// How long between two kills, about.
+const KILL_MS: u64 = 300;
+
+fn is_long() -> bool {
+    std::env::var("NESSSI_LONG").is_ok_and(|long| long == "1")
+}
+
 fn count() -> usize {
-    if std::env::var("NESSSI_LONG").is_ok_and(|long| long == "1") { 2_000 } else { 200 }
+    if is_long() { 2_000 } else { 200 }
 }
 
 /// Keys of nesssi.toml that let so many jobs in.
-fn world(count: usize) -> nesssi_testkit::WorldBuilder {
+fn world(count: usize) -> WorldBuilder {
     let jobs = format!("jobs_at_once = {}", count + 1);
     let queue = format!("queue_max = {}", count + 1);
     World::builder()
@@ -58,7 +83,54 @@ fn with_every_process_killed_at_random_each_job_is_started_once() {
     let mut world = world(count).build();
     world.service("t", RUN, None);
     world.start_server();
-    crash(&mut world, count, 300);
+    crash(&mut world, count, |_| {});
+}
+
+#[test]
+fn through_a_batch_system_that_is_slow_and_loses_answers_too() {
+    let (count, pbs) = (count() / 2, StandInPbs::start());
+    pbs.plan(|plan| plan.slots = 8);
+    let keys = pbs.keys();
+    let world = batch_world(count, "pbs", &keys).key("batch.pbs", "command_seconds_max = 2");
+    let mut world = world.build();
+    world.service("t", RUN, None);
+    world.start_server();
+    crash(&mut world, count, |random| {
+        // Another misfortune each time, and each third submission meets it.
+        let fault = random.below(u64::try_from(LOSSES.len()).unwrap());
+        let fault = Some(LOSSES[usize::try_from(fault).unwrap()].clone());
+        let starts = [Starts::Once, Starts::TwiceAtOnce, Starts::Again];
+        pbs.plan(|plan| {
+            plan.qsub = Manner { delay_ms: 50, fault, every: 3, ..Manner::default() };
+            plan.starts = starts[usize::try_from(random.below(3)).unwrap()];
+        });
+    });
+    eprintln!("{} calls of qsub, {} starts of scripts", pbs.calls("qsub"), pbs.starts().len());
+}
+
+/// With the full size alone.
+#[test]
+fn through_slurm_too() {
+    if let Some(why) = Slurm::missing() {
+        return skipped(&why);
+    }
+    if !is_long() {
+        return;
+    }
+    let (count, slurm) = (count() / 2, Slurm::start());
+    let mut world = batch_world(count, "slurm", &slurm.keys()).build();
+    world.service("t", RUN, None);
+    world.start_server();
+    crash(&mut world, count, |_| {});
+}
+
+fn batch_world(count: usize, name: &str, keys: &[String]) -> WorldBuilder {
+    let section = format!("batch.{name}");
+    let builder = world(count)
+        .key("batch", &format!("default = {name:?}"))
+        .key(&section, "poll_seconds_min = 1")
+        .key(&section, "poll_seconds_max = 5");
+    keys.iter().fold(builder, |builder, line| builder.key(&section, line))
 }
 
 /// One who submits.
@@ -79,9 +151,9 @@ struct Submitted {
 /// What the submitters were told on the way, and how often.
 type Told = Arc<Mutex<BTreeMap<String, u32>>>;
 
-/// Submits `count` jobs while processes are killed every `kill_ms` or so, and holds what became of
+/// Submits `count` jobs while processes are killed, and holds what became of
 /// them against what was answered.
-fn crash(world: &mut World, count: usize, kill_ms: u64) {
+fn crash(world: &mut World, count: usize, mut disturb: impl FnMut(&mut Random)) {
     let starts = folder(world);
     let people: Vec<Arc<Person>> = [
         (&world.alice, &world.accounts.strong),
@@ -107,7 +179,8 @@ fn crash(world: &mut World, count: usize, kill_ms: u64) {
     let mut random = Random(u64::from(seed) | 1);
     let mut kills: BTreeMap<&str, u32> = BTreeMap::new();
     while !submitting.is_finished() {
-        sleep(Duration::from_millis(kill_ms / 2 + random.below(kill_ms)));
+        sleep(Duration::from_millis(KILL_MS / 2 + random.below(KILL_MS)));
+        disturb(&mut random);
         kill_one(world, &mut random, &mut kills);
         if world.server().ended().is_some() {
             world.server = None;
@@ -294,7 +367,9 @@ fn check(
     let mut listed = 0;
     for (at, person) in people.iter().enumerate() {
         let mine: Vec<&Submitted> = submitted.iter().filter(|one| one.person == at).collect();
-        let ends = wait_until("all jobs have ended", 120, || ends(world, &person.credential));
+        let ends = wait_until("all jobs have ended", ENDED_SECONDS_MAX, || {
+            ends(world, &person.credential)
+        });
         listed += ends.len();
         for Submitted { number, session, .. } in mine {
             let expected = format!("{number} {}\n", person.account);
