@@ -13,9 +13,9 @@ BEGIN {
     split(line, up, " ")
     wall = up[1] - ARGV[6]
     if (wall < 0) wall = 0
-    # Nearer to the limit of the kernel than to its own, it was not watched, and its processes were stopped one by one.
+    # Nearer to the limit of the kernel than to its own, it was not watched: the kernel or PBS has stopped it.
     reason = ARGV[1]
-    if (reason == "exited" && cpu * 2 > ARGV[7] + ARGV[10]) reason = "over_cpu"
+    if ((reason == "exited" || reason == "cancelled") && cpu * 2 > ARGV[7] + ARGV[10]) reason = "over_cpu"
     printf "reason=%s\n", reason
     if (ARGV[2] != "") printf "exit_code=%s\n", ARGV[2]
     if (ARGV[3] != "") printf "signal=%s\n", ARGV[3]
