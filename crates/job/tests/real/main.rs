@@ -543,6 +543,43 @@ fn a_job_that_waits_says_why_and_is_cancelled() {
 
 #[test]
 #[ignore = "wants a real batch system"]
+fn every_form_of_a_listing_says_the_same() {
+    let site = site();
+    let (work, waiting) = (site.work(sh("sleep 20")), site.work(Wish { cpus: 8, ..sh("sleep 1") }));
+    let ids = [site.submit(&work).unwrap(), site.submit(&waiting).unwrap()];
+    let (_, ended, _, _) = site.done(sh("exit 3"));
+    let ids = [ids[0].clone(), ids[1].clone(), ended];
+    for listed in [Listed::All, Listed::These(&ids)] {
+        let mut forms = Vec::new();
+        for line in site.dialect.list(listed) {
+            let ran = site.run(&line);
+            let listing = site.dialect.listed(&ran.output()).unwrap();
+            let ours = listing.iter().filter(|one| ids.contains(&one.id));
+            let told: Vec<_> = ours
+                .map(|one| {
+                    // Slurm's text does not say how.
+                    let state = match one.state {
+                        BatchState::Ended(BatchEnd::Exited(_)) => {
+                            BatchState::Ended(BatchEnd::Unsaid)
+                        }
+                        other => other,
+                    };
+                    (one.id.clone(), one.name.clone(), one.owner.clone(), state)
+                })
+                .collect();
+            println!("  {:?} {} bytes: {told:?}", line.argv, ran.stdout.len());
+            forms.push(told);
+        }
+        assert!(forms.windows(2).all(|two| two[0] == two[1]));
+    }
+    for (id, work) in [(&ids[1], &waiting), (&ids[0], &work)] {
+        site.run(&site.dialect.cancel(id, &work.tag));
+        site.ended(work, id);
+    }
+}
+
+#[test]
+#[ignore = "wants a real batch system"]
 fn refusals_are_typed() {
     let site = site();
     let with = |key: &str, value: &str| Wish {
