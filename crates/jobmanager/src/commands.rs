@@ -163,11 +163,6 @@ impl Running {
         })
     }
 
-    /// Its pid, which is its session's too.
-    pub(crate) fn pid(&self) -> i32 {
-        self.child.pid().as_raw_pid()
-    }
-
     /// What to wait for.
     pub(crate) fn polled(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let streams = [&self.stdout, &self.stderr].into_iter().filter_map(Stream::polled);

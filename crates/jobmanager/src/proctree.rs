@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::CStr;
 use std::io::Read as _;
+use std::path::Path;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -88,6 +89,13 @@ impl Process {
         let is_own = |uids: &str| uids.split_ascii_whitespace().all(|uid| uid == own);
         line("Name:\t").map(str::as_bytes) == Some(name.to_bytes())
             && line("Uid:\t").is_some_and(is_own)
+    }
+
+    /// Whether it has this file open, as far as this account may see.
+    pub(crate) fn has_open(&self, file: &Path) -> bool {
+        let Ok(open) = std::fs::read_dir(format!("/proc/{}/fd", self.pid)) else { return false };
+        open.filter_map(Result::ok)
+            .any(|entry| std::fs::read_link(entry.path()).is_ok_and(|path| path == file))
     }
 
     /// Whether its environment, as it was started with, has this `NAME=value`.

@@ -28,6 +28,9 @@ const TURN_INTERVAL: Duration = Duration::from_millis(250);
 const TURN_LOOKS_MAX: usize = 128;
 const TURN_TIME_MAX: Duration = Duration::from_millis(20);
 
+/// A turn may take a twentieth of this process's time.
+const TURN_COST_FACTOR: u32 = 20;
+
 /// Between two looks at one record.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -43,7 +46,7 @@ pub(crate) struct Records {
     last: u64,
     inotify: Option<OwnedFd>,
     watched: HashMap<i32, SessionId>,
-    turn: Option<Instant>,
+    not_before: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -62,7 +65,7 @@ impl Records {
     /// When the next looks are due.
     pub(crate) fn next(&self) -> Option<Instant> {
         let (due, ..) = self.turns.front()?;
-        Some(self.turn.map_or(*due, |turn| (turn + TURN_INTERVAL).max(*due)))
+        Some(self.not_before.map_or(*due, |not_before| not_before.max(*due)))
     }
 
     fn add(&mut self, peer: u32, session: &SessionId, private: &PrivateDir) -> Result<(), Failure> {
@@ -201,7 +204,13 @@ impl Manager {
         if self.records.next().is_none_or(|next| next > began) {
             return;
         }
-        self.records.turn = Some(began);
+        self.look_at_due(began);
+        // A slow file system does not take this process's time.
+        let next = Instant::now() + TURN_INTERVAL.max(began.elapsed() * TURN_COST_FACTOR);
+        self.records.not_before = Some(next);
+    }
+
+    fn look_at_due(&mut self, began: Instant) {
         for _ in 0..TURN_LOOKS_MAX {
             let now = Instant::now();
             if now.duration_since(began) >= TURN_TIME_MAX {

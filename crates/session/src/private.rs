@@ -1,14 +1,16 @@
 //! The private directory of a sandbox (`.nesssi`, never served) holds the job's guard and its record.
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{AtFlags, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::sandbox::{Sandbox, SandboxError, read_all, write_all};
-use crate::served::{SecondNames, open_beneath, open_served};
+use crate::served::{SecondNames, open_beneath, open_served, own_name};
 
 const NAME: &str = ".nesssi";
 const GUARD: &str = "started";
@@ -278,6 +280,16 @@ impl PrivateDir {
     #[must_use]
     pub fn was_submitted(&self) -> bool {
         rustix::fs::statat(&self.directory, SUBMISSION, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// The lock's path as the system shows it to those who have it open.
+    ///
+    /// # Errors
+    /// As [`PrivateDir::lock_submission`].
+    pub fn submission_path(&self) -> Result<PathBuf, SandboxError> {
+        let lock = self.open_submission(OFlags::RDONLY)?;
+        let path = rustix::fs::readlink(own_name(&lock.file), Vec::new())?;
+        Ok(PathBuf::from(OsString::from_vec(path.into_bytes())))
     }
 
     /// Who has taken the lock, as [`SubmissionLock::mark`] wrote it.

@@ -5,11 +5,12 @@ use nesssi_privsep::messages::FromJobmanager;
 use nesssi_session::{PrivateDir, SandboxError, SessionId};
 use rustix::io::Errno;
 
-use super::submission::Holder;
+use super::submission::marked;
 use crate::clock;
 use crate::manager::Manager;
+use crate::proctree::{self, Process};
 use crate::requests::{Answer, Failure, plain};
-use crate::sweep::{Family, kill_all};
+use crate::sweep::kill_all;
 
 /// Reasons that a job script's watcher gives; anything else is nobody's word.
 const REASONS: [&str; 2] = ["over_cpu", "over_wall"];
@@ -52,12 +53,13 @@ impl Manager {
     /// finish, and one that hangs would hold the lock for ever.
     fn end_overdue(&self, private: &PrivateDir) {
         let mark = private.read_submission().ok().flatten();
-        let Some(holder) = mark.and_then(|mark| Holder::parse(&mark)) else { return };
-        if holder.boot_id != self.boot_id || clock::now_ms() < holder.until_ms {
-            return;
+        let overdue =
+            mark.and_then(|mark| marked(&mark)).is_some_and(|until_ms| clock::now_ms() > until_ms);
+        if overdue && let Ok(file) = private.submission_path() {
+            let own = std::process::id();
+            let others = proctree::all().into_iter().filter(|one| one.pid.unsigned_abs() != own);
+            let holders: Vec<Process> = others.filter(|process| process.has_open(&file)).collect();
+            kill_all(&holders);
         }
-        // Its processes are known by their session: no environment has a line break for a variable.
-        let head = Some((holder.pid, holder.start_ticks));
-        kill_all(&Family { head, marker: "\n".to_owned() }.members());
     }
 }

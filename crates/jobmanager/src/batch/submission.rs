@@ -15,7 +15,6 @@ use crate::clock;
 use crate::commands::Done;
 use crate::jobs::already;
 use crate::manager::Manager;
-use crate::proctree::Process;
 use crate::requests::{Answer, Failure, plain};
 
 /// A job that may be submitted.
@@ -27,33 +26,16 @@ pub(super) struct Submit {
     lock: SubmissionLock,
 }
 
-/// Who holds a submission's lock: the leader of a session of processes, and when its time is over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Holder {
-    pub(super) pid: i32,
-    pub(super) start_ticks: u64,
-    pub(super) boot_id: String,
-    pub(super) until_ms: u64,
+/// What stands in a submission's lock: whose it is, and when the time of its command is over.
+fn mark(tag: &Tag, until_ms: u64) -> String {
+    format!("{tag} {until_ms}\n")
 }
 
-impl Holder {
-    fn mark(&self, tag: &Tag) -> String {
-        let Self { pid, start_ticks, boot_id, until_ms } = self;
-        format!("{tag} {pid} {start_ticks} {boot_id} {until_ms}\n")
-    }
-
-    /// Reads a mark. Any job of the account can have written it.
-    pub(super) fn parse(mark: &[u8]) -> Option<Self> {
-        let words: Vec<&str> =
-            std::str::from_utf8(mark).ok()?.strip_suffix('\n')?.split(' ').collect();
-        let [_tag, pid, start_ticks, boot_id, until_ms] = words.try_into().ok()?;
-        Some(Self {
-            pid: pid.parse().ok().filter(|pid| *pid > 1)?,
-            start_ticks: start_ticks.parse().ok()?,
-            boot_id: boot_id.to_owned(),
-            until_ms: until_ms.parse().ok()?,
-        })
-    }
+/// When the time of a mark's command is over, milliseconds since 1970 UTC. Any job of the account can have written it.
+pub(super) fn marked(mark: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(mark).ok()?.strip_suffix('\n')?;
+    let (_tag, until_ms) = text.split_once(' ')?;
+    until_ms.parse().ok()
 }
 
 impl Manager {
@@ -109,18 +91,11 @@ impl Manager {
             Err(error) => return plain(refused(Refusal::Syntax, &error.to_string())),
         };
         drop(submission);
-        let running = self.command(system, line, Some(lock.as_fd()))?;
         let seconds = |system: &System| system.argument.command_seconds_max;
         let time_max = self.batch.systems.get(system).map_or(Duration::ZERO, seconds);
-        let holder = Holder {
-            pid: running.pid(),
-            start_ticks: Process::read(running.pid()).map_or(0, |process| process.start_ticks),
-            boot_id: self.boot_id.clone(),
-            until_ms: clock::now_ms()
-                .saturating_add(u64::try_from(time_max.as_millis()).unwrap_or(0)),
-        };
-        // Without it, nobody ends the command if it hangs and this process dies.
-        lock.mark(&holder.mark(&tag)).unwrap_or_default();
+        let time_max_ms = u64::try_from(time_max.as_millis()).unwrap_or(u64::MAX);
+        lock.mark(&mark(&tag, clock::now_ms().saturating_add(time_max_ms)))?;
+        let running = self.command(system, line, Some(lock.as_fd()))?;
         let purpose = Purpose::Submit(peer, request, session, lock);
         self.batch.add(system, What::Command(running, purpose));
         Ok(None)

@@ -1,15 +1,12 @@
 use super::*;
 
 #[test]
-fn a_holder_is_known_again_by_its_mark_and_by_no_other_text() {
-    let holder =
-        Holder { pid: 77, start_ticks: 12, boot_id: "a-b".into(), until_ms: 1_700_000_000_000 };
+fn a_mark_says_when_its_command_is_over_and_no_other_text_does() {
     let tag = Tag::parse("0123456789abcdef").unwrap();
-    let mark = holder.mark(&tag);
-    assert_eq!(Holder::parse(mark.as_bytes()), Some(holder));
-    for text in ["", "\n", "0123456789abcdef\n", "t 1 2 b 3\n", "t -7 2 b 3\n", "t 7 2 b\n"] {
-        assert_eq!(Holder::parse(text.as_bytes()), None, "{text}");
+    let text = mark(&tag, 1_700_000_000_000);
+    assert_eq!(marked(text.as_bytes()), Some(1_700_000_000_000));
+    for text in ["", "\n", "0123456789abcdef\n", "t -1\n", "t 1 2\n", "t 1"] {
+        assert_eq!(marked(text.as_bytes()), None, "{text}");
     }
-    assert_eq!(Holder::parse(mark.trim_end().as_bytes()), None, "cut short");
-    assert_eq!(Holder::parse(&[b't', b' ', 0xff, b'\n']), None);
+    assert_eq!(marked(&[b't', b' ', 0xff, b'\n']), None);
 }
