@@ -53,12 +53,13 @@ impl Look {
         unread: u64,
     ) -> Self {
         let mut of: HashMap<Number, Vec<Sighting>> = HashMap::new();
-        for some in sightings.chunks(AT_ONE_TIME) {
+        let mut left = sightings.into_iter().peekable();
+        while left.peek().is_some() {
             let table = core.table();
-            for sighting in some {
+            for sighting in left.by_ref().take(AT_ONE_TIME) {
                 let entry = digits_of(&sighting.name).and_then(|digits| table.of_tag(digits));
-                if let Some(entry) = entry.filter(|entry| is_of(system, entry, sighting)) {
-                    of.entry(entry.number).or_default().push(sighting.clone());
+                if let Some(entry) = entry.filter(|entry| is_of(system, entry, &sighting)) {
+                    of.entry(entry.number).or_default().push(sighting);
                 }
             }
         }

@@ -77,7 +77,7 @@ impl Standin {
                 self.submit_batch(account, asked).map(|one| vec![one])
             }
             ToJobmanager::CancelBatch { id, tag, .. } => Some(vec![self.cancel_batch(&id, &tag)]),
-            ToJobmanager::ListBatch { ids, accounts, .. } => Some(self.list_batch(ids, accounts)),
+            ToJobmanager::ListBatch { ids, accounts, .. } => Some(self.list_batch(&ids, accounts)),
             ToJobmanager::UsageBatch { ids, .. } => {
                 let mut state = self.state();
                 state.cluster.commands.push("usage".to_owned());
@@ -213,7 +213,7 @@ impl Standin {
         FromJobmanager::BatchCancelled { answer: answer.to_owned(), words: words.to_owned() }
     }
 
-    fn list_batch(&self, ids: Vec<String>, accounts: bool) -> Vec<FromJobmanager> {
+    fn list_batch(&self, ids: &[String], accounts: bool) -> Vec<FromJobmanager> {
         let mut state = self.state();
         let cluster = &mut state.cluster;
         let word = match (accounts, ids.is_empty()) {
