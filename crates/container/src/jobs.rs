@@ -535,9 +535,11 @@ impl Core {
     fn until_stopped(&self, work: impl Future<Output = ()> + Send + 'static) {
         let mut stop = self.stop.subscribe();
         tokio::spawn(async move {
+            // One who has given up already begins nothing.
             tokio::select! {
-                () = work => {}
+                biased;
                 _ = stop.wait_for(|stop| *stop) => {}
+                () = work => {}
             }
         });
     }

@@ -73,8 +73,8 @@ fn judge(job: &Job, facts: &Facts<'_>, now_ms: u64) -> JobEnd {
     let placed = job.placed.as_deref();
     let record = facts.record;
     let wall_here = now_ms.saturating_sub(job.started_ms.unwrap_or(now_ms)).saturating_mul(1000);
-    let wall_there = placed.and_then(|placed| placed.wall_seconds).map(microseconds);
-    let wall_usec = record.map(|record| record.wall_usec).max(wall_there).unwrap_or(wall_here);
+    let wall_there = placed.and_then(|placed| placed.wall_seconds);
+    let wall_usec = larger(record.map(|record| record.wall_usec), wall_there).unwrap_or(wall_here);
     let measured = measured(placed, record);
     let (state, mut reason) = state_and_reason(job, facts);
     let cpu_usec = measured.unwrap_or_else(|| wall_usec.saturating_mul(job.cpus.into()));
@@ -93,14 +93,21 @@ fn judge(job: &Job, facts: &Facts<'_>, now_ms: u64) -> JobEnd {
     }
 }
 
-fn microseconds(seconds: u64) -> u64 {
-    seconds.saturating_mul(1_000_000)
+/// The larger of microseconds and of whole seconds, which are rounded up.
+fn larger(usec: Option<u64>, seconds: Option<u64>) -> Option<u64> {
+    match (usec, seconds) {
+        (Some(usec), Some(seconds)) if usec.div_ceil(USEC) >= seconds => Some(usec),
+        (usec, None) => usec,
+        (_, Some(seconds)) => Some(seconds.saturating_mul(USEC)),
+    }
 }
+
+/// Microseconds of a second.
+const USEC: u64 = 1_000_000;
 
 /// CPU microseconds that somebody has measured.
 fn measured(placed: Option<&Placed>, record: Option<&EndRecord>) -> Option<u64> {
-    let there = placed.and_then(|placed| placed.cpu_seconds).map(microseconds);
-    record.map(|record| record.cpu_usec).max(there)
+    larger(record.map(|record| record.cpu_usec), placed.and_then(|placed| placed.cpu_seconds))
 }
 
 fn exit_code(told: Option<&Told>) -> Option<i32> {
@@ -227,4 +234,25 @@ fn why_unstarted(job: &Job, told: &Told) -> (JobState, String) {
         },
     };
     (JobState::Failed, why.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::larger;
+
+    #[test]
+    fn whole_seconds_are_rounded_up() {
+        for (usec, seconds, expected) in [
+            (None, None, None),
+            (Some(7), None, Some(7)),
+            (None, Some(2), Some(2_000_000)),
+            (Some(10_000), Some(0), Some(10_000)),
+            (Some(10_000), Some(1), Some(10_000)),
+            (Some(10_000), Some(2), Some(2_000_000)),
+            (Some(1_000_000), Some(1), Some(1_000_000)),
+            (Some(1_000_001), Some(2), Some(1_000_001)),
+        ] {
+            assert_eq!(larger(usec, seconds), expected, "{usec:?} {seconds:?}");
+        }
+    }
 }

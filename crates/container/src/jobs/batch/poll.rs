@@ -221,7 +221,7 @@ impl Pace {
             return;
         }
         match self.by_id(core, system, &numbers).await {
-            Ok(listed) => {
+            Ok((listed, numbers)) => {
                 self.took = listed.took;
                 let look = Look::sort(core, system, begun, listed.sightings, listed.unread);
                 self.apply(core, system, &numbers, &look, What::These).await;
@@ -264,10 +264,10 @@ impl Pace {
                 absent.get(..absent.len().min(most)).unwrap_or_default().chunks(LISTED_IDS_MAX)
             {
                 let begun = (Instant::now(), now_ms());
-                let Ok(listed) = self.by_id(core, system, some).await else { break };
+                let Ok((listed, some)) = self.by_id(core, system, some).await else { break };
                 let look = Look::sort(core, system, begun, listed.sightings, listed.unread);
                 complete &= look.complete;
-                let more = weigh::weigh(core, system, some, &look);
+                let more = weigh::weigh(core, system, &some, &look);
                 gone.extend(more.absent);
                 weighed.ended.extend(more.ended);
                 weighed.to_end.extend(more.to_end);
@@ -280,33 +280,47 @@ impl Pace {
         interval
     }
 
+    /// Asks for jobs by their ids; of which it was told. Where accounts ask for themselves, one that
+    /// cannot keeps nothing from the others.
+    ///
+    /// # Errors
+    /// Why nothing was told of any.
     async fn by_id(
         &mut self,
         core: &Core,
         system: &System,
         numbers: &[Number],
-    ) -> Result<Listed, Trouble> {
-        let mut all = Listed { sightings: Vec::new(), unread: 0, took: Duration::ZERO };
-        let groups: Vec<(Jobmanager, Vec<Number>)> = if system.conf.own_jobs_only {
-            let mut groups = Vec::new();
-            for own in by_account(core, numbers.iter().copied()).into_values() {
-                let Some(first) = own.first() else { continue };
-                groups
-                    .push((account_of(core, *first).await.map_err(|error| unasked(&error))?, own));
-            }
-            groups
-        } else {
-            let by = self.lister(core, numbers).await.map_err(|error| unasked(&error))?;
-            vec![(by, numbers.to_vec())]
-        };
-        for (by, numbers) in groups {
-            let ids = numbers.iter().filter_map(|number| batch_id(core, *number)).collect();
-            let listed = list(system, &by, ids, false).await?;
-            all.sightings.extend(listed.sightings);
-            all.unread += listed.unread;
-            all.took = all.took.max(listed.took);
+    ) -> Result<(Listed, Vec<Number>), Trouble> {
+        let mut groups: Vec<Vec<Number>> = vec![numbers.to_vec()];
+        if system.conf.own_jobs_only {
+            groups = by_account(core, numbers.iter().copied()).into_values().collect();
         }
-        Ok(all)
+        let mut all = Listed { sightings: Vec::new(), unread: 0, took: Duration::ZERO };
+        let (mut told, mut trouble) = (Vec::new(), None);
+        for numbers in groups {
+            let by = match numbers.first() {
+                Some(first) if system.conf.own_jobs_only => account_of(core, *first).await,
+                _ => self.lister(core, &numbers).await,
+            };
+            let ids = numbers.iter().filter_map(|number| batch_id(core, *number)).collect();
+            let listed = match by {
+                Ok(by) => list(system, &by, ids, false).await,
+                Err(error) => Err(unasked(&error)),
+            };
+            match listed {
+                Ok(listed) => {
+                    all.sightings.extend(listed.sightings);
+                    all.unread += listed.unread;
+                    all.took = all.took.max(listed.took);
+                    told.extend(numbers);
+                }
+                Err(error) => trouble = Some(error),
+            }
+        }
+        match trouble {
+            Some(trouble) if told.is_empty() => Err(trouble),
+            _ => Ok((all, told)),
+        }
     }
 
     /// Who lists all jobs: one for everybody, or each account for its own.

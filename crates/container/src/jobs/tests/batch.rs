@@ -536,6 +536,28 @@ async fn a_job_that_its_script_could_not_start_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_intent_whose_sandbox_was_never_made_is_begun_anew() {
+    let machine = machine();
+    let first = machine.gatekeeper().await;
+    machine.standin.state().cluster.next.push_back(Submit::Dies { taken: false, lock_ms: 300 });
+    let (jobs, alice) = (first.jobs.clone(), first.alice().await);
+    let call = tokio::spawn(async move { jobs.submit(&alice, batch_ask()).await });
+    wait(|| machine.standin.commands("submit") == 1, "its intent is durable").await;
+    first.crash();
+    let session = {
+        let mut state = machine.standin.state();
+        state.sandboxes.pop_first().unwrap().0
+    };
+    let second = machine.gatekeeper().await;
+    let id = machine.placed(&session).await;
+    assert!(machine.standin.state().sandboxes.contains_key(&session));
+    machine.standin.batch_run(&id);
+    second.until_state(&session, JobState::Running).await;
+    machine.once();
+    call.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_intent_is_authorised_again_after_a_restart() {
     let machine = machine();
     let first = machine.gatekeeper().await;

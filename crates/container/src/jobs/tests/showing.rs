@@ -40,6 +40,54 @@ fn shown(gatekeeper: &Gatekeeper, session: &str) -> std::collections::BTreeMap<S
     own
 }
 
+/// Every way in which a job may stand, as far as it is shown.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_and_a_status_never_differ_however_a_job_stands() {
+    let gatekeeper = Machine::new().gatekeeper().await;
+    let session = gatekeeper.submit(&gatekeeper.alice().await).await.unwrap();
+    let phases = [
+        Phase::Queued,
+        Phase::Starting,
+        Phase::Waiting,
+        Phase::Running,
+        Phase::Ending,
+        Phase::Ended,
+    ];
+    let ends = std::iter::once(None).chain(JobState::ALL.into_iter().map(Some));
+    let mut shown_as = std::collections::BTreeSet::new();
+    for (phase, end) in
+        phases.into_iter().flat_map(|phase| ends.clone().map(move |end| (phase, end)))
+    {
+        if end.is_some() != (phase == Phase::Ended) || end.is_some_and(|end| !end.is_final()) {
+            continue;
+        }
+        // Bits for what may be known or not.
+        for known in 0..64_u32 {
+            let is = |bit: u32| known & (1 << bit) != 0;
+            set(&gatekeeper, &session, |job| {
+                job.phase = phase;
+                job.batch = if is(0) { "pbs" } else { "local" }.to_owned();
+                job.batch_id = is(0).then(|| "12.head".to_owned());
+                job.started_ms = is(1).then_some(SEEN.0);
+                job.seen_ms = is(2).then_some(SEEN.0 + 2000);
+                job.measured = is(3).then_some((2_500_000, SEEN.0));
+                job.comment = if is(4) { Words::of(b"held") } else { Words::default() };
+                job.note = is(4).then(|| "it does not answer".to_owned());
+                job.cancel_asked_ms = is(5).then_some(SEEN.0);
+                job.end = end.map(|state| {
+                    let end = crate::jobs::start::never_ran(state, "because");
+                    nesssi_journal::JobEnd { exit_code: is(1).then_some(3), ..end }
+                });
+            });
+            let members = shown(&gatekeeper, &session);
+            shown_as.insert(members["state"].as_str().unwrap().to_owned());
+        }
+    }
+    let all: std::collections::BTreeSet<String> =
+        JobState::ALL.iter().map(ToString::to_string).collect();
+    assert_eq!(shown_as, all);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_says_what_a_status_says_and_of_when_it_is() {
     let machine = Machine { slots: 1, ..Machine::new() };
