@@ -17,6 +17,7 @@ mod any_language;
 mod arrows;
 mod audit;
 mod bad_input;
+mod batch_faults;
 mod batch_help;
 mod builtins;
 mod clients;
