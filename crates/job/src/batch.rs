@@ -53,6 +53,14 @@
 //! `--json`, `sacct -o all`, `--json` and `-B`, `qstat -f`, `qstat -x -f -F json`, `tracejob`, `pbsnodes -a`,
 //! all of `ps`, and every file of spools and logs that it may read (`tests/real.rs`, for any site).
 //!
+//! # Whom to believe
+//!
+//! Names and variables are whatever their owners like, and PBS's text shows them with their newlines: another's job
+//! may hold a block that reads as one of ours, or as any other's under our job's name. So in text the state of a job
+//! that is told twice, by whatever names, is [`BatchState::Unknown`], which leads to nothing; a block of an id that
+//! nobody has is one of a job that is not there once it is asked for by its id. The JSON of PBS and of Slurm has
+//! no such place, and is asked for first.
+//!
 //! # Values
 //!
 //! Arguments are letters, digits and `._+-:=,/|%` ([`Word`], numbers, our own text). All else stands in the

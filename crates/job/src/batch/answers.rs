@@ -1,6 +1,6 @@
 //! Answers are what the batch systems' commands say, typed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::batch::id::BatchId;
 use crate::batch::words::Words;
@@ -156,7 +156,37 @@ pub struct Listing {
     pub unread: usize,
 }
 
+/// The numbers of the jobs of a listing that is text, whosever they are.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    once: HashSet<u64>,
+    twice: HashSet<u64>,
+}
+
+impl Numbers {
+    /// Notes the number of a batch id.
+    pub(super) fn note(&mut self, id: &str) {
+        let digits = id.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
+        if let Ok(number) = digits.parse()
+            && !self.once.insert(number)
+        {
+            self.twice.insert(number);
+        }
+    }
+}
+
 impl Listing {
+    /// Takes what was told twice for not known. Names and variables are whatever their owners like, and text may
+    /// show them as they are, with their newlines: a job may speak of another's as the batch system would.
+    pub(super) fn doubt(&mut self, numbers: &Numbers) {
+        for sighting in self.sightings.values_mut().flatten() {
+            let digits = sighting.id.as_str().split('.').next().unwrap_or_default();
+            if digits.parse().is_ok_and(|number| numbers.twice.contains(&number)) {
+                sighting.state = BatchState::Unknown;
+            }
+        }
+    }
+
     /// Notes a job, if its name is one of NESSSI's.
     pub(super) fn note(&mut self, sighting: Sighting) {
         if !is_ours(&sighting.name) {

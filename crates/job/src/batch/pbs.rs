@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
 use crate::batch::answers::{
-    BatchEnd, BatchState, CancelAnswer, Exit, LISTING_BYTES_MAX, Listing, NoListing, Output,
-    Sighting, clock_seconds,
+    BatchEnd, BatchState, CancelAnswer, Exit, LISTING_BYTES_MAX, Listing, NoListing, Numbers,
+    Output, Sighting, clock_seconds,
 };
 use crate::batch::id::BatchId;
 use crate::batch::words::Words;
@@ -266,7 +266,9 @@ fn from_text(bytes: &[u8], flavour: Flavour) -> Result<Listing, NoListing> {
             return Err(NoListing::NotUnderstood(Words::of(line.as_bytes())));
         }
     }
+    let mut numbers = Numbers::default();
     for (id, fields) in blocks {
+        numbers.note(&id);
         let field =
             |key: &str| fields.get(key).map(|value| value.trim().to_owned()).unwrap_or_default();
         if field("Job_Name").is_empty() || field("job_state").is_empty() {
@@ -288,6 +290,7 @@ fn from_text(bytes: &[u8], flavour: Flavour) -> Result<Listing, NoListing> {
         };
         fields.note(&mut listing, flavour);
     }
+    listing.doubt(&numbers);
     Ok(listing)
 }
 

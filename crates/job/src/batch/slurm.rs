@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::Tag;
 use crate::batch::answers::{
     BatchEnd, BatchState, CancelAnswer, Exit, LISTING_BYTES_MAX, Listing, NoListing, NotSubmitted,
-    Output, Refusal, Sighting, clock_seconds, one_id, refusal,
+    Numbers, Output, Refusal, Sighting, clock_seconds, one_id, refusal,
 };
 use crate::batch::directive::{Directive, DirectiveError};
 use crate::batch::id::BatchId;
@@ -328,14 +328,19 @@ fn failed(output: &Output<'_>) -> Result<Option<Listing>, NoListing> {
 /// Lines of so many fields with bars between, of which the last may hold bars itself.
 fn from_lines(bytes: &[u8], fields: usize, read: impl Fn(&[&str]) -> Read) -> Listing {
     let mut listing = Listing::default();
+    let mut numbers = Numbers::default();
     for line in String::from_utf8_lossy(bytes).lines() {
         let words: Vec<&str> = line.splitn(fields, '|').collect();
         match read(&words) {
-            Read::Job(sighting) => listing.note(*sighting),
+            Read::Job(sighting) => {
+                numbers.note(sighting.id.as_str());
+                listing.note(*sighting);
+            }
             Read::Step => {}
             Read::Not => listing.unread += usize::from(!line.trim().is_empty()),
         }
     }
+    listing.doubt(&numbers);
     listing
 }
 
