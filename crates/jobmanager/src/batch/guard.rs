@@ -18,7 +18,11 @@ const REASONS: [&str; 2] = ["over_cpu", "over_wall"];
 impl Manager {
     pub(crate) fn read_guard(&self, session: &SessionId) -> Answer {
         let private = PrivateDir::open(&self.account.sandbox(session)?)?;
-        let submitting = private.is_submitting()?;
+        let submitting = match private.is_submitting() {
+            // Only what the batch system has begun could have put anything else in the lock's place.
+            Err(SandboxError::Refused) => false,
+            other => other?,
+        };
         if submitting && !self.batch.is_submitting(session) {
             self.end_overdue(&private);
         }

@@ -911,6 +911,9 @@ fn records_are_bounded_and_of_nobody_else() {
     fs::write(private.join("started/batch"), "7.srv\n").unwrap();
     let found = peer.guard(&session);
     assert_eq!((found.winner.as_deref(), found.why.as_str()), (Some("7.srv"), "over_cpu"));
+    // What stands in the lock's place is nobody's lock.
+    std::os::unix::fs::symlink("/etc/passwd", private.join("submit")).unwrap();
+    assert!(!peer.guard(&session).submitting);
     // It is waited for until it is one, or the session is removed.
     assert_eq!(peer.ask(&watch(&session)), FromJobmanager::RecordAwaited {});
     assert_eq!(peer.ask(&remove(&session)), FromJobmanager::Removed {});
