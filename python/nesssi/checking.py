@@ -15,6 +15,7 @@ from typing import Any
 
 from nesssi import describe as describing
 from nesssi import loading
+from nesssi.modules import Version
 
 _FILES_MAX = 1000
 _FILE_BYTES_MAX = 4 * 1024 * 1024
@@ -23,12 +24,12 @@ _TRACEBACK_LINES_MAX = 12
 _LINE_CHARACTERS_MAX = 300
 
 
-def check(name: str, folder: str) -> dict[str, Any]:
+def check(name: str, folder: str, version: Version | None = None) -> dict[str, Any]:
     """All that can be told of the service `name` in `folder`."""
     folder = os.path.abspath(folder)
     problems = _unreadable_modules(folder)
     try:
-        module = loading.import_service(name, folder)
+        module = loading.import_service(name, folder, version)
     except loading.Broken as broken:
         found = {"error": str(broken), **_why(broken, folder, problems)}
         return {**found, "problems": problems[:_PROBLEMS_MAX]}

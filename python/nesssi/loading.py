@@ -17,6 +17,8 @@ import traceback
 from types import ModuleType, TracebackType
 from typing import Any, Callable, Iterator
 
+from nesssi.modules import Version
+
 _ROOT = "nesssi_services"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _METHOD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
@@ -43,27 +45,32 @@ class Service:
         self.methods = methods
 
 
-def load(name: str, folder: str) -> Service:
-    """Imports the service `name` from `folder`; `Broken` with the reason if that fails.
+def load(name: str, folder: str, version: Version | None = None) -> Service:
+    """Imports the service `name` from `folder`, or from the `version` of it that is given; `Broken` with
+    the reason if that fails.
 
     The whole story of a failure goes to stderr, the service's log.
     """
-    module = import_service(name, folder)
+    module = import_service(name, folder, version)
     for _, wrong in wrong_methods(module):
         raise Broken(wrong)
     return Service(module, dict(module.methods_list))
 
 
-def import_service(name: str, folder: str) -> ModuleType:
+def import_service(name: str, folder: str, version: Version | None = None) -> ModuleType:
     """The module of the service `name`; `Broken` as `load` says."""
     folder = os.path.abspath(folder)
     parts = name.split(".")
     if not all(_NAME.fullmatch(part) for part in parts):
         raise Broken("the name of a service is words of letters, digits and _, joined by dots")
-    if not os.path.isfile(os.path.join(folder, "__init__.py")):
+    is_there = os.path.isfile(os.path.join(folder, "__init__.py"))
+    if version is not None:
+        is_there = "__init__.py" in version.files
+        version.install()
+    if not is_there:
         raise Broken("there is no __init__.py that can be read in the service's folder")
     try:
-        return _run(parts, folder)
+        return _run(parts, folder, version)
     except BaseException as wrong:
         traceback.print_exception(type(wrong), wrong, wrong.__traceback__)
         broken = Broken(_reason(wrong, folder))
@@ -71,7 +78,7 @@ def import_service(name: str, folder: str) -> ModuleType:
         raise broken from None
 
 
-def _run(parts: list[str], folder: str) -> ModuleType:
+def _run(parts: list[str], folder: str, version: Version | None) -> ModuleType:
     above = folder
     for depth in range(len(parts) - 1, -1, -1):
         matches = os.path.basename(above) == parts[depth]
@@ -80,8 +87,10 @@ def _run(parts: list[str], folder: str) -> ModuleType:
     full_name = ".".join([_ROOT, *parts])
     if folder not in sys.path:
         sys.path.append(folder)
+    path = os.path.join(folder, "__init__.py")
+    loader = None if version is None else version.loader(full_name, path)
     spec = importlib.util.spec_from_file_location(
-        full_name, os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
+        full_name, path, loader=loader, submodule_search_locations=[folder]
     )
     if spec is None or spec.loader is None:
         raise ImportError("no loader for __init__.py")

@@ -2,14 +2,16 @@
     worker_main.py - the service worker: the process that runs a service's code
 
 SYNOPSIS
-    python -I worker_main.py serve NAME FOLDER
-    python -I worker_main.py describe NAME FOLDER
-    python -I worker_main.py check NAME FOLDER
+    python -I worker_main.py serve NAME FOLDER [DESCRIPTOR]
+    python -I worker_main.py describe NAME FOLDER [DESCRIPTOR]
+    python -I worker_main.py check NAME FOLDER [DESCRIPTOR]
 
 DESCRIPTION
     `describe` imports the service, writes one JSON object that tells its methods (or why it is
-    broken) and exits; so does `check`, which tells more: every problem, for the service's developer. `serve` says that it is ready, then answers one call after the other until it is
-    told to shut down or the container goes. Both talk on descriptor 3, as docs/services.md says.
+    broken) and exits; so does `check`, which tells more: every problem, for the service's developer.
+    `serve` says that it is ready, then answers one call after the other until it is told to shut down
+    or the container goes. All talk on descriptor 3, as docs/services.md says. With DESCRIPTOR the
+    modules of the folder are those that were in it when the service was taken up, as `modules.py` says.
 
 SECURITY
     Runs as the account of the caller, with the service's code in the same process: nothing here
@@ -37,8 +39,8 @@ def main(arguments: list[str]) -> int:
     """Does what `arguments` say; the result is the exit code."""
     _find_nesssi()
     _prepare_log()
-    if len(arguments) != 3 or arguments[0] not in ("serve", "describe", "check"):
-        print("usage: worker_main.py serve|describe|check NAME FOLDER", file=sys.stderr)
+    if len(arguments) not in (3, 4) or arguments[0] not in ("serve", "describe", "check"):
+        print("usage: worker_main.py serve|describe|check NAME FOLDER [DESCRIPTOR]", file=sys.stderr)
         return _EXIT_USAGE
     from nesssi import link
 
@@ -47,9 +49,20 @@ def main(arguments: list[str]) -> int:
     except OSError:
         print("nesssi: descriptor 3, the socket to the container, is not open", file=sys.stderr)
         return _EXIT_USAGE
-    action, name, folder = arguments
+    action, name, folder = arguments[:3]
     sys.argv = [os.path.join(folder, "__init__.py")]
-    return _serve(name, folder) if action == "serve" else _describe(action, name, folder)
+    version = None
+    if len(arguments) == 4:
+        from nesssi import modules
+
+        try:
+            version = modules.read(int(arguments[3]), folder)
+        except (OSError, ValueError) as wrong:
+            print(f"nesssi: the version of the service cannot be read: {wrong}", file=sys.stderr)
+            return _EXIT_USAGE
+    if action == "serve":
+        return _serve(name, folder, version)
+    return _describe(action, name, folder, version)
 
 
 def _find_nesssi() -> None:
@@ -73,7 +86,7 @@ def _prepare_log() -> None:
             stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore
 
 
-def _describe(action: str, name: str, folder: str) -> int:
+def _describe(action: str, name: str, folder: str, version: Any) -> int:
     from nesssi import link, loading, wire
 
     link_to_container = link.current
@@ -81,25 +94,25 @@ def _describe(action: str, name: str, folder: str) -> int:
     if action == "check":
         from nesssi.checking import check
 
-        description = check(name, folder)
+        description = check(name, folder, version)
     else:
         from nesssi.describe import describe
 
         try:
-            description = describe(loading.load(name, folder))
+            description = describe(loading.load(name, folder, version))
         except loading.Broken as broken:
             description = {"error": str(broken)}
     link_to_container.send(wire.encode(description) + "\n")
     return _end(0)
 
 
-def _serve(name: str, folder: str) -> int:
+def _serve(name: str, folder: str, version: Any) -> int:
     from nesssi import link, loading
 
     link_to_container = link.current
     assert link_to_container is not None
     try:
-        service = loading.load(name, folder)
+        service = loading.load(name, folder, version)
     except loading.Broken as broken:
         link_to_container.send(_notification("broken", {"error": str(broken)}))
         return _end(1)
