@@ -174,6 +174,7 @@ fn a_check_by_name_is_the_servers_and_tells_all_that_is_wrong_in_one_run() {
     }
     let last = report["traceback"].as_array().unwrap().last().unwrap();
     assert!(last.as_str().unwrap().starts_with("SyntaxError"), "{last}");
+    assert_eq!(bench.call("adder.f"), Value::from("one"), "what runs is not touched");
     let (code, _, err) = bench.says(&["service", "check", "nobody"]);
     assert!(code == 1 && err.contains("there is no service nobody"), "{err}");
 }
@@ -264,4 +265,119 @@ fn the_log_is_read_and_followed_by_the_group_and_by_nobody_else() {
 fn bench_started(mut bench: Bench) -> Bench {
     bench.world.start_server();
     bench
+}
+
+/// A method in one module that tells a word of another and what a data file holds.
+const TELLS: &str = r#"from . import helper
+import os
+
+def f(req, method_name, args):
+    """Says it."""
+    data = os.path.join(os.path.dirname(__file__), "data")
+    return helper.word + open(data).read()
+
+methods_list = {"f": f}
+"#;
+
+/// Ends its process soon, if that is a worker for callers.
+const DIES: &str = r#"import os, threading
+if b"serve" in open("/proc/self/cmdline", "rb").read().split(b"\0"):
+    threading.Timer(0.05, os._exit, [3]).start()
+"#;
+
+/// What `service.health` says of `adder`: state and reason.
+fn health(bench: &Bench) -> (String, String) {
+    let answer = bench.world.call(None, "service.health", vec!["adder".into()]).unwrap();
+    let Value::Struct(facts) = answer else { panic!("{answer:?}") };
+    let text = |name: &str| facts[name].as_str().unwrap().to_owned();
+    (text("state"), text("reason"))
+}
+
+#[test]
+fn a_service_that_breaks_keeps_its_last_good_version_for_every_caller_and_over_a_restart() {
+    let Some(bench) = Bench::new() else { return };
+    bench.write("__init__.py", TELLS);
+    bench.write("helper.py", "word = 'one'\n");
+    bench.write("data", " of old");
+    let mut bench = bench_started(bench);
+    let World { alice, bob, wendy, .. } = &bench.world;
+    let (alice, bob, wendy) = (alice.clone(), bob.clone(), wendy.clone());
+    let call = |bench: &Bench, who| bench.world.call(who, "adder.f", vec![]).unwrap();
+    assert_eq!(call(&bench, None), Value::from("one of old"));
+    // Half of an edit, and no restart yet: a worker for another account runs what was taken up.
+    bench.write("helper.py", "word = 'tw\n");
+    bench.write("data", " of new");
+    assert_eq!(call(&bench, Some(&wendy)), Value::from("one of new"), "data is read where it lies");
+    let (code, out, err) = bench.says(&["service", "restart", "adder"]);
+    assert!(code == 1 && out.is_empty(), "{out}");
+    assert!(err.contains("its last good version goes on") && err.contains("SyntaxError"), "{err}");
+    assert!(err.contains("helper.py, line 1"), "{err}");
+    assert_eq!(call(&bench, Some(&alice)), Value::from("one of new"));
+    let reason = "SyntaxError in its code: its last good version answers".to_owned();
+    let says = ("unhealthy".to_owned(), reason);
+    assert_eq!(health(&bench), says);
+    let (_, out, _) = bench.says(&["service", "check", "adder"]);
+    assert!(out.contains("helper.py:1: error: the import fails: SyntaxError"), "{out}");
+    assert!(out.contains("on the server it is unhealthy: its last good version answers"), "{out}");
+    let (_, log, _) = bench.says(&["service", "logs", "adder"]);
+    assert!(log.contains("nesssi: its restart failed: adder is broken"), "{log}");
+    let (code, text, _) = bench.says(&["restart"]);
+    assert_eq!(code, 0, "{text}");
+    wait_until("the new one answers", 20, || bench.world.call(None, "adder.f", vec![]).ok());
+    assert_eq!(call(&bench, Some(&bob)), Value::from("one of new"));
+    bench.world.stop_server();
+    bench.world.start_server();
+    assert_eq!(call(&bench, Some(&bob)), Value::from("one of new"));
+    assert_eq!(health(&bench), says);
+    bench.write("helper.py", "word = 'two'\n");
+    assert_eq!(bench.says(&["service", "restart", "adder"]).0, 0);
+    assert_eq!(call(&bench, Some(&bob)), Value::from("two of new"));
+    assert_eq!(health(&bench).0, "ok");
+    // What is taken away is gone, and does not come back from what was kept.
+    fs::remove_file(bench.world.path().join("services/adder")).unwrap();
+    assert_eq!(bench.says(&["service", "restart", "adder"]).0, 0);
+    bench.write("helper.py", "word = 'thr\n");
+    bench.world.link_service("adder", &bench.folder);
+    let (code, _, err) = bench.says(&["service", "restart", "adder"]);
+    assert!(code == 1 && !err.contains("last good"), "one that never was good is broken: {err}");
+    assert_eq!(health(&bench).0, "broken");
+}
+
+#[test]
+fn a_service_whose_workers_die_at_once_is_broken_when_it_is_restarted() {
+    let Some(bench) = Bench::started() else { return };
+    assert_eq!(bench.call("adder.f"), Value::from("one"));
+    bench.write("__init__.py", &format!("{DIES}{}", answering("two")));
+    let (code, _, err) = bench.says(&["service", "restart", "adder"]);
+    assert!(code == 1 && err.contains("ends right after its start: exit code 3"), "{err}");
+    let (code, out, _) = bench.says(&["service", "check", "adder"]);
+    assert!(code == 1 && out.contains("error: its worker ends right after its start"), "{out}");
+    let wendy = Some(&bench.world.wendy);
+    assert_eq!(bench.world.call(wendy, "adder.f", vec![]).unwrap(), Value::from("one"));
+    assert_eq!(health(&bench).0, "unhealthy");
+}
+
+#[test]
+fn a_watched_service_takes_up_each_good_edit_and_no_broken_one() {
+    let Some(bench) = Bench::started() else { return };
+    let member = &bench.developers.member;
+    for words in [&["service", "watch", "adder"][..], &["service", "restart", "adder", "--watch"]] {
+        let mut watch = Running::start(bench.command(member, words));
+        watch.line("watching");
+        watch.line("adder runs its new code");
+        bench.write("__init__.py", "def f(:\n");
+        watch.line("__init__.py:1: error: the import fails: SyntaxError");
+        watch.line("not restarted, what ran before goes on");
+        let wendy = Some(&bench.world.wendy);
+        assert_eq!(bench.world.call(wendy, "adder.f", vec![]).unwrap(), Value::from("one"));
+        bench.write("__init__.py", &answering("mended"));
+        watch.line("adder runs its new code");
+        assert_eq!(bench.call("adder.f"), Value::from("mended"));
+        bench.write("__init__.py", &answering("one"));
+        watch.line("adder runs its new code");
+        assert_eq!(bench.call("adder.f"), Value::from("one"));
+        assert_eq!(watch.interrupt(), Some(0));
+    }
+    let (code, _, err) = bench.stranger(&["service", "watch", "adder"]);
+    assert!(code == 1 && err.contains("put you into the socket's group"), "{err}");
 }

@@ -65,9 +65,15 @@ enum ServiceVerb {
     Restart {
         /// Its dotted name
         name: String,
+        /// Then go on as `service watch` does
+        #[arg(long)]
+        watch: bool,
         #[command(flatten)]
         place: control::Where,
     },
+    /// Check and restart a service whenever its folder changes
+    #[command(after_help = service::watch::HELP)]
+    Watch(service::watch::Words),
 }
 
 /// Anything that ends a command early, in words for the one who typed it.
@@ -83,7 +89,11 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
         Verb::Service(ServiceVerb::List(server)) => service::list(&server)?,
         Verb::Service(ServiceVerb::Check(words)) => return service::check::run(&words),
         Verb::Service(ServiceVerb::Logs(words)) => return service::logs::run(&words),
-        Verb::Service(ServiceVerb::Restart { name, place }) => {
+        Verb::Service(ServiceVerb::Watch(words)) => return service::watch::run(&words),
+        Verb::Service(ServiceVerb::Restart { name, watch: true, place }) => {
+            return service::watch::after_restart(&name, &place);
+        }
+        Verb::Service(ServiceVerb::Restart { name, watch: false, place }) => {
             say(&control::ask(&place, &control::Verb::RestartService(name))?);
         }
         Verb::Restart(place) => say(&control::ask(&place, &control::Verb::Restart)?),

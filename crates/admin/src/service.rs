@@ -1,8 +1,9 @@
-//! `service new`, `list`, `check` and `logs`.
+//! `service new`, `list`, `check`, `logs` and `watch`.
 
 pub(crate) mod check;
 pub(crate) mod logs;
 mod report;
+pub(crate) mod watch;
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};

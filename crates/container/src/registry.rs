@@ -7,9 +7,12 @@
 mod check;
 mod finding;
 mod lists;
+mod versions;
 
+use std::collections::HashMap;
+use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -20,10 +23,11 @@ use nesssi_service::{BrokenReason, Description, DescriptionError, Manifest, Serv
 
 use crate::Inner;
 use crate::call::Callers;
-use crate::link::{AccessFound, AskError, ScanFound};
-use crate::workers::{DeskSettings, Desks, Living};
+use crate::link::{AccessFound, AskError, ScanFound, lock};
+use crate::workers::{DeskSettings, Desks, Host as _, Living};
 use finding::Finding;
 use lists::Lists;
+use versions::Versions;
 
 pub(crate) use check::{check, log_of};
 pub(crate) use finding::begin;
@@ -45,7 +49,15 @@ pub(crate) type Registry = nesssi_service::Registry<Behind>;
 #[derive(Debug)]
 pub(crate) struct Behind {
     pub(crate) desks: Desks,
+    /// The version that its workers run; without it they run what lies in the folder.
+    pub(crate) modules: Option<Arc<File>>,
 }
+
+/// How long a worker of changed code must live to be believed.
+const TRIAL_MS: u32 = 300;
+
+/// What is said of a service that is not of Python, or has too much of it.
+const RUNNING_WORKERS_ALONE: &str = " in the workers that run";
 
 /// Why a service is broken that has no access list, or a wrong one.
 const NO_ACCESS: &str = "it has no .clarens_access";
@@ -65,6 +77,8 @@ pub(crate) struct Services {
     restarting: tokio::sync::Mutex<()>,
     /// How far the first scan is.
     finding: Finding,
+    /// The services whose last good version answers, since what lies in their folders is broken, and why it is.
+    outdone: Mutex<HashMap<ServiceName, BrokenReason>>,
 }
 
 impl Services {
@@ -81,6 +95,20 @@ impl Services {
                 behind.desks.close().await;
             }
         }
+    }
+
+    /// Why what lies in a service's folder is not what answers, if that is so.
+    pub(crate) fn outdone(&self, name: &ServiceName) -> Option<BrokenReason> {
+        lock(&self.outdone).get(name).cloned()
+    }
+
+    /// From now on the last good version answers (or not any more).
+    fn set_outdone(&self, name: &ServiceName, why: Option<BrokenReason>) {
+        let mut outdone = lock(&self.outdone);
+        match why {
+            Some(why) => outdone.insert(name.clone(), why),
+            None => outdone.remove(name),
+        };
     }
 
     /// Puts a service into the registry, and gives back the one it replaces.
@@ -114,6 +142,9 @@ pub(crate) async fn restart(inner: &Arc<Inner>, name: &str) -> Result<String, St
         Ok(text) => ("done", text),
         Err(text) => ("failed", text),
     };
+    if outcome.is_err() && inner.services.current().get(name).is_some() {
+        inner.note(name, &format!("its restart failed: {text}"));
+    }
     inner.audit.line("service_restart").text("service", name).text("outcome", done).write();
     tracing::info!(service = name, outcome = done, "{text}");
     outcome
@@ -124,7 +155,8 @@ async fn try_restart(inner: &Arc<Inner>, name: &str) -> Result<String, String> {
     let services = &inner.services;
     let _one_at_a_time = services.restarting.lock().await;
     let mut found = None;
-    discover(inner, &Look::at(name.as_str()), |one| {
+    let look = Look { trial_ms: TRIAL_MS, ..Look::at(name.as_str()) };
+    discover(inner, &look, |one| {
         if one.name == name.as_str() {
             found = Some(one);
         }
@@ -135,6 +167,8 @@ async fn try_restart(inner: &Arc<Inner>, name: &str) -> Result<String, String> {
     let known = services.current().get(name.as_str()).cloned();
     let Some(found) = found else {
         services.lists.forget(name.as_str());
+        services.set_outdone(&name, None);
+        Versions::of(&inner.config).forget(name.as_str());
         return match services.remove(name.as_str()) {
             Some(gone) => {
                 retire(gone);
@@ -147,15 +181,20 @@ async fn try_restart(inner: &Arc<Inner>, name: &str) -> Result<String, String> {
     let fresh = read(inner, &found, generation).map_err(|error| error.to_string())?;
     services.lists.take(&list_of(&found));
     match (&fresh.state, known.filter(|known| known.is_ok())) {
-        (nesssi_service::ServiceState::Broken(why), Some(_)) => {
-            Err(format!("{name} is broken, the code that ran before keeps running: {why}"))
+        (nesssi_service::ServiceState::Broken(why), Some(known)) => {
+            services.set_outdone(&name, Some(why.clone()));
+            let is_kept = known.access.as_ref().is_some_and(|behind| behind.modules.is_some());
+            let how_long = if is_kept { "" } else { RUNNING_WORKERS_ALONE };
+            Err(format!("{name} is broken, its last good version goes on{how_long}: {why}"))
         }
         (nesssi_service::ServiceState::Broken(why), None) => {
+            services.set_outdone(&name, None);
             let text = format!("{name} is broken: {why}");
             services.swap(&Arc::new(fresh));
             Err(text)
         }
         (nesssi_service::ServiceState::Ok, _) => {
+            services.set_outdone(&name, None);
             let fresh = Arc::new(fresh);
             let methods = fresh.methods.len();
             if let Some(old) = services.swap(&fresh) {
@@ -203,11 +242,13 @@ struct Look<'a> {
     mode: &'a str,
     /// Whether code is asked that would not be taken up anyway.
     thorough: bool,
+    /// How long a worker must live before it is believed; 0 tries none.
+    trial_ms: u32,
 }
 
 impl<'a> Look<'a> {
     fn at(only: &'a str) -> Self {
-        Self { only, mode: "describe", thorough: false }
+        Self { only, mode: "describe", thorough: false, trial_ms: 0 }
     }
 }
 
@@ -216,7 +257,7 @@ async fn discover(
     inner: &Inner,
     look: &Look<'_>,
     take: impl FnMut(ScanFound),
-) -> Result<String, AskError> {
+) -> Result<Looked, AskError> {
     let config = &inner.config;
     let jobmanager = inner.monitor.discover().await?;
     let mut describe_argv = config.services.worker_argv();
@@ -229,13 +270,24 @@ async fn discover(
         only: look.only.to_owned(),
         describe_ms_max,
         thorough: look.thorough,
+        trial_ms: look.trial_ms,
     };
     let silence_max = Duration::from_secs(SCAN_SILENCE_SECONDS_MAX)
         + Duration::from_millis(describe_ms_max.into());
-    for problem in jobmanager.scan(&scan, silence_max, take).await? {
+    let problems = jobmanager.scan(&scan, silence_max, take).await?;
+    for problem in &problems {
         tracing::warn!(problem, root = inner.welcome.root, "in the tree of services");
     }
-    Ok(jobmanager.facts().name.clone())
+    Ok(Looked { account: jobmanager.facts().name.clone(), whole: problems.is_empty() })
+}
+
+/// How a scan went.
+#[derive(Debug)]
+struct Looked {
+    /// The account that looked.
+    account: String,
+    /// Whether all of the tree could be walked.
+    whole: bool,
 }
 
 /// Turns what was found in a folder into a service, sound or broken.
@@ -264,7 +316,11 @@ fn read_by(
         Ok((manifest, description, access)) => {
             warn_about(is_level, &name, &manifest, &description, &access);
             let settings = DeskSettings::of(config, &manifest);
-            let behind = Behind { desks: Desks::new(settings) };
+            let modules = Versions::of(config).keep(&name, found);
+            if let Some(why) = &found.in_place {
+                tracing::warn!(service = %name, why, "its workers run what lies in its folder");
+            }
+            let behind = Behind { desks: Desks::new(settings), modules };
             let sound = Service::sound(name, folder, generation, manifest, description, behind);
             Ok(Service { digest, ..sound })
         }
@@ -274,6 +330,21 @@ fn read_by(
 
 fn hex(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A service whose folder is broken, by the version of it that was good last; nothing where there is none, or where it
+/// is broken for its access list.
+fn last_good(inner: &Inner, found: &ScanFound) -> Option<Service> {
+    access_of(found).ok()?;
+    let name = ServiceName::parse(&found.name).ok()?;
+    let kept = Versions::of(&inner.config).kept(&name, &found.folder)?;
+    let manifest = kept.facts.manifest.as_deref().map(Manifest::parse);
+    let manifest = manifest.unwrap_or_else(|| Ok(Manifest::default())).ok()?;
+    let description = Description::parse(&kept.facts.description).ok()?;
+    let desks = Desks::new(DeskSettings::of(&inner.config, &manifest));
+    let behind = Behind { desks, modules: kept.modules };
+    let sound = Service::sound(name, kept.facts.folder, 1, manifest, description, behind);
+    Some(Service { digest: kept.facts.digest, ..sound })
 }
 
 /// The access list in what was found.

@@ -1,7 +1,7 @@
 //! A helper is a forked child that does one long piece of work and answers it on the peer's channel.
 
 use std::collections::VecDeque;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nesssi_privsep::messages::{FromJobmanager, ToJobmanager};
@@ -233,8 +233,18 @@ pub(crate) fn die_with_parent() {
 
 /// Sends from a helper, which may wait; answers whether it was sent.
 pub(crate) fn send(peer: &Channel, request: u32, message: &FromJobmanager) -> bool {
+    send_with(peer, request, message, &[])
+}
+
+/// As [`send`], with descriptors.
+pub(crate) fn send_with(
+    peer: &Channel,
+    request: u32,
+    message: &FromJobmanager,
+    descriptors: &[BorrowedFd<'_>],
+) -> bool {
     loop {
-        match peer.send(request, message, &[]) {
+        match peer.send(request, message, descriptors) {
             Ok(()) => return true,
             Err(ChannelError::WouldBlock) => {
                 let mut polled = [PollFd::new(peer, PollFlags::OUT)];

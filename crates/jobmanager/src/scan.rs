@@ -6,13 +6,16 @@
 mod describe;
 mod walk;
 
+use std::io::Write as _;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use nesssi_privsep::Channel;
 use nesssi_privsep::messages::{FromJobmanager, ToJobmanager};
 use nesssi_privsep::wire::Blob;
-use nesssi_service::folder::{ACCESS_FILE, MANIFEST_FILE, PYTHON_FILE, code_digest};
-use nesssi_service::{Findings, Manifest};
+use nesssi_service::folder::{ACCESS_FILE, MANIFEST_FILE, PYTHON_FILE, read_code};
+use nesssi_service::{Findings, Manifest, Modules};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::process::Rlimit;
 
 use crate::arguments::Look;
@@ -23,6 +26,9 @@ use crate::sweep;
 
 use describe::{Describing, Question};
 use walk::Folder;
+
+/// How long a worker must live for who looks at a folder by hand: as for a restart.
+const TRIAL_BY_HAND: Duration = Duration::from_millis(300);
 
 /// Throwaway workers at once.
 const WORKERS_MAX: usize = 2;
@@ -48,6 +54,7 @@ pub(crate) struct Order {
     only: String,
     describe_max: Duration,
     thorough: bool,
+    trial: Duration,
 }
 
 impl Order {
@@ -60,6 +67,7 @@ impl Order {
             only: String::new(),
             describe_max: Duration::ZERO,
             thorough: false,
+            trial: Duration::ZERO,
         };
         match request {
             ToJobmanager::Scan {
@@ -69,6 +77,7 @@ impl Order {
                 only,
                 describe_ms_max,
                 thorough,
+                trial_ms,
             } => Self {
                 root,
                 describe_argv,
@@ -76,6 +85,7 @@ impl Order {
                 only,
                 describe_max: Duration::from_millis(describe_ms_max.into()),
                 thorough,
+                trial: Duration::from_millis(trial_ms.into()),
             },
             _ => nothing,
         }
@@ -91,6 +101,8 @@ struct Found {
     description: Option<String>,
     problem: Option<String>,
     digest: Vec<u8>,
+    modules: Option<OwnedFd>,
+    in_place: Option<String>,
 }
 
 impl Found {
@@ -130,13 +142,19 @@ pub(crate) fn helper(
             number += 1;
             match look(order, files_max, folder, number) {
                 Looked::Asked(describing) => asked.push(*describing),
-                Looked::Done(found) => drop(tell(peer, request, *found)),
+                Looked::Done(mut found) => {
+                    attempt(order, files_max, &mut found);
+                    if !tell(peer, request, *found) {
+                        return 1;
+                    }
+                }
             }
         }
         if asked.is_empty() {
             break;
         }
-        for found in describe::wait(&mut asked) {
+        for mut found in describe::wait(&mut asked) {
+            attempt(order, files_max, &mut found);
             if !tell(peer, request, found) {
                 return 1;
             }
@@ -160,6 +178,7 @@ pub(crate) fn look_at(look: Look) -> Result<String, StartError> {
         only: look.name.clone(),
         describe_max: Duration::from_secs(look.seconds_max.into()),
         thorough: true,
+        trial: TRIAL_BY_HAND,
     };
     let folder = Folder { problem: unreadable(&look.folder), name: look.name, path: look.folder };
     let files_max = rustix::process::getrlimit(rustix::process::Resource::Nofile);
@@ -174,8 +193,9 @@ pub(crate) fn look_at(look: Look) -> Result<String, StartError> {
             found.pop()
         }
     };
+    let mut found = found.ok_or(StartError::Nothing)?;
+    attempt(&order, files_max, &mut found);
     end_orphans();
-    let found = found.ok_or(StartError::Nothing)?;
     let account = nesssi_privsep::account::current();
     let findings = Findings {
         name: found.name,
@@ -186,6 +206,7 @@ pub(crate) fn look_at(look: Look) -> Result<String, StartError> {
         description: found.description,
         problem: found.problem,
         digest: found.digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        in_place: found.in_place,
         server: None,
     };
     findings.to_json().map_err(StartError::Findings)
@@ -244,6 +265,8 @@ fn look(order: &Order, files_max: Rlimit, folder: Folder, number: usize) -> Look
         description: None,
         problem: None,
         digest: Vec::new(),
+        modules: None,
+        in_place: None,
     };
     if let Some(problem) = folder.problem {
         found.problem = Some(problem);
@@ -260,11 +283,37 @@ fn look(order: &Order, files_max: Rlimit, folder: Folder, number: usize) -> Look
     }
 }
 
+/// Where a trial is ordered and nothing is wrong yet: whether a worker would live.
+fn attempt(order: &Order, files_max: Rlimit, found: &mut Found) {
+    if order.trial.is_zero() || found.problem.is_some() {
+        return;
+    }
+    let manifest = found.manifest.as_deref().and_then(|text| Manifest::parse(text).ok());
+    let manifest = manifest.unwrap_or_default();
+    let has_code = std::path::Path::new(&found.folder).join(PYTHON_FILE).exists();
+    if manifest.command.is_none() && !has_code {
+        return;
+    }
+    let question = Question { order, files_max, manifest: &manifest, number: 0 };
+    if let Err(problem) = describe::try_serving(&question, found) {
+        found.add_problem(problem);
+    }
+}
+
 /// Reads what lies beside the code, and what is wrong with it. There is no manifest where the code cannot be
 /// asked by what lies there.
 fn read_beside(path: &std::path::Path, found: &mut Found) -> (Option<Manifest>, Vec<String>) {
     let mut problems = Vec::new();
-    match code_digest(path) {
+    let mut modules = Ok(Modules::default());
+    let read = read_code(path, |name, text| {
+        if let Ok(all) = &mut modules
+            && Modules::is_module(name)
+            && let Err(why) = all.add(name, text)
+        {
+            modules = Err(why);
+        }
+    });
+    match read {
         Ok(digest) => found.digest = digest.to_vec(),
         Err(why) => problems.push(why),
     }
@@ -283,7 +332,26 @@ fn read_beside(path: &std::path::Path, found: &mut Found) -> (Option<Manifest>, 
         Ok(None) => problems.push("no .clarens_access".to_owned()),
         Err(why) => problems.push(why),
     }
+    let is_python = manifest.as_ref().is_some_and(|manifest| manifest.command.is_none());
+    if is_python && path.join(PYTHON_FILE).exists() {
+        match modules.and_then(Modules::finish).and_then(|version| in_memory(&version)) {
+            Ok(version) => found.modules = Some(version),
+            Err(why) => found.in_place = Some(why),
+        }
+    }
     (manifest, problems)
+}
+
+/// A file in memory that holds these bytes for good.
+fn in_memory(bytes: &[u8]) -> Result<OwnedFd, String> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let told = |error: std::io::Error| format!("no file in memory: {error}");
+    let file = memfd_create(c"nesssi-version", flags).map_err(|errno| told(errno.into()))?;
+    let mut file = std::fs::File::from(file);
+    file.write_all(bytes).map_err(told)?;
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    fcntl_add_seals(&file, seals).map_err(|errno| told(errno.into()))?;
+    Ok(file.into())
 }
 
 fn manifest(
@@ -315,8 +383,11 @@ fn tell(peer: &Channel, request: u32, found: Found) -> bool {
             problem
         }),
         digest: Blob(found.digest),
+        has_modules: found.modules.is_some(),
+        in_place: found.in_place,
     };
-    send(peer, request, &message)
+    let modules: Vec<_> = found.modules.iter().map(AsFd::as_fd).collect();
+    helpers::send_with(peer, request, &message, &modules)
 }
 
 /// Ends whatever throwaway workers have left behind.

@@ -22,6 +22,9 @@ const WORKERS_MAX: usize = 1024;
 /// How long the monitor may take to let a worker into its leaf.
 const DOOR_WAIT: Duration = Duration::from_secs(3);
 
+/// Where a worker finds the version of its service's modules; the last word of its arguments says so.
+pub(crate) const MODULES_DESCRIPTOR: i32 = 4;
+
 /// The variable by which the processes of a worker are known.
 const MARKER: &str = "NESSSI_WORKER";
 
@@ -68,13 +71,20 @@ impl Manager {
         request: ToJobmanager,
         mut descriptors: Vec<OwnedFd>,
     ) -> Answer {
-        let ToJobmanager::StartWorker { worker: number, argv, environment, directory, has_log } =
-            request
+        let ToJobmanager::StartWorker {
+            worker: number,
+            argv,
+            environment,
+            directory,
+            has_log,
+            has_modules,
+        } = request
         else {
             return Err(Failure::new(Errno::INVAL, "not a StartWorker"));
         };
         let wrong = || Failure::new(Errno::INVAL, "wrong number of descriptors");
         let log = if has_log { Some(descriptors.pop().ok_or_else(wrong)?) } else { None };
+        let modules = if has_modules { Some(descriptors.pop().ok_or_else(wrong)?) } else { None };
         let leaf = Leaf::take(descriptors).ok_or_else(wrong)?;
         if self.find_worker(peer, number).is_some() {
             return Err(Failure::new(Errno::EXIST, "there is a worker of that number"));
@@ -103,7 +113,8 @@ impl Manager {
             files_max: self.files_max,
         };
         let door = leaf.as_ref().map(|(door, _)| door);
-        let child = spec.spawn(command, &theirs, log.as_ref(), door)?;
+        let given = Given { socket: &theirs, modules: modules.as_ref(), log: log.as_ref() };
+        let child = spec.spawn(command, &given, door)?;
         let pid = child.pid().as_raw_pid();
         let family = Family {
             head: Process::read(pid).map(|process| (pid, process.start_ticks)),
@@ -215,13 +226,22 @@ pub(crate) struct WorkerSpec<'a> {
     pub(crate) files_max: rustix::process::Rlimit,
 }
 
+/// What a worker is given open.
+pub(crate) struct Given<'a> {
+    /// Its descriptor 3.
+    pub(crate) socket: &'a OwnedFd,
+    /// Its descriptor 4.
+    pub(crate) modules: Option<&'a OwnedFd>,
+    /// Where its output goes, else nowhere.
+    pub(crate) log: Option<&'a OwnedFd>,
+}
+
 impl WorkerSpec<'_> {
-    /// Starts it with `socket` as its descriptor 3 and its output to the log or nowhere.
+    /// Starts it.
     pub(crate) fn spawn(
         &self,
         command: Command,
-        socket: &OwnedFd,
-        log: Option<&OwnedFd>,
+        given: &Given<'_>,
         door: Option<&OwnedFd>,
     ) -> Result<Child, Failure> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -229,13 +249,17 @@ impl WorkerSpec<'_> {
             .map_err(|errno| Failure::new(errno, "the worker's directory"))?;
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| Failure::new(errno, "/dev/null"))?;
-        let output = log.unwrap_or(&null).as_fd();
+        let output = given.log.unwrap_or(&null).as_fd();
         let files_max = self.files_max;
-        let child = Spawn::new(command)
+        let mut spawn = Spawn::new(command);
+        if let Some(modules) = given.modules {
+            spawn = spawn.descriptor(MODULES_DESCRIPTOR, modules.as_fd());
+        }
+        let child = spawn
             .descriptor(0, null.as_fd())
             .descriptor(1, output)
             .descriptor(2, output)
-            .descriptor(3, socket.as_fd())
+            .descriptor(3, given.socket.as_fd())
             .directory(directory.as_fd())
             .umask(self.umask)
             .new_session()

@@ -437,6 +437,8 @@ variants! {
             directory: String,
             /// Append standard output and error to this descriptor's place: the service's log, passed last if `true`.
             has_log: bool,
+            /// The version of the service's modules, `service::Modules`, is passed before the log: the worker's descriptor 4.
+            has_modules: bool,
         },
         /// Kill a worker with its descendants. Answered `WorkerEnded`.
         11 => KillWorker {
@@ -457,6 +459,8 @@ variants! {
             describe_ms_max: u32,
             /// Ask the code of a service whose access list or manifest has mistakes too: for who wants to see all that is wrong.
             thorough: bool,
+            /// How long a worker that has said that it is ready must live, in milliseconds; 0 tries none.
+            trial_ms: u32,
         },
         /// The record that the job's shepherd left, if any. Answered `Ended`, or `Gone`.
         13 => ReadRecord {
@@ -806,7 +810,7 @@ variants! {
             /// How: exit code, or 128 + signal.
             status: i32,
         },
-        /// One folder of `Scan`.
+        /// One folder of `Scan`. Descriptor: the version of its modules that was asked, if `has_modules`: a sealed file in memory.
         14 => ServiceFound {
             /// Dotted name.
             name: String,
@@ -822,6 +826,10 @@ variants! {
             problem: Option<String>,
             /// SHA-256 over names and contents of the folder's code.
             digest: Blob,
+            /// Whether a version comes along.
+            has_modules: bool,
+            /// Why none does, though the service is of Python.
+            in_place: Option<String>,
         },
         /// The end of `Scan`.
         15 => DiscoverDone {

@@ -27,6 +27,8 @@ pub struct Findings {
     pub problem: Option<String>,
     /// SHA-256 of the folder's code, as 64 hexadecimal digits; empty where it is not known.
     pub digest: String,
+    /// Why no version of its modules can be kept, if that is so.
+    pub in_place: Option<String>,
     /// What the server knows; none where no server was asked.
     pub server: Option<ServerKnows>,
 }

@@ -47,6 +47,14 @@ pub fn is_service(folder: &Path, in_service: bool) -> bool {
 /// # Errors
 /// What cannot be read, or is too much, in words.
 pub fn code_digest(folder: &Path) -> Result<[u8; 32], String> {
+    read_code(folder, |_, _| ())
+}
+
+/// The digest as [`code_digest`] makes it; each file that it covers goes to `take` as it was read for it.
+///
+/// # Errors
+/// What cannot be read, or is too much, in words.
+pub fn read_code(folder: &Path, mut take: impl FnMut(&str, &[u8])) -> Result<[u8; 32], String> {
     let mut collecting = Collecting::default();
     collecting.enter(folder, "", 0)?;
     let mut files = collecting.files;
@@ -60,6 +68,7 @@ pub fn code_digest(folder: &Path) -> Result<[u8; 32], String> {
         let mut bytes = Vec::new();
         file.take(length).read_to_end(&mut bytes).map_err(|error| format!("{name}: {error}"))?;
         digest.add(&name, &bytes);
+        take(&name, &bytes);
     }
     Ok(digest.finish())
 }

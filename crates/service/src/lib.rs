@@ -20,6 +20,7 @@ pub mod protocol;
 mod registry;
 mod template;
 mod token;
+mod version;
 
 pub use digest::CodeDigest;
 pub use findings::{
@@ -37,3 +38,4 @@ pub use name::{RESERVED_NAMES, SERVICE_NAME_BYTES_MAX, ServiceName, ServiceNameE
 pub use registry::{BrokenReason, Registry, Service, ServiceState};
 pub use template::{JobAsked, JobTemplate, TEMPLATE_WORDS_MAX};
 pub use token::{Token, TokenError};
+pub use version::{MODULES_BYTES_MAX, MODULES_MAX, Modules, VERSION_BYTES_MAX, VersionFacts};

@@ -139,9 +139,10 @@ impl Report {
         Path::new(&self.findings.folder)
     }
 
-    /// The problems, the worst first, a line each.
-    pub(super) fn problem_lines(&self) -> Vec<String> {
-        self.problems.iter().map(|problem| self.problem_line(problem)).collect()
+    /// The problems that are at least so bad, the worst first, a line each.
+    pub(super) fn problem_lines(&self, at_least: Severity) -> Vec<String> {
+        let told = self.problems.iter().filter(|problem| problem.severity <= at_least);
+        told.map(|problem| self.problem_line(problem)).collect()
     }
 
     fn problem_line(&self, problem: &Problem) -> String {
@@ -151,6 +152,11 @@ impl Report {
         };
         let line = problem.line.map(|line| format!(":{line}")).unwrap_or_default();
         format!("{}{line}: {}: {}", place.display(), problem.severity.word(), problem.text)
+    }
+
+    /// The end of the import's traceback, if it failed.
+    pub(super) fn traceback(&self) -> &[String] {
+        &self.traceback
     }
 
     /// `1 error, 2 warnings`.
@@ -196,7 +202,7 @@ impl Report {
         }
         if !self.problems.is_empty() {
             lines.push(String::new());
-            lines.extend(self.problem_lines());
+            lines.extend(self.problem_lines(Severity::Hint));
         }
         lines.extend(self.traceback.iter().map(|line| format!("  {line}")));
         lines
@@ -531,6 +537,11 @@ impl Reading<'_> {
 
     /// Where what runs is not what lies there.
     fn server(&mut self) {
+        if let Some(why) = &self.findings.in_place {
+            let text =
+                format!("{why}: its workers run what lies in the folder, be it half of an edit");
+            self.add(Severity::Warning, None, None, text);
+        }
         let Some(server) = &self.findings.server else { return };
         let ServerKnows { state, reason, running_digest, edits, .. } = server;
         let name = &self.findings.name;

@@ -75,7 +75,7 @@ fn no_such_service() -> Fault {
 
 fn health_of(inner: &Inner, service: &registry::Service) -> Value {
     let closed = inner.services.lists.path(&service.name).err();
-    let (state, reason) = state_of(service, closed);
+    let (state, reason) = state_of(inner, service, closed);
     let behind = service.access.as_ref();
     let (workers, deaths) = behind.map_or((0, 0), |behind| behind.desks.workers_and_deaths());
     Value::record([
@@ -158,7 +158,7 @@ fn list(context: &Context<'_>, params: Vec<Value>) -> Reply {
     let of_list_of = |service: &Arc<registry::Service>| {
         let edits = edits.of_service(service.name.as_str()).count();
         let remark = remark(lists.remark(&service.name), edits);
-        of_list(service, lists.path(&service.name).err(), &remark)
+        of_list(context.inner, service, lists.path(&service.name).err(), &remark)
     };
     Ok(Value::Array(services.iter().map(of_list_of).collect()))
 }
@@ -184,7 +184,7 @@ pub(crate) fn tally(inner: &Inner) -> [i64; 3] {
     let [ok, unhealthy, broken] = &mut tally;
     for service in services.iter() {
         let closed = inner.services.lists.path(&service.name).err();
-        *match state_of(service, closed).0 {
+        *match state_of(inner, service, closed).0 {
             OK => &mut *ok,
             UNHEALTHY => &mut *unhealthy,
             _ => &mut *broken,
@@ -196,19 +196,28 @@ pub(crate) fn tally(inner: &Inner) -> [i64; 3] {
 const OK: &str = "ok";
 const UNHEALTHY: &str = "unhealthy";
 const BROKEN: &str = "broken";
+/// What goes on where what lies in the folder is broken.
+const LAST_GOOD: &str = "its last good version answers";
 
 /// Its state, and why that is not `ok`; `closed` is why its access lists let nobody through.
-fn state_of<'a>(
-    service: &'a registry::Service,
+fn state_of(
+    inner: &Inner,
+    service: &registry::Service,
     closed: Option<&'static str>,
-) -> (&'static str, &'a str) {
+) -> (&'static str, String) {
     match (&service.state, closed) {
-        (ServiceState::Broken(why), _) => (BROKEN, why.kind.as_str()),
-        (ServiceState::Ok, Some(why)) => (BROKEN, why),
+        (ServiceState::Broken(why), _) => (BROKEN, why.kind.clone()),
+        (ServiceState::Ok, Some(why)) => (BROKEN, why.to_owned()),
         (ServiceState::Ok, None) => {
             let throttled =
                 service.access.as_ref().is_some_and(|behind| behind.desks.is_throttled());
-            if throttled { (UNHEALTHY, "its worker ends too fast") } else { (OK, "") }
+            if throttled {
+                return (UNHEALTHY, "its worker ends too fast".to_owned());
+            }
+            match inner.services.outdone(&service.name) {
+                Some(why) => (UNHEALTHY, format!("{}: {LAST_GOOD}", why.kind)),
+                None => (OK, String::new()),
+            }
         }
     }
 }
@@ -216,17 +225,23 @@ fn state_of<'a>(
 /// The same for its developers: every detail is in it.
 pub(crate) fn state_in_full(inner: &Inner, service: &registry::Service) -> (String, String) {
     let closed = inner.services.lists.path(&service.name).err();
-    let (state, reason) = state_of(service, closed);
-    let reason = match &service.state {
-        ServiceState::Broken(why) => why.to_string(),
-        ServiceState::Ok => reason.to_owned(),
+    let (state, reason) = state_of(inner, service, closed);
+    let reason = match (&service.state, inner.services.outdone(&service.name)) {
+        (ServiceState::Broken(why), _) => why.to_string(),
+        (ServiceState::Ok, Some(why)) if state == UNHEALTHY => format!("{LAST_GOOD}, since: {why}"),
+        (ServiceState::Ok, _) => reason,
     };
     (state.to_owned(), reason)
 }
 
 /// `closed` is why its access lists let nobody through, `remark` what else is to be said of them.
-fn of_list(service: &registry::Service, closed: Option<&'static str>, remark: &str) -> Value {
-    let (state, reason) = state_of(service, closed);
+fn of_list(
+    inner: &Inner,
+    service: &registry::Service,
+    closed: Option<&'static str>,
+    remark: &str,
+) -> Value {
+    let (state, reason) = state_of(inner, service, closed);
     let mut methods: Vec<&str> = service.methods.keys().map(String::as_str).collect();
     if service.is_ok() && !methods.contains(&MONITOR) {
         methods.push(MONITOR);

@@ -4,6 +4,7 @@ mod batch;
 mod files;
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -68,7 +69,7 @@ pub struct Opened {
 }
 
 /// One folder of services, as the jobmanager found it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ScanFound {
     /// Dotted name.
     pub name: String,
@@ -84,6 +85,10 @@ pub struct ScanFound {
     pub problem: Option<String>,
     /// SHA-256 over names and contents of the folder's code.
     pub digest: Vec<u8>,
+    /// The version of its modules.
+    pub modules: Option<Arc<File>>,
+    /// Why there is none, though the service is of Python.
+    pub in_place: Option<String>,
 }
 
 /// What starting a job needs.
@@ -118,6 +123,8 @@ pub struct WorkerStart {
     pub environment: Vec<(String, String)>,
     /// Working directory.
     pub directory: String,
+    /// The version of the service's modules.
+    pub modules: Option<Arc<File>>,
 }
 
 /// What a jobmanager knows of a job that it did not just start.
@@ -394,8 +401,10 @@ impl Jobmanager {
             environment: start.environment,
             directory: start.directory,
             has_log: log.is_some(),
+            has_modules: start.modules.is_some(),
         };
         let mut descriptors = borrowed(leaf.as_ref());
+        descriptors.extend(start.modules.as_ref().map(|modules| modules.as_fd()));
         descriptors.extend(log);
         let answer = self.fresh(self.link.ask(&message, &descriptors).await?)?;
         let mut answer = unfailed(answer)?;
@@ -437,7 +446,9 @@ impl Jobmanager {
         loop {
             let answer = tokio::time::timeout(silence_max, answers.next()).await;
             let answer = answer.map_err(|_elapsed| AskError::Link(LinkError::TimedOut))?;
-            match unfailed(answer.ok_or(AskError::Link(LinkError::Closed))?)?.message {
+            let answer = unfailed(answer.ok_or(AskError::Link(LinkError::Closed))?)?;
+            let modules = answer.descriptors.into_iter().next();
+            match answer.message {
                 FromJobmanager::ServiceFound {
                     name,
                     folder,
@@ -446,6 +457,8 @@ impl Jobmanager {
                     description,
                     problem,
                     digest,
+                    has_modules,
+                    in_place,
                 } => take(ScanFound {
                     name,
                     folder,
@@ -454,6 +467,8 @@ impl Jobmanager {
                     description,
                     problem,
                     digest: digest.0,
+                    modules: modules.filter(|_| has_modules).map(|file| Arc::new(file.into())),
+                    in_place,
                 }),
                 FromJobmanager::DiscoverDone { problems } => return Ok(problems),
                 _ => return Err(AskError::Unfit),

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 
 use nesssi_service::{Findings, LevelFacts, ServerKnows, ServiceName};
 
-use super::{Look, ScanFound, discover, hex};
+use super::{Look, ScanFound, TRIAL_MS, discover, hex};
 use crate::Inner;
 use crate::builtin::service::state_in_full;
 use crate::workers;
@@ -23,13 +23,14 @@ const MODE: &str = "check";
 pub(crate) async fn check(inner: &Inner, name: &str, file: OwnedFd) -> Result<String, String> {
     let name = ServiceName::parse(name).map_err(|error| error.to_string())?;
     let mut found = None;
-    let look = Look { only: name.as_str(), mode: MODE, thorough: true };
-    let account =
+    let look = Look { only: name.as_str(), mode: MODE, thorough: true, trial_ms: TRIAL_MS };
+    let looked =
         discover(inner, &look, |one| found = Some(one).filter(|one| one.name == look.only))
             .await
             .map_err(|error| format!("{name} could not be read: {error}"))?;
     let Some(found) = found else { return Err(no_folder(inner, &name)) };
-    let findings = Findings { account, server: Some(knows(inner, &name)), ..of(found) };
+    let findings =
+        Findings { account: looked.account, server: Some(knows(inner, &name)), ..of(found) };
     let text = findings.to_json().map_err(|error| error.to_string())?;
     let written = File::from(file).write_all(text.as_bytes());
     written.map_err(|error| format!("what was found cannot be written: {error}"))?;
@@ -70,6 +71,7 @@ fn of(found: ScanFound) -> Findings {
         manifest: found.manifest,
         description: found.description,
         problem: found.problem,
+        in_place: found.in_place,
         ..Findings::default()
     }
 }

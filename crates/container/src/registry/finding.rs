@@ -8,11 +8,14 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use nesssi_rpc::{Fault, FaultCode, MethodName};
-use nesssi_service::ServiceName;
+use nesssi_service::{ServiceName, ServiceState};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::{Look, Registry, ScanFound, Service, Services, discover, list_of, lists, read};
+use super::versions::Versions;
+use super::{
+    Look, Registry, ScanFound, Service, Services, discover, last_good, list_of, lists, read,
+};
 use crate::Inner;
 use crate::call::no_such_method;
 use crate::link::{AccessFound, AskError, lock};
@@ -138,7 +141,7 @@ impl Services {
         if restarted.contains(&service.name) || known.is_some_and(|known| known.is_ok()) {
             return;
         }
-        if let nesssi_service::ServiceState::Broken(why) = &service.state {
+        if let ServiceState::Broken(why) = &service.state {
             tracing::warn!(service = %service.name, %why, "a service is broken");
         }
         self.lists.take(list);
@@ -166,7 +169,13 @@ pub(crate) fn begin(inner: &Arc<Inner>) {
 /// The access lists come first: where a service is known, so is what the folders around it deny.
 async fn find_once(inner: &Inner) -> Result<(), AskError> {
     lists::look(inner).await?;
-    discover(inner, &Look::at(""), |found| take(inner, &found)).await.map(drop)
+    let looked = discover(inner, &Look::at(""), |found| take(inner, &found)).await?;
+    if looked.whole {
+        let services = inner.services.current();
+        let names = services.iter().map(|service| service.name.to_string()).collect();
+        Versions::of(&inner.config).keep_only(&names);
+    }
+    Ok(())
 }
 
 async fn find_all(inner: &Inner) {
@@ -188,7 +197,20 @@ async fn find_all(inner: &Inner) {
 
 fn take(inner: &Inner, found: &ScanFound) {
     match read(inner, found, 1) {
-        Ok(service) => inner.services.take_in(service, &list_of(found)),
+        Ok(service) => {
+            let broken = match &service.state {
+                ServiceState::Broken(why) => Some(why.clone()),
+                ServiceState::Ok => None,
+            };
+            match broken.and_then(|why| Some((last_good(inner, found)?, why))) {
+                Some((last, why)) => {
+                    tracing::warn!(service = %last.name, %why, "a service is broken, its last good version goes on");
+                    inner.services.set_outdone(&last.name, Some(why));
+                    inner.services.take_in(last, &list_of(found));
+                }
+                None => inner.services.take_in(service, &list_of(found)),
+            }
+        }
         Err(error) => tracing::warn!(folder = found.name, %error, "a folder is no service"),
     }
 }

@@ -15,6 +15,8 @@ fn found() -> ScanFound {
         description: Some(DESCRIBED.into()),
         problem: None,
         digest: vec![0xab; 32],
+        modules: None,
+        in_place: None,
     }
 }
 

@@ -26,6 +26,9 @@ use crate::registry::{self, Service};
 const LEAF_LOOKS_MAX: u32 = 100;
 const LEAF_PAUSE_MS: u64 = 50;
 
+/// Where a worker finds the version of its service's modules.
+const MODULES_DESCRIPTOR: u32 = 4;
+
 /// Which of a leaf's descriptors is `cpu.stat`.
 const LEAF_CPU_STAT: usize = 1;
 
@@ -118,9 +121,11 @@ impl Inner {
         argv.push("serve".to_owned());
         argv.push(service.name.as_str().to_owned());
         argv.push(service.folder.clone());
+        let modules = service.access.as_ref().and_then(|behind| behind.modules.clone());
+        argv.extend(modules.as_ref().map(|_| MODULES_DESCRIPTOR.to_string()));
         let environment =
             registry::environment(&self.config, jobmanager.facts(), service.name.as_str());
-        WorkerStart { worker, argv, environment, directory: service.folder.clone() }
+        WorkerStart { worker, argv, environment, directory: service.folder.clone(), modules }
     }
 
     /// Kills the worker with its descendants, removes its leaf, and forgets it.

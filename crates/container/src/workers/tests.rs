@@ -308,7 +308,7 @@ fn service_in(folder: &str, name: &str, settings: DeskSettings) -> Arc<Service> 
         1,
         Manifest::default(),
         Description::default(),
-        Behind { desks: Desks::new(settings) },
+        Behind { desks: Desks::new(settings), modules: None },
     ))
 }
 

@@ -15,7 +15,7 @@ use rustix::process::Rlimit;
 use super::{DESCRIPTION_BYTES_MAX, Found, Looked, Order};
 use crate::proctree::Process;
 use crate::sweep::{self, Family};
-use crate::workers::{WorkerSpec, command};
+use crate::workers::{Given, MODULES_DESCRIPTOR, WorkerSpec, command};
 
 /// Longest line that is read.
 const LINE_BYTES_MAX: usize = 1 << 20;
@@ -50,7 +50,7 @@ pub(super) fn ask(question: &Question<'_>, mut found: Found) -> Looked {
         // Its manifest describes it.
         return Looked::Done(Box::new(found));
     }
-    match start(question, &found) {
+    match start(question, &found, None) {
         Ok((child, socket, family)) => {
             let until = Instant::now() + question.order.describe_max;
             let line = Vec::new();
@@ -63,12 +63,21 @@ pub(super) fn ask(question: &Question<'_>, mut found: Found) -> Looked {
     }
 }
 
-fn start(question: &Question<'_>, found: &Found) -> Result<(Child, OwnedFd, Family), String> {
+/// Starts a worker in the mode that the order asks for, or in another.
+fn start(
+    question: &Question<'_>,
+    found: &Found,
+    mode: Option<&str>,
+) -> Result<(Child, OwnedFd, Family), String> {
     let mut argv = match &question.manifest.command {
         Some(command) => command.iter().cloned().chain(["describe".to_owned()]).collect(),
         None => question.order.describe_argv.clone(),
     };
+    if let (Some(mode), Some(word)) = (mode, argv.last_mut()) {
+        mode.clone_into(word);
+    }
     argv.extend([found.name.clone(), found.folder.clone()]);
+    argv.extend(found.modules.as_ref().map(|_| MODULES_DESCRIPTOR.to_string()));
     let flags = SocketFlags::CLOEXEC;
     let (ours, theirs) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
@@ -80,10 +89,67 @@ fn start(question: &Question<'_>, found: &Found) -> Result<(Child, OwnedFd, Fami
         .map_err(|failure| failure.text)?
         .env(MARKER, name.as_str());
     let spec = WorkerSpec { directory: &found.folder, umask: 0o077, files_max: question.files_max };
-    let child = spec.spawn(command, &theirs, None, None).map_err(|failure| failure.text)?;
+    let given = Given { socket: &theirs, modules: found.modules.as_ref(), log: None };
+    let child = spec.spawn(command, &given, None).map_err(|failure| failure.text)?;
     let pid = child.pid().as_raw_pid();
     let head = Process::read(pid).map(|process| (pid, process.start_ticks));
     Ok((child, ours, Family { head, marker: format!("{MARKER}={name}") }))
+}
+
+/// Starts a worker as one for callers, and sees whether it lives for the order's trial once it is ready.
+///
+/// # Errors
+/// What became of it, in words.
+pub(super) fn try_serving(question: &Question<'_>, found: &Found) -> Result<(), String> {
+    let (child, socket, family) = start(question, found, Some("serve"))?;
+    let tried = is_ready(&socket, question.order.describe_max)
+        .and_then(|()| still_lives(&child, question.order.trial));
+    sweep::end_now(&family);
+    child.try_wait().unwrap_or_default();
+    tried
+}
+
+/// Waits for the first line of a worker, which says that it is ready.
+fn is_ready(socket: &OwnedFd, patience: Duration) -> Result<(), String> {
+    let until = Instant::now() + patience;
+    let mut line = Vec::new();
+    while !line.contains(&b'\n') {
+        let left = until.saturating_duration_since(Instant::now());
+        let mut polled = [PollFd::new(socket, PollFlags::IN)];
+        poll(&mut polled, Timespec::try_from(left).ok().as_ref()).unwrap_or_default();
+        let mut part = [0_u8; 16 * 1024];
+        match rustix::io::read(socket, &mut part) {
+            Ok(0) => return Err("its worker ends before it is ready".to_owned()),
+            Ok(count) => line.extend_from_slice(part.get(..count).unwrap_or_default()),
+            Err(Errno::AGAIN | Errno::INTR) if Instant::now() < until => {}
+            Err(Errno::AGAIN | Errno::INTR) => {
+                return Err("its worker is not ready in time".to_owned());
+            }
+            Err(errno) => return Err(format!("its worker's socket failed: {errno}")),
+        }
+        if line.len() > LINE_BYTES_MAX {
+            return Err(format!("its worker says in over {LINE_BYTES_MAX} bytes that it is ready"));
+        }
+    }
+    let said: serde_json::Value = serde_json::from_slice(&line).unwrap_or_default();
+    match said.get("method").and_then(|method| method.as_str()) {
+        Some("ready") => Ok(()),
+        Some("broken") => {
+            let error = said.get("params").and_then(|params| params.get("error"));
+            let error = error.and_then(|error| error.as_str()).unwrap_or("it does not say why");
+            Err(format!("its worker does not serve: {error}"))
+        }
+        _ => Err("its worker does not say that it is ready".to_owned()),
+    }
+}
+
+fn still_lives(child: &Child, trial: Duration) -> Result<(), String> {
+    let mut polled = [PollFd::new(child, PollFlags::IN)];
+    poll(&mut polled, Timespec::try_from(trial).ok().as_ref()).unwrap_or_default();
+    match child.try_wait() {
+        Ok(Some(ending)) => Err(format!("its worker ends right after its start: {ending}")),
+        Ok(None) | Err(_) => Ok(()),
+    }
 }
 
 /// Waits until one of them has answered, ended or run out of time; takes those out.

@@ -35,6 +35,7 @@ fn each_kind_of_channel_asks_its_own() {
         environment: Vec::new(),
         directory: "/".into(),
         has_log: false,
+        has_modules: false,
     };
     let scan = ToJobmanager::Scan {
         root: "/nonexistent".into(),
@@ -43,6 +44,7 @@ fn each_kind_of_channel_asks_its_own() {
         only: String::new(),
         describe_ms_max: 1,
         thorough: false,
+        trial_ms: 0,
     };
     let job = Ask::sh("true").message(&SessionId::parse(&session).unwrap());
     let prepare = ToJobmanager::Prepare { session: "0".repeat(32), umask_default: 0 };

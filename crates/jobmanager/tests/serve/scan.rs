@@ -51,6 +51,7 @@ impl Tree {
             only: only.to_owned(),
             describe_ms_max,
             thorough: false,
+            trial_ms: 0,
         }
     }
 }

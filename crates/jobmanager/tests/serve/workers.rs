@@ -56,6 +56,7 @@ fn request(number: u64, has_log: bool) -> ToJobmanager {
         environment: vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())],
         directory: "/usr".into(),
         has_log,
+        has_modules: false,
     }
 }
 
@@ -163,6 +164,7 @@ fn what_cannot_be_started_is_told() {
         environment: Vec::new(),
         directory: directory.into(),
         has_log: false,
+        has_modules: false,
     };
     for request in [with(&["/no/such"], "/"), with(&["/bin/true"], "/no/such"), with(&[], "/")] {
         assert!(matches!(peer.ask(&request), FromJobmanager::Failed { .. }), "{request:?}");

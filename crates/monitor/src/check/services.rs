@@ -107,6 +107,7 @@ fn order(config: &Config, account: &Account) -> ToJobmanager {
         only: String::new(),
         describe_ms_max: config.services.describe_seconds_max.saturating_mul(1000),
         thorough: true,
+        trial_ms: 0,
     }
 }
 

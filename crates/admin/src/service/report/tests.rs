@@ -31,7 +31,7 @@ const ONE: &str = r#"{"methods":[{"name":"add","help":"Adds.","signature":[["int
 #[track_caller]
 fn check(findings: &Findings, good: bool, lines: &str) {
     let report = report(findings);
-    assert_eq!(report.problem_lines().join("\n"), lines.trim());
+    assert_eq!(report.problem_lines(Severity::Hint).join("\n"), lines.trim());
     assert_eq!(report.is_good(), good);
 }
 

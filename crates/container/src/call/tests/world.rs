@@ -397,6 +397,8 @@ fn scan(stage: &Stage, channel: &Channel, id: u32, only: &str) {
             description: Some(folder.description.into()),
             problem: None,
             digest: Blob(vec![0; 32]),
+            has_modules: false,
+            in_place: None,
         };
         channel.send(id, &found, &[]).unwrap();
     }
