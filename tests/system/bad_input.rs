@@ -257,9 +257,19 @@ fn a_batch_system_s_commands_are_root_s_and_nobody_else_s() {
     for word in &told {
         assert!(text.contains(word), "{word}: {text}");
     }
-    // The server starts, and runs jobs on this machine.
+    // The server starts, and runs jobs on this machine, and none on that batch system.
+    let job = "from nesssi import run_job\n\
+               def on(req, method_name, args):\n\
+               \x20   return run_job(req, method_name, [1], ['/bin/true'], batch=args[0])\n\
+               methods_list = {'on': on}\n";
+    world.service("s", job, None);
     world.start_server();
-    assert!(world.call(None, "echo.echo", vec![]).is_ok());
+    let on = |batch: &str| world.call(Some(&world.alice), "s.on", vec![batch.into()]);
+    assert!(on("local").is_ok());
+    let fault = on("pbs").unwrap_err().to_string();
+    assert!(fault.contains("503") && fault.contains("pbs") && !fault.contains('/'), "{fault}");
+    let fault = on("lsf").unwrap_err().to_string();
+    assert!(fault.contains("-32602") && fault.contains("\"local\", \"pbs\""), "{fault}");
     for word in &told {
         let line = format!("batch system pbs is unusable: {word}");
         assert!(world.server().log().contains(&line), "{line}: {}", world.server().log());

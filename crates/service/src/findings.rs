@@ -46,6 +46,9 @@ pub struct ServerKnows {
     pub around: Vec<FolderList>,
     /// The levels there are.
     pub levels: Vec<LevelFacts>,
+    /// The names of the batch systems.
+    #[serde(default)]
+    pub batch: Vec<String>,
     /// How many edits of administrators stand beside the access lists.
     pub edits: u32,
 }

@@ -74,8 +74,9 @@ fn is_folder(target: &str) -> bool {
 pub(super) fn by_the_server(name: &str, place: &Where) -> Result<Report, Failure> {
     let bytes = control::ask_file(place, &control::Verb::CheckService(name.to_owned()))?;
     let findings = Findings::from_json(&bytes)?;
-    let levels = findings.server.as_ref().map(|server| server.levels.clone()).unwrap_or_default();
-    Ok(Report::of(&findings, &Judged { by_server: true, levels }))
+    let server = findings.server.clone().unwrap_or_default();
+    let judged = Judged { by_server: true, levels: server.levels, batch: server.batch };
+    Ok(Report::of(&findings, &judged))
 }
 
 /// What the invoking user finds in a folder.
@@ -106,7 +107,8 @@ fn by_oneself(folder: &Path, named: Option<&str>, config: &Path) -> Result<Repor
     }
     let findings = Findings::from_json(&looked.stdout)?;
     let levels = config.levels.iter().map(level_facts).collect();
-    Ok(Report::of(&findings, &Judged { by_server: false, levels }))
+    let batch = config.batch.names().into_iter().map(str::to_owned).collect();
+    Ok(Report::of(&findings, &Judged { by_server: false, levels, batch }))
 }
 
 /// The configuration of this machine; where there is none, as one that says nothing.

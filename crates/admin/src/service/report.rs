@@ -1,6 +1,6 @@
 //! The report on one service: its methods with who may call them, and every problem.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use nesssi_policy::{
@@ -25,6 +25,8 @@ pub(super) struct Judged {
     pub(super) by_server: bool,
     /// The levels there are.
     pub(super) levels: Vec<LevelFacts>,
+    /// The names of the batch systems.
+    pub(super) batch: Vec<String>,
 }
 
 /// How bad a problem is.
@@ -423,7 +425,21 @@ impl Reading<'_> {
             let text = format!("levels: there is no level {level}");
             self.add(Severity::Error, Some(MANIFEST_FILE), None, text);
         }
+        let named = manifest.jobs.values().filter_map(|job| job.batch());
+        for name in named.chain(manifest.batch.as_deref()).collect::<BTreeSet<_>>() {
+            self.batch(Some(MANIFEST_FILE), name);
+        }
         manifest
+    }
+
+    /// Says so where there is no batch system of that name.
+    fn batch(&mut self, file: Option<&str>, name: &str) {
+        let known = &self.judged.batch;
+        if !known.iter().any(|one| one == name) {
+            let there = known.join(", ");
+            let text = format!("batch: there is no batch system {name} (there is {there})");
+            self.add(Severity::Error, file, None, text);
+        }
     }
 
     fn is_level(&self, name: &str) -> bool {
@@ -445,6 +461,9 @@ impl Reading<'_> {
             Ok(description) => {
                 if description.methods.is_empty() && manifest.methods.is_empty() {
                     self.add(Severity::Error, None, None, "it has no methods".to_owned());
+                }
+                if let (Some(name), None) = (&description.batch, &manifest.batch) {
+                    self.batch(None, name);
                 }
                 return description;
             }

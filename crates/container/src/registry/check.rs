@@ -89,6 +89,7 @@ fn knows(inner: &Inner, name: &ServiceName) -> ServerKnows {
             .map_or_else(String::new, |known| known.digest.clone()),
         around: inner.services.lists.around(name),
         levels: inner.grants.rules().now().level_facts(),
+        batch: inner.config.batch.names().into_iter().map(str::to_owned).collect(),
         edits: u32::try_from(edits).unwrap_or(u32::MAX),
     }
 }

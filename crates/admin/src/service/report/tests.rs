@@ -10,7 +10,11 @@ fn levels() -> Vec<LevelFacts> {
 }
 
 fn report(findings: &Findings) -> Report {
-    Report::of(findings, &Judged { by_server: false, levels: levels() })
+    Report::of(findings, &Judged { by_server: false, levels: levels(), batch: batch() })
+}
+
+fn batch() -> Vec<String> {
+    ["local", "slurm"].map(str::to_owned).into()
 }
 
 fn findings(access: Option<&str>, manifest: Option<&str>, description: &str) -> Findings {
@@ -94,6 +98,24 @@ fn mistakes_in_the_access_list_levels_and_methods_that_are_not_there() {
 /srv/adder/service.toml: error: levels: there is no level iron
 /srv/adder/.clarens_access:2: error: there is no level golden
 /srv/adder/.clarens_access: warning: [method.sub]: the service has no such method",
+    );
+}
+
+#[test]
+fn batch_systems_are_those_that_there_are() {
+    let access = Some("anonymous = true");
+    let says = ONE.replacen('{', "{\"batch\":\"pbs\",", 1);
+    let job = "[[method]]\nname = \"j\"\nsignature = [\"string\"]\njob = [\"/bin/true\"]\n\
+               cpu_seconds = 1\nbatch = \"lsf\"\n";
+    check(
+        &findings(access, Some(&format!("batch = \"slurm\"\n{job}")), &says),
+        false,
+        "/srv/adder/service.toml: error: batch: there is no batch system lsf (there is local, slurm)",
+    );
+    check(
+        &findings(access, None, &says),
+        false,
+        "/srv/adder: error: batch: there is no batch system pbs (there is local, slurm)",
     );
 }
 

@@ -40,6 +40,9 @@ const BUSY: [i32; 2] =
 /// What it answers where the guard stands, or an earlier submission is under way.
 const ALREADY: i32 = rustix::io::Errno::ALREADY.raw_os_error();
 
+/// What it answers of a batch system that the monitor has not told it of, since a command of it may not be run.
+const UNUSABLE: i32 = rustix::io::Errno::NODEV.raw_os_error();
+
 /// Makes the sandbox of a job whose intent is durable, and puts the job into its account's line; the
 /// call may wait for what comes of it.
 ///
@@ -389,6 +392,14 @@ async fn give(
         }
         Err(AskError::Failed { errno, .. }) if BUSY.contains(&errno) => {
             Tried::Later("its account runs as many commands as it may")
+        }
+        Err(AskError::Failed { errno: UNUSABLE, .. }) => {
+            let name = system.name();
+            tracing::error!(
+                batch = name,
+                "a batch system is unusable: the monitor's log says which of its commands is wrong"
+            );
+            Tried::Refused(Refusal::Down, "this server cannot use its commands".to_owned())
         }
         Err(AskError::Failed { errno, text }) => {
             tracing::warn!(session = %known.id, errno, text, "a job could not be submitted");
