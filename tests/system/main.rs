@@ -38,6 +38,7 @@ mod main_job;
 mod pages;
 mod python_client;
 mod refusals;
+mod replaced;
 mod secrets;
 mod services;
 mod shared_sandboxes;

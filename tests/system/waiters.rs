@@ -153,7 +153,7 @@ fn raise_descriptor_limit() {
     setrlimit(Resource::Nofile, limit).unwrap();
 }
 
-fn ca(world: &World) -> Arc<ClientConfig> {
+pub(crate) fn ca(world: &World) -> Arc<ClientConfig> {
     let pem = fs::read(world.grid.ca_file()).unwrap();
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
@@ -199,7 +199,7 @@ async fn all_wait(
     }
 }
 
-async fn connect(
+pub(crate) async fn connect(
     address: SocketAddr,
     tls: Arc<ClientConfig>,
     multiplexed: bool,

@@ -71,7 +71,7 @@ pub(crate) const PREPARED_SECONDS_MAX: u64 = 3600;
 const LOCAL: &str = nesssi_config::LOCAL_BATCH;
 
 /// The journal's file in the gatekeeper's own directory.
-const JOURNAL_FILE: &str = "gatekeeper/journal.sqlite";
+pub(crate) const JOURNAL_FILE: &str = "gatekeeper/journal.sqlite";
 
 /// What jobs need of the rest of the container.
 #[derive(Debug)]

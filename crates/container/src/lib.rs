@@ -448,6 +448,15 @@ impl Container {
     }
 }
 
+/// Whether the journal can be taken up, as far as it can be told without its lease.
+///
+/// # Errors
+/// [`StartError::Journal`].
+pub fn check_journal(config: &Config) -> Result<(), StartError> {
+    let path = config.server.state_directory.join(jobs::JOURNAL_FILE);
+    Ok(nesssi_journal::check_version(&path)?)
+}
+
 pub(crate) fn restarting() -> Fault {
     Fault::new(FaultCode::Unavailable, "the server is being restarted: try again")
 }

@@ -7,8 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nesssi_config::{AccessLogTo, Mistake};
-use nesssi_container::link::{AskError, Monitor};
+use nesssi_config::{AccessLogTo, Config, Mistake};
+use nesssi_container::link::{AskError, Monitor, Welcome};
 use nesssi_container::{Container, Ending, Renewed, StartError, Trusting};
 use nesssi_identity::Presented;
 use rustls::ServerConfig;
@@ -102,6 +102,49 @@ async fn live(channel: OwnedFd) -> Result<(), RunError> {
     let _hangup = signal(SignalKind::hangup()).map_err(io_error("SIGHUP"))?;
 
     let (monitor, welcome, descriptors) = Monitor::connect(channel).await?;
+    let monitors = monitor.clone();
+    let outcome = tokio::select! {
+        outcome = begin(monitor, welcome, descriptors) => outcome,
+        _ = terminate.recv() => return Ok(()),
+    };
+    let serving = match outcome {
+        Ok(serving) => serving,
+        Err(error) => {
+            // Where it is gone, nobody asks why.
+            monitors.unfit(error.to_string()).await.unwrap_or_default();
+            return Err(error);
+        }
+    };
+    let Serving { config, container, server } = serving;
+
+    let ending = tokio::select! {
+        ending = container.ending() => ending,
+        _ = terminate.recv() => Ending::Drain { seconds_max: config.server.drain_seconds_max },
+    };
+    if let Ending::Drain { seconds_max } = ending {
+        tokio::select! {
+            () = drain(&server, &container, Duration::from_secs(u64::from(seconds_max))) => {}
+            () = monitor_gone(&container) => tracing::warn!("the monitor is gone"),
+        }
+    }
+    server.flush();
+    Ok(())
+}
+
+/// A gatekeeper that serves.
+struct Serving {
+    config: Arc<Config>,
+    container: Container,
+    server: Arc<Server<Container>>,
+}
+
+/// All that comes before serving. What can fail is done before the lease is asked for, as far as it
+/// can be: until then, the one before goes on.
+async fn begin(
+    monitor: Monitor,
+    welcome: Welcome,
+    descriptors: Vec<OwnedFd>,
+) -> Result<Serving, RunError> {
     let config = nesssi_config::parse(&welcome.config_text, &welcome.config_path);
     let config = Arc::new(config.map_err(RunError::Config)?);
     for mistake in nesssi_container::check_directives(&config) {
@@ -122,6 +165,8 @@ async fn live(channel: OwnedFd) -> Result<(), RunError> {
         rejudge: Arc::new(move |presented: &Presented| in_force.judge(Some(presented))),
         server_certificate: String::from_utf8_lossy(&inherited.certificate).into_owned(),
     };
+    nesssi_container::check_journal(&config)?;
+    monitor.take_over().await?;
     let container = Container::start(Arc::clone(&config), welcome, monitor, trusting).await?;
     let parts = Parts { house: container.clone(), tls, trust, log };
     let server = Server::start(&config, parts, inherited.https, inherited.http)
@@ -131,19 +176,7 @@ async fn live(channel: OwnedFd) -> Result<(), RunError> {
     tokio::spawn(renew(Arc::clone(&server), container.clone()));
     container.ready().await?;
     tracing::info!(https = %config.server.listen_https, http = %config.server.listen_http, "serving");
-
-    let ending = tokio::select! {
-        ending = container.ending() => ending,
-        _ = terminate.recv() => Ending::Drain { seconds_max: config.server.drain_seconds_max },
-    };
-    if let Ending::Drain { seconds_max } = ending {
-        tokio::select! {
-            () = drain(&server, &container, Duration::from_secs(u64::from(seconds_max))) => {}
-            () = monitor_gone(&container) => tracing::warn!("the monitor is gone"),
-        }
-    }
-    server.flush();
-    Ok(())
+    Ok(Serving { config, container, server })
 }
 
 /// Shows each certificate that the monitor has found new; one that does not fit its key changes nothing.

@@ -23,7 +23,7 @@ mod writer;
 use std::path::Path;
 
 pub use answers::{AnswerOwner, AnswerRow, KeptReply};
-pub use reading::{read_access, read_vo};
+pub use reading::{check_version, read_access, read_vo};
 pub use rows::{Change, JobEnd, JobRow, SessionRow, SessionState, Shepherd};
 pub use store::{Loaded, SCHEMA_VERSION};
 pub use writer::{Done, Journal, WRITES_WAITING_MAX};

@@ -29,6 +29,18 @@ pub fn read_access(path: &Path) -> Result<Vec<AccessEdit>, JournalError> {
     if version < 3 { Ok(Vec::new()) } else { access::load(&connection) }
 }
 
+/// Whether the journal, if there is one, is of a version that can be opened. It may be in use.
+///
+/// # Errors
+/// [`JournalError::Version`] and [`JournalError::Damaged`] as for opening it.
+pub fn check_version(path: &Path) -> Result<(), JournalError> {
+    match std::fs::metadata(path) {
+        // One that is empty is made anew.
+        Ok(facts) if facts.len() > 0 => open_known(path).map(drop),
+        _ => Ok(()),
+    }
+}
+
 /// The file, and the version of its schema.
 fn open_known(path: &Path) -> Result<(Connection, i64), JournalError> {
     let connection = open(path)?;

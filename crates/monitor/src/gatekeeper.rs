@@ -17,6 +17,8 @@ use crate::requests::{REQUESTS, Rate};
 /// How far a gatekeeper has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
+    /// It is to follow one that serves, and makes ready what needs no lease.
+    Spare,
     /// It reads the journal and discovers services.
     Starting,
     /// It has said `Ready`.
@@ -58,6 +60,10 @@ pub struct Gatekeeper {
     pub deaf: bool,
     /// Why it was killed, if it was.
     pub killed: Option<String>,
+    /// Its request for the lease, until that is answered.
+    pub prepared: Option<u32>,
+    /// Why it cannot serve, as it says.
+    pub unfit: Option<String>,
 }
 
 impl Gatekeeper {
@@ -111,13 +117,15 @@ impl Gatekeeper {
             worker_leaves: BTreeSet::new(),
             deaf: false,
             killed: None,
+            prepared: None,
+            unfit: None,
         })
     }
 
     /// Whether it holds the lease, or is about to: no other may start beside it.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.phase != Phase::Released
+        !matches!(self.phase, Phase::Spare | Phase::Released)
     }
 
     /// Tells it to drain.

@@ -19,7 +19,7 @@ use rustix::process::{Pid, Resource, Rlimit, WaitOptions, getrlimit, setrlimit};
 use crate::accounts::Accounts;
 use crate::backoff::Backoff;
 use crate::control::{Code, Connection};
-use crate::gatekeeper::{Gatekeeper, GatekeeperId};
+use crate::gatekeeper::{Gatekeeper, GatekeeperId, Phase};
 use crate::grants::Grants;
 use crate::leaves::{LeafName, Leaves};
 use crate::link::Link;
@@ -306,7 +306,7 @@ impl Monitor {
     fn next_deadline(&self) -> Instant {
         let gatekeepers = self.gatekeepers.iter().flat_map(|g| [g.kill_at, g.release_by]);
         let lookups = self.accounts.iter().map(|(_, slot)| slot.lookup.as_ref().map(Lookup::until));
-        let wanted = self.stopping.is_none() && !self.gatekeepers.iter().any(Gatekeeper::holds);
+        let wanted = self.stopping.is_none() && self.wants_gatekeeper();
         let start = wanted.then_some(self.not_before);
         let jobmanagers = match self.stopping {
             Some(Stopping::Jobmanagers(until)) => Some(until),
@@ -381,7 +381,11 @@ impl Monitor {
         self.setup.audit.flush();
         self.stopping = Some(Stopping::Gatekeepers);
         for gatekeeper in &mut self.gatekeepers {
-            gatekeeper.drain(seconds_max, Duration::from_secs(u64::from(seconds_max)), now);
+            if gatekeeper.phase == Phase::Spare {
+                gatekeeper.kill("nesssid is ending");
+            } else {
+                gatekeeper.drain(seconds_max, Duration::from_secs(u64::from(seconds_max)), now);
+            }
         }
     }
 
@@ -447,7 +451,10 @@ impl Monitor {
     }
 
     fn child_ended(&mut self, pid: Pid, ending: Ending) {
-        if let Some(at) = self.gatekeepers.iter().position(|g| g.child.pid() == pid) {
+        if let Some(id) = self.gatekeepers.iter().find(|g| g.child.pid() == pid).map(|g| g.id) {
+            // What it said last may wait behind its end.
+            self.hear_last_words(id);
+            let Some(at) = self.gatekeepers.iter().position(|g| g.id == id) else { return };
             let gatekeeper = self.gatekeepers.swap_remove(at);
             self.gatekeeper_ended(gatekeeper, ending);
         } else if let Some(name) = self.accounts.by_jobmanager(pid) {

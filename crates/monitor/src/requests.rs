@@ -28,6 +28,7 @@ use crate::rules::Judged;
 struct When(&'static [Phase]);
 
 const STARTING: When = When(&[Phase::Starting]);
+const BEFORE: When = When(&[Phase::Spare, Phase::Starting]);
 const DRAINING: When = When(&[Phase::Draining]);
 const SERVED: When = When(&[Phase::Serving, Phase::Draining, Phase::Released]);
 const ALWAYS: When = When(&[Phase::Starting, Phase::Serving, Phase::Draining, Phase::Released]);
@@ -45,7 +46,7 @@ struct Row {
 }
 
 /// How many kinds of requests there are.
-pub(crate) const REQUESTS: usize = 13;
+pub(crate) const REQUESTS: usize = 15;
 
 /// The table. Its order is that of the variants of [`ToMonitor`].
 const TABLE: [Row; REQUESTS] = [
@@ -62,6 +63,8 @@ const TABLE: [Row; REQUESTS] = [
     row("ControlDone", SERVED, 100, Monitor::control_done),
     row("Released", DRAINING, 1, Monitor::released),
     row("AuditHead", SERVED, 100, Monitor::audit_head),
+    row("Prepared", BEFORE, 1, Monitor::prepared),
+    row("Unfit", BEFORE, 1, Monitor::unfit),
 ];
 
 const fn row(request: &'static str, when: When, per_second_max: u32, handler: Handler) -> Row {
@@ -83,6 +86,8 @@ fn index(message: &ToMonitor) -> usize {
         ToMonitor::ControlDone { .. } => 10,
         ToMonitor::Released {} => 11,
         ToMonitor::AuditHead { .. } => 12,
+        ToMonitor::Prepared {} => 13,
+        ToMonitor::Unfit { .. } => 14,
     }
 }
 
@@ -361,6 +366,17 @@ impl Monitor {
 
     fn released(&mut self, asker: Asker, _: &ToMonitor) -> Handled {
         self.gatekeeper_released(asker.gatekeeper);
+        Ok(None)
+    }
+
+    fn prepared(&mut self, asker: Asker, _: &ToMonitor) -> Handled {
+        self.gatekeeper_prepared(asker);
+        Ok(None)
+    }
+
+    fn unfit(&mut self, asker: Asker, message: &ToMonitor) -> Handled {
+        let ToMonitor::Unfit { text } = message else { return Err(mismatch()) };
+        self.gatekeeper_unfit(asker.gatekeeper, text);
         Ok(None)
     }
 

@@ -441,12 +441,16 @@ fn the_control_socket_restarts_services_and_the_gatekeeper() {
 
     // Replacing: the old one gives up the lease, the new one serves, the old one may take its time.
     let asked = world.control_begin(2, "");
-    let FromMonitor::Drain { seconds_max } = gatekeeper.unasked() else { panic!() };
-    assert_eq!(seconds_max, 4);
-    assert_eq!(world.control(2, ""), (1, "the gatekeeper is being replaced already".into()));
-    gatekeeper.send(4, &ToMonitor::Released {});
     let successor = world.gatekeeper();
     assert_ne!(successor.pid, gatekeeper.pid);
+    assert_eq!(world.control(2, ""), (1, "the gatekeeper is being replaced already".into()));
+    let early = successor.ask(&ToMonitor::LeafList {});
+    assert!(matches!(early, FromMonitor::Refused { .. }), "it has no lease: {early:?}");
+    successor.send(7, &ToMonitor::Prepared {});
+    let FromMonitor::Drain { seconds_max } = gatekeeper.unasked() else { panic!() };
+    assert_eq!(seconds_max, 4);
+    gatekeeper.send(4, &ToMonitor::Released {});
+    assert_eq!(successor.answer_to(7).message, FromMonitor::TakeOver {});
     assert!(world::lives(gatekeeper.pid), "it drains");
     let still = gatekeeper.ask(&ToMonitor::LeafList {});
     assert!(matches!(still, FromMonitor::LeafNames { .. }), "it may still ask: {still:?}");
@@ -467,10 +471,15 @@ fn sighup_replaces_the_gatekeeper_and_sigterm_ends_all() {
     gatekeeper.start_as(world::ALICE);
     let jobmanager = world.jobmanager(&accounts().alice.name.clone());
     world.signal(rustix::process::Signal::HUP);
+    let successor = world.gatekeeper();
+    // Asked again, it is the same one that is waited for.
+    world.signal(rustix::process::Signal::HUP);
+    successor.send(7, &ToMonitor::Prepared {});
     let FromMonitor::Drain { .. } = gatekeeper.unasked() else { panic!() };
     gatekeeper.send(2, &ToMonitor::Released {});
     gatekeeper.exit(0);
-    let gatekeeper = world.gatekeeper();
+    let gatekeeper = successor;
+    assert_eq!(gatekeeper.answer_to(7).message, FromMonitor::TakeOver {});
     gatekeeper.send(1, &ToMonitor::Ready {});
     until("it serves", || world.log().matches("the gatekeeper serves").count() == 2);
 
@@ -482,6 +491,39 @@ fn sighup_replaces_the_gatekeeper_and_sigterm_ends_all() {
     assert!(world.wait().success());
     assert!(!world::lives(jobmanager.pid));
     assert!(!world.control_path().exists());
+}
+
+#[test]
+fn a_gatekeeper_goes_on_when_its_successor_cannot_serve() {
+    let mut world = World::start();
+    let gatekeeper = world.gatekeeper();
+    assert_eq!(gatekeeper.ask(&ToMonitor::Prepared {}), FromMonitor::TakeOver {});
+    gatekeeper.send(1, &ToMonitor::Ready {});
+    until("it serves", || world.log().contains("the gatekeeper serves"));
+    let goes_on = format!("pid {} goes on: the new one cannot serve: ", gatekeeper.pid);
+
+    let asked = world.control_begin(2, "");
+    let successor = world.gatekeeper();
+    let text = "the journal is of another version".to_owned();
+    successor.send(7, &ToMonitor::Unfit { text: text.clone() });
+    successor.exit(1);
+    assert_eq!(world::control_end(&asked), (2, format!("{goes_on}{text}")));
+
+    let asked = world.control_begin(2, "");
+    world.gatekeeper().exit(9);
+    assert_eq!(world::control_end(&asked), (2, format!("{goes_on}it has ended by exit code 9")));
+
+    // It may still ask, and was never told to drain.
+    let still = gatekeeper.ask(&ToMonitor::LeafList {});
+    assert!(matches!(still, FromMonitor::LeafNames { .. }), "{still:?}");
+    let asked = world.control_begin(2, "");
+    let successor = world.gatekeeper();
+    // Whoever serves dies before the successor is ready: the lease is the successor's at once.
+    gatekeeper.exit(1);
+    until("its end is seen", || world.log().contains("the gatekeeper has ended"));
+    assert_eq!(successor.ask(&ToMonitor::Prepared {}), FromMonitor::TakeOver {});
+    successor.send(1, &ToMonitor::Ready {});
+    assert_eq!(world::control_end(&asked).0, 0);
 }
 
 #[test]

@@ -203,6 +203,13 @@ variants! {
             /// SHA-256 of the last line, its newline not counted.
             hash: Blob,
         },
+        /// All is ready that can be without the lease. Answered `TakeOver`, once nobody else holds it.
+        14 => Prepared {},
+        /// I cannot serve, and end now. Not answered.
+        15 => Unfit {
+            /// Why: at most 1 KiB, cut beyond.
+            text: String,
+        },
     }
 }
 
@@ -306,6 +313,8 @@ variants! {
             /// The service.
             name: String,
         },
+        /// To `Prepared`: the lease is free. Take it, and serve.
+        17 => TakeOver {},
     }
 }
 

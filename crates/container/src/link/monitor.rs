@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use nesssi_privsep::messages::{
     Claim, FromMonitor, GrantRecord, LeafFacts, LeafOwner, Seal, ToMonitor,
@@ -127,6 +128,28 @@ impl Monitor {
     #[must_use]
     pub fn events(&self) -> Option<mpsc::Receiver<MonitorEvent>> {
         lock(&self.events).take()
+    }
+
+    /// All is ready but what needs the lease; returns when that is free.
+    ///
+    /// # Errors
+    /// [`AskError`] where the monitor is gone, or has no lease for this process.
+    pub async fn take_over(&self) -> Result<(), AskError> {
+        let asked = self.link.send(&ToMonitor::Prepared {}, &[]).await?;
+        match asked.within(LEASE_WAIT).wait().await?.message {
+            FromMonitor::TakeOver {} => Ok(()),
+            FromMonitor::Refused { refusal } => Err(AskError::Refused(refusal)),
+            _ => Err(AskError::Unfit),
+        }
+    }
+
+    /// This gatekeeper cannot serve; the text is cut to 1 KiB.
+    ///
+    /// # Errors
+    /// [`AskError::Link`].
+    pub async fn unfit(&self, mut text: String) -> Result<(), AskError> {
+        text.truncate(text.floor_char_boundary(CONTROL_TEXT_BYTES_MAX));
+        Ok(self.link.tell(&ToMonitor::Unfit { text }).await?)
     }
 
     /// This gatekeeper serves.
@@ -291,6 +314,9 @@ impl Monitor {
         }
     }
 }
+
+/// How long the lease is waited for: longer than the monitor gives its holder.
+const LEASE_WAIT: Duration = Duration::from_secs(60);
 
 /// The control socket's answers carry no more.
 const CONTROL_TEXT_BYTES_MAX: usize = 1024;
