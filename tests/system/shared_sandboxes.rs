@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use nesssi_testkit::{Value, World, is_root, skipped, wait_until};
+use nesssi_testkit::{Slurm, Value, World, WorldBuilder, is_root, skipped, wait_until};
 
 const SQUASH: &str = include_str!("squash.py");
 /// The group over whose files root has no power, as `squash.py` has it.
@@ -20,13 +20,19 @@ fn id(word: &str, account: &str) -> u32 {
 
 /// A World whose sandboxes' root has this mode, and whose server runs where root is squashed.
 fn squashed(mode: u32) -> (World, PathBuf) {
-    let world = World::builder().key("sandboxes", "shared = true").build();
+    laid_out(World::builder(), mode)
+}
+
+fn laid_out(builder: WorldBuilder, mode: u32) -> (World, PathBuf) {
+    let world = builder.key("sandboxes", "shared = true").build();
     world.service(
         "s",
         "from nesssi import run_job\n\
          def hello(req, method_name, args):\n\
          \x20   return run_job(req, method_name, [5], ['/bin/sh', '-c', 'echo hello; mkdir deep; id -un > deep/who'])\n\
-         methods_list = {'hello': hello}\n",
+         def hello_on(req, method_name, args):\n\
+         \x20   return run_job(req, method_name, [5], ['/bin/echo', 'hello'], batch=args[0])\n\
+         methods_list = {'hello': hello, 'hello_on': hello_on}\n",
         None,
     );
     let root = world.path().join("sandboxes");
@@ -85,6 +91,31 @@ fn on_a_file_system_with_root_squash_each_account_makes_its_directory_itself() {
     assert!(fs::exists(root.join(&own).join(&session)).unwrap());
     world.call(Some(&world.alice), "session.destroy", vec![session.as_str().into()]).unwrap();
     assert!(!fs::exists(root.join(&own).join(&session)).unwrap());
+}
+
+/// The node is not in the server's namespace: what it sees in the sandbox is what an account of its own sees.
+#[test]
+fn a_job_of_slurm_runs_in_a_sandbox_over_which_root_has_no_power() {
+    if crate::slurm::cannot() {
+        return;
+    }
+    let slurm = Slurm::start();
+    let builder = World::builder()
+        .key("batch", "default = \"slurm\"")
+        .batch("slurm", &slurm.keys())
+        .batch("wrapped", &slurm.torque_keys());
+    let (mut world, root) = laid_out(builder, 0o1733);
+    world.start_server();
+    for way in ["slurm", "wrapped"] {
+        let session = world.call(Some(&world.alice), "s.hello_on", vec![way.into()]).unwrap();
+        let session = session.as_str().unwrap().to_owned();
+        wait_until("the job's end", 60, || {
+            (world.state(Some(&world.alice), &session) == "done").then_some(())
+        });
+        assert_eq!(world.file(&session, "stdout").1, "hello\n", "{way}");
+        let output = root.join(&world.accounts.strong).join(&session).join("stdout");
+        assert_eq!(fs::metadata(output).unwrap().uid(), id("-u", &world.accounts.strong));
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::batch_help::{
 };
 
 /// Why no Slurm can be started here. With `./test`'s packages one must be.
-fn cannot() -> bool {
+pub(crate) fn cannot() -> bool {
     let Some(why) = Slurm::missing() else { return false };
     assert!(
         !is_root() || std::env::var_os("NESSSI_TOOLS").is_none(),
