@@ -246,3 +246,6 @@ fn not_listed(trouble: &str, words: &str, duration_ms: u64) -> Result<NotListed,
     let trouble = names::trouble(trouble, words).ok_or(AskError::Unfit)?;
     Ok(NotListed { trouble, duration: Duration::from_millis(duration_ms) })
 }
+
+#[cfg(test)]
+mod tests;
