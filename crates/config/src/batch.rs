@@ -25,6 +25,8 @@ pub const BATCH_MEMORY_MIB_MAX: u64 = 1 << 40;
 /// What `dialect` may be, beside `auto`.
 pub const DIALECTS: &[&str] = &["openpbs", "torque", "torque-on-slurm", "slurm"];
 
+/// The server's own service whose jobs are callers' own words, by `job.submit`.
+const JOB_SERVICE: &str = "job";
 /// Longest name of a batch system.
 const NAME_BYTES_MAX: usize = 32;
 /// Longest path of a command.
@@ -190,10 +192,11 @@ impl Config {
         self.places.batch.directives.iter().filter_map(wrong).collect()
     }
 
-    /// The services in `[batch.NAME.services]` that are not `there`.
+    /// The services in `[batch.NAME.services]` that are not `there`. `job`, the server's own, always is.
     #[must_use]
     pub fn check_batch_services(&self, there: impl Fn(&str) -> bool) -> Vec<Mistake> {
-        let missing = self.places.batch.services.iter().filter(|name| !there(&name.value));
+        let is_missing = |name: &&Lined<String>| name.value != JOB_SERVICE && !there(&name.value);
+        let missing = self.places.batch.services.iter().filter(is_missing);
         let told = missing
             .map(|name| self.mistake(name.line, format!("there is no service `{}`", name.value)));
         told.collect()

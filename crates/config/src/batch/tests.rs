@@ -197,6 +197,7 @@ fn others_judge_services_and_directives() {
         |mistakes: Vec<Mistake>| -> Vec<_> { mistakes.iter().map(Mistake::to_string).collect() };
     let services = told(config.check_batch_services(|name| name == "c"));
     assert_eq!(services, ["n.toml:9: there is no service `a.b`"]);
+    assert!(good("[batch.x.services]\njob = []\n").check_batch_services(|_| false).is_empty());
     let no = |system: &BatchSystem, key: &str, value: &str| {
         assert_eq!(system.name, "x");
         if value == "short" || key == "resource.gpu" { Err("no".to_owned()) } else { Ok(()) }
