@@ -89,7 +89,7 @@
 //! Control groups and the poller are what holds a hostile one.
 //!
 //! The sandbox's bytes are those of `du -skx`, which runs beside the looks 5 seconds after its last answer, a
-//! twentieth of the time at most: a limit is met some 6 seconds and one `du` late, 15 where looks are rare.
+//! twentieth of the time at most: a limit is met 12 seconds and one `du` late at the worst (11 seen).
 //!
 //! A cancel reaches the script as TERM, in Slurm and PBS alike. It asks all members to end, and kills what is left
 //! after two seconds, before the batch system kills the script (Slurm's `KillWait` 30 seconds, PBS's `kill_delay`

@@ -25,7 +25,7 @@ BEGIN {
         look()
         save()
         now = uptime()
-        if (!(root in parent) || dead[root]) { finish("KILL", 20); exit }
+        if (!led || dead[root]) { finish("KILL", 20); exit }
         left = cpu_max - best
         wall_left = wall_max - (now - began)
         if (left <= 0) { stop("over_cpu"); exit }
@@ -108,7 +108,7 @@ function signal(name,    pid, list, count, all) {
         if (++count == 500) { system("kill -" name list " 2>/dev/null"); list = ""; count = 0 }
     }
     if (count > 0) system("kill -" name list " 2>/dev/null")
-    return all
+    return all + 0
 }
 
 # Reads all processes, says who is a member, and sums what they have used into best.
@@ -129,6 +129,10 @@ function look(    command, folder, file, stat, line, pid, field, sum, key, usage
         own[pid] = field[12] + field[13]; waited[pid] = field[14] + field[15]; start[pid] = field[20]
     }
     close(command)
+    # Whether the pid is still that of the script, and of nobody else by now; and never that of the first process,
+    # which everybody descends from.
+    if (root_start == "" && (root in start)) root_start = start[root]
+    led = (root > 1 && (root in start) && start[root] == root_start)
     split("", marked)
     command = "grep -l -e NESSSI_TAG=" tag " -e \"^Max file locks .* " brand " \"" \
         " /proc/[0-9]*/environ /proc/[0-9]*/limits 2>/dev/null"
@@ -163,11 +167,11 @@ function judge(pid, depth,    verdict) {
     if (pid == self) verdict = 2
     else if (pid == root || !(pid in parent) || depth > 4000) verdict = 0
     else if ((pid " " start[pid]) in known) verdict = 1
-    else if (parent[pid] == root || (pid in marked)) verdict = 1
+    else if ((led && parent[pid] == root) || (pid in marked)) verdict = 1
     else {
         verdict = judge(parent[pid], depth + 1)
-        if (verdict == 0 && session[root] == root && session[pid] == root) verdict = 1
-        if (verdict == 0 && group[root] == root && group[pid] == root) verdict = 1
+        if (verdict == 0 && led && session[root] == root && session[pid] == root) verdict = 1
+        if (verdict == 0 && led && group[root] == root && group[pid] == root) verdict = 1
     }
     judged[pid] = verdict
     return verdict

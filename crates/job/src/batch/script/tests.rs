@@ -198,6 +198,33 @@ fn other_shells_run_it_alike() {
     }
 }
 
+/// Those that are there. One of them compares what was never set in its own way.
+#[test]
+fn every_awk_sees_that_nothing_is_left() {
+    let awks = [
+        ["/usr/bin/mawk"].as_slice(),
+        &["/usr/bin/gawk"],
+        &["/usr/bin/original-awk"],
+        &["/bin/busybox", "awk"],
+    ];
+    for words in awks.iter().filter(|words| Path::new(words[0]).exists()) {
+        let node = Node::new();
+        // The part of the script: it leads nobody and has no child.
+        let mut script = Process::new("/bin/sleep").arg("60").spawn().unwrap();
+        let pid = script.id().to_string();
+        let begun = Instant::now();
+        let mut awk = Process::new(words[0]);
+        awk.args(&words[1..]).arg(LOOK);
+        awk.args(["end", &pid, "10", "100", "0", node.tag.as_str(), "0"]);
+        awk.arg(brand(&node.tag).to_string());
+        let status = awk.current_dir(node.sandbox()).status().unwrap();
+        script.kill().unwrap();
+        script.wait().unwrap();
+        assert!(status.success(), "{words:?}");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{words:?}");
+    }
+}
+
 #[test]
 fn a_second_script_starts_nothing() {
     let node = Node::new();
