@@ -1,7 +1,5 @@
 //! Asking a batch system, through whichever account's process may run the command.
 
-use std::time::Duration;
-
 use nesssi_job::batch::{BatchId, BatchState, NoListing, Sighting, Words, names};
 use nesssi_job::{JobState, Tag};
 use nesssi_privsep::messages::SightingFacts;
@@ -17,8 +15,6 @@ pub(super) struct Listed {
     pub(super) sightings: Vec<Sighting>,
     /// Where there are any, what is not told of may still be there.
     pub(super) unread: u64,
-    /// How long the command took.
-    pub(super) took: Duration,
 }
 
 /// Why nothing is known of any job.
@@ -26,8 +22,6 @@ pub(super) struct Listed {
 pub(super) struct Trouble {
     /// For those who ask.
     pub(super) words: String,
-    /// How long the command took.
-    pub(super) took: Duration,
 }
 
 /// A channel to the process of a job's account.
@@ -55,7 +49,7 @@ pub(super) async fn list(
                 sighting
             };
             let sightings = listing.sightings.into_iter().filter_map(&mut read).collect();
-            Ok(Listed { sightings, unread, took: listing.duration })
+            Ok(Listed { sightings, unread })
         }
         Ok(Err(not_listed)) => {
             let words = match &not_listed.trouble {
@@ -65,12 +59,12 @@ pub(super) async fn list(
                 | NoListing::NotUnderstood(words)
                 | NoListing::Failed(words) => words.to_string(),
             };
-            Err(Trouble { words, took: not_listed.duration })
+            Err(Trouble { words })
         }
         Err(error) => {
             tracing::warn!(batch = system.name(), %error, "a batch system could not be asked");
             let words = "the account that asks it cannot be had now".to_owned();
-            Err(Trouble { words, took: Duration::ZERO })
+            Err(Trouble { words })
         }
     }
 }

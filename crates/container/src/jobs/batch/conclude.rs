@@ -18,7 +18,11 @@ use crate::jobs::{Core, is_absent};
 use crate::link::GuardFound;
 
 /// How long the record of a job that has ended may take to be seen: a shared file system is slow.
-const RECORD_WAIT: Duration = SECOND.saturating_mul(10);
+const RECORD_WAIT: Duration = SECOND.saturating_mul(30);
+
+/// How long the guard of a job that has run may take to be seen: a client of a shared file system
+/// remembers for a minute that something was not there.
+const GUARD_WAIT: Duration = SECOND.saturating_mul(75);
 
 /// After how long a job that nobody knows is given up.
 const LOST_AFTER: Duration = SECOND.saturating_mul(120);
@@ -34,6 +38,8 @@ struct Known {
     told: Option<(Told, Instant)>,
     missed: Option<(u32, Instant)>,
     is_to_end: bool,
+    /// It was seen to run.
+    has_run: bool,
 }
 
 /// Finds out how a job has ended, if it has; `complete` is whether what was not listed is not there.
@@ -47,6 +53,7 @@ pub(super) fn begin(core: &Arc<Core>, system: &Arc<System>, number: Number, comp
             return;
         }
         let is_to_end = job.cancel_asked_ms.is_some() || job.over.is_some();
+        let has_run = job.phase == Phase::Running;
         let Some(batch_id) = job.batch_id.clone() else { return };
         let Some(placed) = job.placed.as_deref_mut().filter(|placed| !placed.concluding) else {
             return;
@@ -56,7 +63,8 @@ pub(super) fn begin(core: &Arc<Core>, system: &Arc<System>, number: Number, comp
             placed.missed = Some((count.saturating_add(1), since));
         }
         placed.concluding = true;
-        Known { id, seal, batch_id, told: placed.told.clone(), missed: placed.missed, is_to_end }
+        let (told, missed) = (placed.told.clone(), placed.missed);
+        Known { id, seal, batch_id, told, missed, is_to_end, has_run }
     };
     let (core, system) = (Arc::clone(core), Arc::clone(system));
     let concluding = Arc::clone(&core);
@@ -98,7 +106,13 @@ async fn conclude(core: &Arc<Core>, system: &Arc<System>, number: Number, known:
         return end::with(core, number, &end::Facts { record: record.as_ref(), why, told }).await;
     }
     match (told, guard.guarded) {
-        (Some((told, _)), false) => end::unstarted(core, number, told).await,
+        (Some((told, since)), false) => {
+            let has_run = known.has_run || end::has_run(told);
+            if has_run && since.elapsed() < GUARD_WAIT {
+                return look_later(core, system, number);
+            }
+            end::unstarted(core, number, told).await;
+        }
         (Some((told, since)), true) if since.elapsed() >= RECORD_WAIT => {
             end::with(core, number, &end::Facts { record: None, why, told: Some(told) }).await;
         }
@@ -125,7 +139,7 @@ async fn unknown(
     let Some((count, since)) = known.missed else {
         return say(core, number, "its batch system's listing cannot be read whole");
     };
-    if known.is_to_end && !guarded {
+    if known.is_to_end && !guarded && !known.has_run {
         return end::never_ran(
             core,
             number,

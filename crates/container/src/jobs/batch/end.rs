@@ -33,6 +33,21 @@ pub(super) async fn with(core: &Arc<Core>, number: Number, facts: &Facts<'_>) {
     finish::close(core, number, end).await;
 }
 
+/// Whether a job that ended so has had its payload started: its script ends with a code of its own
+/// where it has not.
+pub(super) fn has_run(told: &Told) -> bool {
+    match told.end {
+        BatchEnd::Exited(code) => {
+            matches!(NotStarted::of(code), None | Some(NotStarted::AlreadyStarted))
+        }
+        BatchEnd::Signalled(_) | BatchEnd::OverCpu | BatchEnd::OverWall => true,
+        BatchEnd::OverMemory | BatchEnd::OverLimit => true,
+        BatchEnd::Cancelled | BatchEnd::StartFailed | BatchEnd::NodeFailed | BatchEnd::Unsaid => {
+            false
+        }
+    }
+}
+
 /// Ends a job that its batch system has ended, and that has not begun.
 pub(super) async fn unstarted(core: &Arc<Core>, number: Number, told: &Told) {
     let (state, reason) = {
@@ -126,6 +141,10 @@ fn signal(told: Option<&Told>) -> Option<i32> {
 
 fn state_and_reason(job: &Job, facts: &Facts<'_>) -> (JobState, String) {
     let record = facts.record;
+    // Any job of the account could have written the record: that it used too much is not its to say.
+    if let Some(told) = facts.told.filter(|told| is_over(told.end)) {
+        return over(words(job, told));
+    }
     let by_itself =
         record.is_some_and(|one| one.reason == EndReason::Exited && one.exit_code.is_some());
     if let (Some(record), true) = (record, by_itself) {
@@ -146,9 +165,6 @@ fn state_and_reason(job: &Job, facts: &Facts<'_>) -> (JobState, String) {
         && JobState::from_end(Some(record)) == JobState::OverLimit
     {
         return over(finish::reason(job, record, JobState::OverLimit));
-    }
-    if let Some(told) = facts.told.filter(|told| is_over(told.end)) {
-        return over(words(job, told));
     }
     if job.cancel_asked_ms.is_some() {
         return (JobState::Cancelled, "cancelled".to_owned());

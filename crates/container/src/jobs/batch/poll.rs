@@ -94,7 +94,7 @@ impl Pace {
         let all = (has_placed || asked.all_after.is_some())
             .then(|| (due(self.all_begun, self.every(system, is_urgent)), What::All));
         let these = (!asked.soon.is_empty() && self.failures == 0)
-            .then(|| (due(self.these_begun, self.at_least(LOOK_EVERY)), What::These));
+            .then(|| (due(self.these_begun, LOOK_EVERY.max(self.took * 2)), What::These));
         match (all, these) {
             (Some(all), Some(these)) => Some(if these.0 < all.0 { these } else { all }),
             (all, these) => all.or(these),
@@ -123,11 +123,13 @@ impl Pace {
         };
         let numbers = placed(core, system);
         let parties = self.parties(core, system, &numbers).await;
+        let answers = ask_all(system, parties).await;
+        // With the way here, which is long for long listings.
+        self.took = begun.0.elapsed();
         let mut trouble = None;
         let mut interval: Option<Duration> = None;
-        let mut took = Duration::ZERO;
         let mut heard = false;
-        for (account, answer) in ask_all(system, parties).await {
+        for (account, answer) in answers {
             let of_account = |number: &Number| {
                 account.as_ref().is_none_or(|account| {
                     core.table().get(*number).is_some_and(|entry| entry.account == *account)
@@ -136,20 +138,15 @@ impl Pace {
             match answer {
                 Ok(listed) => {
                     heard = true;
-                    took = took.max(listed.took);
                     let own: Vec<Number> = numbers.iter().copied().filter(of_account).collect();
                     let look = Look::sort(core, system, begun, listed.sightings, listed.unread);
                     let wish = self.apply(core, system, &own, &look, What::All).await;
                     interval = [interval, wish].into_iter().flatten().min();
                     reconcile::listed(core, system, &look, account.as_deref());
                 }
-                Err(error) => {
-                    took = took.max(error.took);
-                    trouble = Some(error.words);
-                }
+                Err(error) => trouble = Some(error.words),
             }
         }
-        self.took = took;
         if !heard {
             // What was asked for is asked for again.
             let mut asked = lock(&system.asked);
@@ -222,12 +219,12 @@ impl Pace {
         }
         match self.by_id(core, system, &numbers).await {
             Ok((listed, numbers)) => {
-                self.took = listed.took;
+                self.took = begun.0.elapsed();
                 let look = Look::sort(core, system, begun, listed.sightings, listed.unread);
                 self.apply(core, system, &numbers, &look, What::These).await;
             }
             Err(trouble) => {
-                self.took = trouble.took;
+                self.took = begun.0.elapsed();
                 self.tell(system, false, Some(trouble.words), None, begun.1);
                 self.all_begun = Some(begun.0);
                 lock(&system.asked).soon.extend(numbers);
@@ -295,7 +292,7 @@ impl Pace {
         if system.conf.own_jobs_only {
             groups = by_account(core, numbers.iter().copied()).into_values().collect();
         }
-        let mut all = Listed { sightings: Vec::new(), unread: 0, took: Duration::ZERO };
+        let mut all = Listed { sightings: Vec::new(), unread: 0 };
         let (mut told, mut trouble) = (Vec::new(), None);
         for numbers in groups {
             let by = match numbers.first() {
@@ -311,7 +308,6 @@ impl Pace {
                 Ok(listed) => {
                     all.sightings.extend(listed.sightings);
                     all.unread += listed.unread;
-                    all.took = all.took.max(listed.took);
                     told.extend(numbers);
                 }
                 Err(error) => trouble = Some(error),
@@ -369,7 +365,7 @@ impl Pace {
 fn unasked(error: &AskError) -> Trouble {
     tracing::warn!(%error, "a batch system could not be asked");
     let words = "the account that asks it cannot be had now".to_owned();
-    Trouble { words, took: Duration::ZERO }
+    Trouble { words }
 }
 
 fn placed(core: &Core, system: &System) -> Vec<Number> {

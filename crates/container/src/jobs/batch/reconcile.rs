@@ -309,18 +309,23 @@ pub(super) fn not_listed(core: &Core, system: &System) {
 
 /// It was certainly not submitted.
 async fn submit_again(core: &Arc<Core>, system: &System, number: Number) {
-    let starts = {
+    let (starts, words) = {
         let mut table = core.table();
         let Some(job) = table.job_mut(number) else { return };
         job.settling = false;
         job.note = Some("being submitted".to_owned());
-        if job.cancel_asked_ms.is_some() { None } else { Some(job.starts) }
+        let starts = if job.cancel_asked_ms.is_some() { None } else { Some(job.starts) };
+        (starts, job.comment.clone())
     };
     match starts {
         None => submit::cancel_unplaced(core, number).await,
         Some(starts) if starts >= STARTS_MAX => {
             let name = system.name();
-            let why = format!("the batch system {name} did not take it, and did not say why");
+            let why = if words.is_empty() {
+                format!("the batch system {name} did not take it, and did not say why")
+            } else {
+                format!("the batch system {name} did not take it: {words}")
+            };
             submit::give_up(core, number, &why).await;
         }
         Some(_) => submit::wait_in_line(core, number),

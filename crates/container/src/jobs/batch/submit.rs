@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nesssi_job::batch::{Refusal, names};
+use nesssi_job::batch::{Refusal, Words, names};
 use nesssi_job::{JobState, render_local};
 use nesssi_journal::Change;
 use nesssi_privsep::messages::{AccountFacts, Refusal as NotGranted, Seal};
@@ -384,6 +384,9 @@ async fn give(
         }
         Ok(SubmitOutcome::NotSubmitted { refusal, words, .. }) => {
             tracing::warn!(session = %known.id, ?refusal, words, "a submission's answer is not certain");
+            if let Some(job) = core.table().job_mut(number) {
+                job.comment = Words::of(words.as_bytes());
+            }
             Tried::Unsure("what its submission came to is being found out")
         }
         Err(AskError::Refused(NotGranted::StaleGrant {})) => return Given::Stale,

@@ -303,19 +303,32 @@ impl Standin {
             Some(end) => (job.state, job.end) = ("ended", Some(end)),
             None => drop(state.cluster.jobs.remove(id)),
         }
-        let Some(record) = record else { return };
-        state.sandboxes.entry(session.clone()).or_default().record = Some(record.to_owned());
-        if state.cluster.watched.remove(&session) {
-            let seen = FromJobmanager::RecordSeen { session, record: record.to_owned() };
-            for (_, channel) in &state.jobmanagers {
-                channel.send(0, &seen, &[]).unwrap_or_default();
-            }
+        if let Some(record) = record {
+            state.leave(session, record);
         }
+    }
+
+    /// A record is written in the sandbox of a job that goes on.
+    pub(super) fn forge(&self, session: &str, record: &str) {
+        self.state().leave(session.to_owned(), record);
     }
 
     pub(super) fn commands(&self, word: &str) -> usize {
         let state = self.state();
         let first = |command: &&String| command.split(' ').next() == Some(word);
         state.cluster.commands.iter().filter(first).count()
+    }
+}
+
+impl super::standin::State {
+    /// A record is there, and whoever watches for it hears of it.
+    fn leave(&mut self, session: String, record: &str) {
+        self.sandboxes.entry(session.clone()).or_default().record = Some(record.to_owned());
+        if self.cluster.watched.remove(&session) {
+            let seen = FromJobmanager::RecordSeen { session, record: record.to_owned() };
+            for (_, channel) in &self.jobmanagers {
+                channel.send(0, &seen, &[]).unwrap_or_default();
+            }
+        }
     }
 }
