@@ -184,10 +184,7 @@ async fn launch(core: &Arc<Core>, system: &Arc<System>, number: Number) {
     match try_submit(core, system, number).await {
         Tried::Submitted(id) => submitted(core, system, number, id, "job_submitted").await,
         Tried::Refused(refusal, words) => refused(core, system, number, refusal, words).await,
-        Tried::Unsure(why) => {
-            back(core, number, why);
-            reconcile::begin(core, number, why);
-        }
+        Tried::Unsure(why) => reconcile::begin(core, number, why),
         Tried::Later(why) => later(core, number, why),
         Tried::Never(why) => give_up(core, number, &why).await,
         Tried::Cancelled => {

@@ -193,7 +193,7 @@ async fn an_answer_that_makes_no_sense_is_looked_for_and_adopted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_certainly_was_not_taken_is_submitted_again_and_given_up_after_three() {
+async fn what_certainly_was_not_taken_is_submitted_again_and_given_up_in_the_end() {
     let machine = machine();
     let gatekeeper = machine.gatekeeper().await;
     let alice = gatekeeper.alice().await;
