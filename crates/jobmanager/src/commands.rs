@@ -284,10 +284,11 @@ impl Running {
 /// One of a command's streams.
 #[derive(Debug)]
 struct Stream {
-    /// None once its end was read, or as much of it as is kept.
+    /// None once its end was read.
     pipe: Option<OwnedFd>,
     bytes: Vec<u8>,
     bytes_max: usize,
+    /// It is read no more, and stays open: the command waits in its writing until it is killed.
     flooded: bool,
 }
 
@@ -297,14 +298,14 @@ impl Stream {
     }
 
     fn polled(&self) -> Option<BorrowedFd<'_>> {
-        self.pipe.as_ref().map(AsFd::as_fd)
+        self.pipe.as_ref().filter(|_| !self.flooded).map(AsFd::as_fd)
     }
 
     /// Reads what is there, some `turn_bytes_max` of it.
     fn read(&mut self, turn_bytes_max: usize) {
         let mut part = vec![0_u8; PART_BYTES];
         let mut turn_bytes = 0;
-        while turn_bytes < turn_bytes_max {
+        while turn_bytes < turn_bytes_max && !self.flooded {
             let Some(pipe) = &self.pipe else { return };
             let count = match rustix::io::retry_on_intr(|| rustix::io::read(pipe, &mut part)) {
                 Err(Errno::AGAIN) => return,
@@ -317,7 +318,6 @@ impl Stream {
                 // One byte over says that it was too much.
                 self.bytes.truncate(self.bytes_max + 1);
                 self.flooded = true;
-                self.pipe = None;
             }
         }
     }

@@ -275,6 +275,7 @@ fn what_a_batch_system_refuses_is_told_with_its_words() {
     // It may be tried again.
     let session = peer.prepare();
     assert_eq!(not_submitted(&peer.ask(&submit(&session))).0, "unknown");
+    wait_for("its end", || (!peer.guard(&session).submitting).then_some(()));
     bed.play("sbatch", "echo 5");
     assert_eq!(peer.ask(&submit(&session)), FromJobmanager::Submitted { id: "5".into() });
 }
