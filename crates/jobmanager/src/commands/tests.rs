@@ -40,8 +40,17 @@ impl Stand {
     }
 
     fn run_with(&self, stdin: &[u8], time_max: Duration) -> Finished {
+        self.run_locked(stdin, None, time_max)
+    }
+
+    fn run_locked(
+        &self,
+        stdin: &[u8],
+        lock: Option<BorrowedFd<'_>>,
+        time_max: Duration,
+    ) -> Finished {
         loop {
-            match Running::start(self.line(stdin), None, bounds(time_max)).unwrap().wait() {
+            match Running::start(self.line(stdin), lock, bounds(time_max)).unwrap().wait() {
                 Done::Run(finished) => return finished,
                 // Another test's child has not yet closed what this one has written.
                 Done::NotRun(failure) if failure.text.contains("busy") => {}
@@ -86,8 +95,7 @@ fn a_command_has_the_standard_descriptors_and_the_lock_alone() {
     let lock = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()).unwrap();
     let _other = rustix::fs::open("/etc/passwd", OFlags::RDONLY, Mode::empty()).unwrap();
     for (given, count) in [(None, 4), (Some(lock.as_fd()), 5)] {
-        let mut running = Running::start(stand.line(b""), given, bounds(LONG)).unwrap();
-        let Done::Run(finished) = running.wait() else { panic!() };
+        let finished = stand.run_locked(b"", given, LONG);
         let text = String::from_utf8(finished.output().stdout.to_vec()).unwrap();
         let names = text.lines().filter_map(|line| line.split_once(" -> "));
         let mut names: Vec<(&str, &str)> =
