@@ -381,3 +381,63 @@ fn a_watched_service_takes_up_each_good_edit_and_no_broken_one() {
     let (code, _, err) = bench.stranger(&["service", "watch", "adder"]);
     assert!(code == 1 && err.contains("put you into the socket's group"), "{err}");
 }
+
+#[test]
+fn man_pages_and_completions_have_every_verb_of_service_with_its_flags() {
+    let world = World::builder().build();
+    let nesssi = |words: &[&str]| {
+        let output =
+            Command::new(world.program("nesssi")).args(words).env_clear().output().unwrap();
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let pages = world.path().join("man");
+    nesssi(&["man", pages.to_str().unwrap()]);
+    let completions = nesssi(&["completions", "bash"]);
+    let help = nesssi(&["service", "--help"]);
+    let verbs = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let verbs = verbs.take_while(|line| !line.is_empty());
+    let verbs = verbs.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let verbs: Vec<&str> = verbs.filter(|verb| !verb.is_empty() && *verb != "help").collect();
+    assert!(verbs.contains(&"watch") && verbs.len() >= 6, "{verbs:?}");
+    for verb in verbs {
+        let page = fs::read_to_string(pages.join(format!("nesssi-service-{verb}.1"))).unwrap();
+        assert!(
+            completions.contains(&format!("nesssi__service__{verb}"))
+                || completions.contains(&format!("nesssi__subcmd__service__subcmd__{verb}")),
+            "{verb}"
+        );
+        let help = nesssi(&["service", verb, "--help"]);
+        let flags = help.lines().filter_map(|line| line.trim_start().split("--").nth(1));
+        let flags = flags.filter_map(|rest| rest.split([' ', ',']).next());
+        for flag in flags.filter(|flag| !["help", "version", ""].contains(flag)) {
+            let is_there = page.contains(&format!("\\-\\-{}", flag.replace('-', "\\-")));
+            assert!(is_there, "--{flag} of {verb} is not in\n{page}");
+        }
+    }
+}
+
+#[test]
+fn what_is_approved_is_what_runs_though_the_folder_changes_afterwards() {
+    let Some(bench) = Bench::started() else { return };
+    // The file counts, its line `approved` does not.
+    bench.write("service.toml", "");
+    let (_, out, _) = bench.says(&["service", "check", "adder", "--json"]);
+    let digest = json(&out)["digest"].as_str().unwrap().to_owned();
+    bench.write("service.toml", &format!("approved = \"{digest}\"\n"));
+    assert_eq!(bench.says(&["service", "restart", "adder"]).0, 0);
+    // Nobody takes this up: the first worker of an account of its own starts only now.
+    bench.write("__init__.py", &answering("not approved"));
+    let call = |who| bench.world.call(Some(who), "adder.f", vec![]);
+    assert_eq!(call(&bench.world.alice).unwrap(), Value::from("one"));
+    let (_, out, _) = bench.says(&["service", "check", "adder"]);
+    assert!(out.contains("service.toml: warning: the code is not the approved one"), "{out}");
+    assert_eq!(bench.says(&["service", "restart", "adder"]).0, 0);
+    let fault = call(&bench.world.bob).unwrap_err();
+    assert_eq!(fault.code.number(), 403, "{fault}");
+    assert_eq!(
+        call(&bench.world.wendy).unwrap(),
+        Value::from("not approved"),
+        "a level without accounts of its own"
+    );
+}

@@ -67,7 +67,7 @@ pub(crate) fn new(directory: &Path, name: &str) -> Result<(), NewError> {
     }
     let shown = folder.display();
     say(&format!(
-        "made {shown}\n\nNext:\n  1. look at {shown}/__init__.py\n  2. ask the administrator to link the folder into the services directory\n  3. nesssi service restart {name}\n  4. nesssi call {name}.add 1 3 5"
+        "made {shown}\n\nNext:\n  1. look at {shown}/__init__.py\n  2. ask the administrator to link the folder into the services directory\n  3. nesssi service check {shown}\n  4. nesssi service restart {name} (or nesssi service watch {name})\n  5. nesssi call {name}.add 1 3 5"
     ));
     Ok(())
 }

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use nesssi_policy::Access;
-use nesssi_service::{FolderList, ServiceName, ServiceState};
+use nesssi_service::{BrokenReason, FolderList, ServiceName, ServiceState};
 
-use super::{BAD_ACCESS, NO_ACCESS, SCAN_SILENCE_SECONDS_MAX, text_of, try_restart};
+use super::{BAD_ACCESS, NO_ACCESS, SCAN_SILENCE_SECONDS_MAX, Service, text_of, try_restart};
 use crate::Inner;
 use crate::link::{AccessFound, AskError, Jobmanager};
 
@@ -243,15 +243,19 @@ pub(super) async fn keep_looking(inner: Arc<Inner>) {
     }
 }
 
-/// Reads services again that were broken for want of an access list, and have one now.
+/// Reads services again that were broken, or not restarted, for want of an access list, and have one now.
 async fn mend(inner: &Arc<Inner>) {
-    let wants = |state: &ServiceState| match state {
-        ServiceState::Broken(why) => why.kind == NO_ACCESS || why.kind == BAD_ACCESS,
-        ServiceState::Ok => false,
+    let for_its_list = |why: &BrokenReason| why.kind == NO_ACCESS || why.kind == BAD_ACCESS;
+    let wants = |service: &Service| match &service.state {
+        ServiceState::Broken(why) => for_its_list(why),
+        // Its restart failed for its list, and what was good before answers.
+        ServiceState::Ok => {
+            inner.services.outdone(&service.name).is_some_and(|why| for_its_list(&why))
+        }
     };
     let mended: Vec<ServiceName> = {
         let services = inner.services.current();
-        let broken = services.iter().filter(|service| wants(&service.state));
+        let broken = services.iter().filter(|service| wants(service));
         let mended = broken.filter(|service| inner.services.lists.is_mended(&service.name));
         mended.map(|service| service.name.clone()).collect()
     };

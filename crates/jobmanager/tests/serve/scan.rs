@@ -295,3 +295,50 @@ fn access_lists_are_read_without_running_anything() {
     fs::write(plain.join(".clarens_access"), "anonymous = true").unwrap();
     assert_eq!(read()[3], line("plain", "anonymous = true", ""));
 }
+
+/// A worker of another language that ends with 3 as soon as it has said that it is ready; `describe` is good.
+const DIES: &str = r#"command = ["/bin/sh", "-c", "if [ $0 = serve ]; then echo '{\"method\":\"ready\"}' >&3; exit 3; fi; echo '{\"methods\":[]}' >&3"]"#;
+
+#[test]
+fn a_version_of_the_modules_comes_along_sealed_and_the_worker_had_it_too() {
+    let tree = Tree::new();
+    // What the stand-in reads as a script, and the worker's own word for where the version is.
+    let path = tree.service("mods", "head -c 9 <&4 >/dev/null && echo '{\"methods\": []}' >&3");
+    fs::write(path.join("helper.py"), "x = 1\n").unwrap();
+    fs::write(path.join("data.txt"), "no module").unwrap();
+    let jobmanager = tree.world.start();
+    let peer = jobmanager.peer(ChannelKind::Discover {});
+    let id = peer.send(&tree.request("mods", 10_000), &[]);
+    let found = peer.wait(|received| received.id == id);
+    let FromJobmanager::ServiceFound { has_modules: true, problem: None, .. } = found.message
+    else {
+        panic!("{found:?}")
+    };
+    let file = fs::File::from(found.descriptors.into_iter().next().unwrap());
+    let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+    std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, 0).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(text.contains("[\"helper.py\",6]") && text.ends_with("x = 1\n"), "{text}");
+    assert!(!text.contains("no module"), "{text}");
+    assert!(std::io::Write::write_all(&mut &file, b"x").is_err(), "nobody can change it");
+}
+
+#[test]
+fn a_worker_that_ends_at_once_is_a_problem_where_a_trial_is_asked_for() {
+    let tree = Tree::new();
+    let path = tree.service("dies", "");
+    fs::write(path.join("service.toml"), DIES).unwrap();
+    let jobmanager = tree.world.start();
+    let peer = jobmanager.peer(ChannelKind::Discover {});
+    let mut problem = |trial: u32| {
+        let mut request = tree.request("dies", 10_000);
+        if let ToJobmanager::Scan { trial_ms, .. } = &mut request {
+            *trial_ms = trial;
+        }
+        let id = peer.send(&request, &[]);
+        collect(&peer, id).0["dies"].problem.clone()
+    };
+    assert_eq!(problem(0), None);
+    let told = problem(2_000).unwrap();
+    assert_eq!(told, "its worker ends right after its start: exit code 3");
+}
