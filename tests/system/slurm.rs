@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
-use nesssi_testkit::{Credential, Slurm, SlurmBuilder, Value, World, is_root, skipped, wait_until};
+use nesssi_testkit::{
+    Credential, Slurm, SlurmBuilder, StandInPbs, Value, World, is_root, skipped, wait_until,
+};
 
 use crate::batch_help::{
     ask, began_once, begun, cancel, ended, ends, laid_out, once, polled, processes_with, says,
@@ -462,4 +464,33 @@ fn a_server_starts_without_its_slurm_and_takes_jobs_when_that_is_there() {
     let session = submit(&world, alice, "slurm", 5, &["/bin/sh", "-c", &once("")]);
     ends(&world, alice, &session, "done");
     began_once(&world, &session);
+}
+
+#[test]
+fn batch_systems_are_told_apart_by_their_own_words() {
+    if cannot() {
+        return;
+    }
+    let slurm = Slurm::start();
+    let pbs = StandInPbs::start();
+    let auto = |keys: Vec<String>| {
+        polled(keys.into_iter().filter(|line| !line.starts_with("dialect")).collect())
+    };
+    let world = started(
+        World::builder()
+            .batch("slurm", &auto(slurm.keys()))
+            .batch("wrapped", &auto(slurm.torque_keys()))
+            .batch("pbs", &auto(pbs.keys())),
+    );
+    let alice = Some(&world.alice);
+    let sessions = ["slurm", "wrapped", "pbs"].map(|batch| {
+        let argv = ["/bin/sh", "-c", &once("exit 9")];
+        (batch, submit(&world, alice, batch, 60, &argv))
+    });
+    for (batch, session) in &sessions {
+        let status = ended(&world, alice, session);
+        assert_eq!(status.get("exit_code"), Some(&Value::Int(9)), "{batch}: {status:?}");
+        began_once(&world, session);
+    }
+    assert_eq!((slurm.jobs().len(), pbs.jobs().len()), (2, 1));
 }
