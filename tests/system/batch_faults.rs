@@ -329,6 +329,30 @@ fn what_the_batch_system_forgets_the_record_tells() {
     began_once(&world, &long);
 }
 
+/// It takes more than two minutes: for ./test --long.
+#[test]
+fn a_running_job_that_nobody_knows_any_more_is_lost_in_the_words_of_both() {
+    if cannot() || std::env::var("NESSSI_LONG").as_deref() != Ok("1") {
+        return;
+    }
+    let pbs = StandInPbs::start();
+    let world = one(&pbs);
+    let alice = Some(&world.alice);
+    let argv = ["/bin/sh", "-c", &once("sleep 1000")];
+    let session = submit(&world, alice, "pbs", 60, &argv);
+    world.wait_state(alice, &session, "running");
+    pbs.plan(|plan| plan.forgets = true);
+    std::thread::sleep(Duration::from_secs(110));
+    assert_eq!(text(&world.status(alice, &session), "state"), "running");
+    let status = ended(&world, alice, &session);
+    assert_eq!(text(&status, "state"), "lost", "{status:?}");
+    let reason = text(&status, "reason");
+    assert!(reason.contains("does not know it"), "{reason}");
+    assert!(reason.contains("it was started, and has left no record"), "{reason}");
+    began_once(&world, &session);
+    assert_eq!(pbs.starts().len(), 1);
+}
+
 #[test]
 fn a_slow_submission_keeps_nobody_waiting_for_ever() {
     if cannot() {
