@@ -8,6 +8,8 @@
 BEGIN {
     mode = ARGV[1]; root = ARGV[2]; cpu_max = ARGV[3]; wall_max = ARGV[4]; began = ARGV[5]; tag = ARGV[6]
     bytes_max = ARGV[7] + 0; brand = ARGV[8]
+    # What has no tag or no brand would be everybody.
+    if (root !~ /^[0-9]+$/ || tag !~ /^[0-9a-f]+$/ || brand !~ /^[0-9]+$/ || length(brand) > 19) exit 1
     "echo $PPID" | getline self
     close("echo $PPID")
     count_cpus()

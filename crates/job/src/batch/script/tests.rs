@@ -226,6 +226,24 @@ fn every_awk_sees_that_nothing_is_left() {
 }
 
 #[test]
+fn a_watcher_that_is_told_no_job_looks_at_nobody() {
+    // With its hands tied: were it to look, everybody here would be a member.
+    let harmless = LOOK.replace("system(", "length(");
+    let node = Node::new();
+    let (me, tag) = (std::process::id().to_string(), node.tag.to_string());
+    let brand = brand(&node.tag).to_string();
+    let end = |root: &str, tag: &str, brand: &str| {
+        let mut awk = Process::new("awk");
+        awk.arg(&harmless).args(["end", root, "10", "100", "0", tag, "0", brand]);
+        awk.current_dir(node.sandbox()).status().unwrap().code()
+    };
+    assert_eq!(end(&me, &tag, ""), Some(1));
+    assert_eq!(end(&me, "", &brand), Some(1));
+    assert_eq!(end("", &tag, &brand), Some(1));
+    assert_eq!(end(&me, &tag, &brand), Some(0));
+}
+
+#[test]
 fn a_second_script_starts_nothing() {
     let node = Node::new();
     let job = sh("echo once");
