@@ -60,7 +60,9 @@ impl State {
         let mut words = text.split_whitespace().map(|word| word.parse::<u64>().unwrap());
         let (number, serial) = (words.next().unwrap_or(0), words.next().unwrap_or(0));
         let number = if again { number.saturating_sub(1) } else { number };
-        fs::write(self.path("next"), format!("{} {}\n", number + 1, serial + 1)).unwrap();
+        // Not cut off before: some file systems would wait for the disk.
+        let mut next = File::options().write(true).open(self.path("next")).unwrap();
+        next.write_all(format!("{:20} {:20}\n", number + 1, serial + 1).as_bytes()).unwrap();
         (number, serial)
     }
 
