@@ -330,7 +330,7 @@ fn a_worker_that_ends_at_once_is_a_problem_where_a_trial_is_asked_for() {
     fs::write(path.join("service.toml"), DIES).unwrap();
     let jobmanager = tree.world.start();
     let peer = jobmanager.peer(ChannelKind::Discover {});
-    let mut problem = |trial: u32| {
+    let problem = |trial: u32| {
         let mut request = tree.request("dies", 10_000);
         if let ToJobmanager::Scan { trial_ms, .. } = &mut request {
             *trial_ms = trial;
