@@ -16,6 +16,7 @@
 mod any_language;
 mod arrows;
 mod audit;
+mod backups;
 mod bad_input;
 mod batch_faults;
 mod batch_help;

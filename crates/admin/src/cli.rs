@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{access, audit, control, demo, explain, gridmap, service};
+use crate::{access, audit, backup, control, demo, explain, gridmap, service};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -39,6 +39,10 @@ enum Verb {
     /// Check the audit log
     #[command(subcommand)]
     Audit(audit::Verb),
+    /// Copy the journal, while the server runs or not
+    Backup(backup::Backup),
+    /// Put a backup in the journal's place; the server must be stopped
+    Restore(backup::Restore),
     /// Show the whole on this machine, with a throwaway grid
     Demo(demo::Options),
 }
@@ -102,6 +106,8 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
         Verb::Access(verb) => return access::run(&verb),
         Verb::Gridmap(verb) => return Ok(gridmap::run(&verb)),
         Verb::Audit(verb) => audit::run(&verb)?,
+        Verb::Backup(words) => backup::back_up(&words)?,
+        Verb::Restore(words) => backup::restore(&words)?,
         Verb::Demo(options) => demo::run(&options)?,
     }
     Ok(ExitCode::SUCCESS)

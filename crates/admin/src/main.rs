@@ -16,6 +16,7 @@
 
 mod access;
 mod audit;
+mod backup;
 mod cli;
 mod clock;
 mod control;

@@ -111,6 +111,8 @@ struct Core {
     doubters: Arc<tokio::sync::Semaphore>,
     /// Wakes those who have asked for a job's end, where a batch system has refused it.
     refusals: tokio::sync::Notify,
+    /// Up to which number sessions are known from a backup alone; 0 if none are.
+    restored_up_to: Number,
 }
 
 /// How many interrupted jobs are looked after at once after a restart.
@@ -127,10 +129,13 @@ impl Jobs {
                     error,
                 })?;
             }
-            Ok(Journal::open(&path)?)
+            let mut reading = settle::Reading::default();
+            let (journal, loaded) =
+                Journal::open_each(&path, |session, job| reading.take(session, job))?;
+            Ok((journal, loaded, reading))
         });
-        let (journal, loaded) = opened.await.unwrap_or(Err(JournalError::Busy.into()))?;
-        tracing::info!(lease = loaded.lease, sessions = loaded.sessions.len(), "journal is open");
+        let (journal, loaded, reading) = opened.await.unwrap_or(Err(JournalError::Busy.into()))?;
+        tracing::info!(lease = loaded.lease, sessions = reading.len(), "journal is open");
         loaded.vo.iter().for_each(|change| needs.groups.apply(change));
         needs.edits.take_up(loaded.access, loaded.next_access).await;
         let slots_max = slots(needs.config.batch.local.slots);
@@ -150,8 +155,9 @@ impl Jobs {
             batch,
             doubters: Arc::new(tokio::sync::Semaphore::new(SETTLERS_MAX)),
             refusals: tokio::sync::Notify::new(),
+            restored_up_to: loaded.restored_up_to,
         });
-        settle::take_up(&core, loaded.sessions).await;
+        settle::take_up(&core, reading).await;
         batch::start(&core);
         core.repeat(watch::EVERY, watch::read_leaves);
         core.repeat(watch::EVERY, watch::read_trees);

@@ -368,6 +368,8 @@ impl Manager {
             return Err(Failure::new(Errno::BUSY, "its job has not ended"));
         }
         self.is_settled(session)?;
+        // Whether it is there at all tells one that was removed from one that was never started.
+        self.account.sandbox(session)?;
         if let Some(record) = self.record_of(session) {
             let session = session.reveal().to_owned();
             return plain(FromJobmanager::Ended { session, record });

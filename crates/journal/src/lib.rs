@@ -11,6 +11,7 @@
 
 mod access;
 mod answers;
+mod backup;
 pub mod chain;
 mod migrate;
 mod reading;
@@ -23,6 +24,7 @@ mod writer;
 use std::path::Path;
 
 pub use answers::{AnswerOwner, AnswerRow, KeptReply};
+pub use backup::{Holds, Unknown, back_up, look_through, mark_restored, unknown_to};
 pub use reading::{check_version, read_access, read_vo};
 pub use rows::{Change, JobEnd, JobRow, SessionRow, SessionState, Shepherd};
 pub use store::{Loaded, SCHEMA_VERSION};
@@ -32,13 +34,18 @@ pub use writer::{Done, Journal, WRITES_WAITING_MAX};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
     /// The file was written by another version of NESSSI, and not by an earlier one that is known.
-    #[error("schema version {found} is not {SCHEMA_VERSION}: it was written by another version")]
+    #[error(
+        "schema version {found} is not {SCHEMA_VERSION}: it was written by another version of NESSSI; \
+         start that one, or restore a backup of this one's (nesssi restore FILE)"
+    )]
     Version {
         /// The version in the file.
         found: i64,
     },
     /// The file is damaged.
-    #[error("the file is damaged: {0}")]
+    #[error(
+        "the file is damaged: {0}; nothing was changed in it: restore a backup (nesssi restore FILE)"
+    )]
     Damaged(String),
     /// Another process has taken the lease since.
     #[error("another process holds the lease now")]
@@ -77,8 +84,22 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Version`] and [`JournalError::Damaged`] leave the file as it is.
     pub fn open(path: &Path) -> Result<(Self, Loaded), JournalError> {
+        let mut sessions = Vec::new();
+        let (journal, loaded) = Self::open_each(path, |row, job| sessions.push((row, job)))?;
+        Ok((journal, Loaded { sessions, ..loaded }))
+    }
+
+    /// As [`Journal::open`], with each session handed to `each` instead of being put into
+    /// [`Loaded::sessions`]: there may be many.
+    ///
+    /// # Errors
+    /// As of [`Journal::open`]; `each` may have been called by then.
+    pub fn open_each(
+        path: &Path,
+        each: impl FnMut(SessionRow, Option<JobRow>),
+    ) -> Result<(Self, Loaded), JournalError> {
         let mut store = store::Store::open(path)?;
-        let loaded = store.load()?;
+        let loaded = store.load(each)?;
         Ok((Self::over(store)?, loaded))
     }
 }

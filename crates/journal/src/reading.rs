@@ -42,7 +42,7 @@ pub fn check_version(path: &Path) -> Result<(), JournalError> {
 }
 
 /// The file, and the version of its schema.
-fn open_known(path: &Path) -> Result<(Connection, i64), JournalError> {
+pub(crate) fn open_known(path: &Path) -> Result<(Connection, i64), JournalError> {
     let connection = open(path)?;
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS_MAX))?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;

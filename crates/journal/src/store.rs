@@ -9,7 +9,7 @@ use rusqlite::types::FromSql;
 use rusqlite::{Connection, Row, TransactionBehavior, named_params, params};
 
 use crate::{AnswerRow, Change, JobEnd, JobRow, JournalError, SessionRow, SessionState, Shepherd};
-use crate::{access, answers, migrate, used, vo};
+use crate::{access, answers, backup, migrate, used, vo};
 
 /// The version of the schema, in the file's `user_version`. Raised with every change of it.
 pub const SCHEMA_VERSION: i64 = 4;
@@ -54,6 +54,9 @@ CREATE TABLE jobs (
 pub struct Loaded {
     /// Sessions that are not removed, in the order they were made, each with its job.
     pub sessions: Vec<(SessionRow, Option<JobRow>)>,
+    /// Up to which number the sessions were in a copy that was restored; 0 if none was. What it says of
+    /// them may be old.
+    pub restored_up_to: u64,
     /// Changes that, applied in this order to an empty tree, give the VO groups.
     pub vo: Vec<VoChange>,
     /// The access edits, in the order of their numbers.
@@ -131,36 +134,34 @@ impl Store {
     }
 
     /// Everything that is not removed.
-    pub(crate) fn load(&mut self) -> Result<Loaded, JournalError> {
+    pub(crate) fn load(
+        &mut self,
+        each: impl FnMut(SessionRow, Option<JobRow>),
+    ) -> Result<Loaded, JournalError> {
         let next: i64 = self.connection.query_row(
             "SELECT coalesce(max(number), 0) + 1 FROM sessions",
             [],
             |row| row.get(0),
         )?;
-        let mut statement = self.connection.prepare(
-            "SELECT s.number, s.id, s.subject, s.issuer, s.address, s.account, s.level, s.limits,
-                s.service, s.method, s.created_ms, s.expires_ms, s.seal, s.state,
-                s.trouble, j.tag, j.batch, j.state, j.command_kind, j.command, j.cpu_seconds_max,
-                j.wall_seconds_max, j.sandbox_bytes_max, j.leaf, j.shepherd_pid, j.shepherd_ticks,
-                j.shepherd_boot, j.batch_id, j.cpus, j.submitted_ms, j.queued_ms, j.started_ms,
-                j.ended_ms, j.exit_code, j.signal, j.cpu_usec, j.wall_usec, j.reason
-            FROM sessions s LEFT JOIN jobs j ON j.session = s.number
-            WHERE s.state <> 'removed' ORDER BY s.number",
-        )?;
-        let mut rows = statement.query([])?;
-        let mut sessions = Vec::new();
-        while let Some(row) = rows.next()? {
-            let mut columns = Columns { row, next: 0 };
-            let session = read_session(&mut columns)?;
-            let job = read_job(&mut columns, session.number)?;
-            sessions.push((session, job));
-        }
+        each_session(&self.connection, each)?;
+        let sessions = Vec::new();
         let (next_number, lease) = (unsigned(next), unsigned(self.lease));
+        let restored_up_to = backup::restored_up_to(&self.connection)?;
         let (vo, used) = (vo::load(&self.connection)?, used::load(&self.connection)?);
         let answers = answers::load(&self.connection)?;
         let access = access::load(&self.connection)?;
         let next_access = access::next_number(&self.connection)?;
-        Ok(Loaded { sessions, vo, access, next_access, used, answers, next_number, lease })
+        Ok(Loaded {
+            sessions,
+            restored_up_to,
+            vo,
+            access,
+            next_access,
+            used,
+            answers,
+            next_number,
+            lease,
+        })
     }
 
     /// Applies writes in one transaction. The outer error is that of the whole transaction; the
@@ -192,6 +193,31 @@ impl Store {
         transaction.commit()?;
         Ok(outcomes)
     }
+}
+
+/// Hands over every session that is not removed, with its job.
+pub(crate) fn each_session(
+    connection: &Connection,
+    mut each: impl FnMut(SessionRow, Option<JobRow>),
+) -> Result<(), JournalError> {
+    let mut statement = connection.prepare(
+        "SELECT s.number, s.id, s.subject, s.issuer, s.address, s.account, s.level, s.limits,
+                s.service, s.method, s.created_ms, s.expires_ms, s.seal, s.state,
+                s.trouble, j.tag, j.batch, j.state, j.command_kind, j.command, j.cpu_seconds_max,
+                j.wall_seconds_max, j.sandbox_bytes_max, j.leaf, j.shepherd_pid, j.shepherd_ticks,
+                j.shepherd_boot, j.batch_id, j.cpus, j.submitted_ms, j.queued_ms, j.started_ms,
+                j.ended_ms, j.exit_code, j.signal, j.cpu_usec, j.wall_usec, j.reason
+            FROM sessions s LEFT JOIN jobs j ON j.session = s.number
+            WHERE s.state <> 'removed' ORDER BY s.number",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let mut columns = Columns { row, next: 0 };
+        let session = read_session(&mut columns)?;
+        let job = read_job(&mut columns, session.number)?;
+        each(session, job);
+    }
+    Ok(())
 }
 
 fn is_empty(connection: &Connection) -> Result<bool, JournalError> {

@@ -378,6 +378,8 @@ fn damage_is_reported() {
     });
 }
 
+mod backups;
+
 mod edits {
     use nesssi_policy::{AccessEdit, SubjectDn, Whom};
 

@@ -1,6 +1,7 @@
 //! Names of accounts, of pools of accounts, and of levels.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// How long the name of an account or level may be (`useradd`'s own bound).
 const NAME_BYTES_MAX: usize = 32;
@@ -85,7 +86,7 @@ pub enum Assigned {
 /// The name of a level: a lower-case letter, then lower-case letters, digits, `_` and `-`, at
 /// most 32.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LevelName(String);
+pub struct LevelName(Arc<str>);
 
 impl LevelName {
     /// Reads a name.
@@ -95,7 +96,7 @@ impl LevelName {
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let first = |c: char| c.is_ascii_lowercase();
         check(text, first, |c| first(c) || c.is_ascii_digit() || c == '_' || c == '-')?;
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 
     /// The name.

@@ -19,13 +19,15 @@ pub struct SessionIdError;
 
 /// 32 lowercase hexadecimal digits, compared in constant time; printed, it shows its first 8 alone.
 #[derive(Clone)]
-pub struct SessionId(String);
+pub struct SessionId([u8; SESSION_DIGITS]);
 
 impl SessionId {
     /// A new id: a random (version 4) UUID in simple form.
     #[must_use]
     pub fn random() -> Self {
-        Self(Uuid::new_v4().simple().to_string())
+        let mut digits = [0; SESSION_DIGITS];
+        Uuid::new_v4().simple().encode_lower(&mut digits);
+        Self(digits)
     }
 
     /// Reads an id.
@@ -34,29 +36,27 @@ impl SessionId {
     /// [`SessionIdError`] for any other text.
     pub fn parse(text: &str) -> Result<Self, SessionIdError> {
         let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if digits && text.len() == SESSION_DIGITS {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(SessionIdError)
-        }
+        let bytes = <[u8; SESSION_DIGITS]>::try_from(text.as_bytes());
+        bytes.ok().filter(|_| digits).map(Self).ok_or(SessionIdError)
     }
 
     /// The first 8 digits, for logs.
     #[must_use]
     pub fn short(&self) -> &str {
-        self.0.get(..SHORT_DIGITS).unwrap_or_default()
+        self.reveal().get(..SHORT_DIGITS).unwrap_or_default()
     }
 
     /// All digits: for the holder, for the journal and for the directory's name; never for a log.
     #[must_use]
     pub fn reveal(&self) -> &str {
-        &self.0
+        // They are digits, which are text.
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
 impl PartialEq for SessionId {
     fn eq(&self, other: &Self) -> bool {
-        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+        self.0.ct_eq(&other.0).into()
     }
 }
 

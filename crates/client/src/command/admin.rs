@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The first words that are `nesssi-admin`'s.
-const WORDS: [&str; 8] =
-    ["service", "restart", "health", "demo", "explain", "access", "gridmap", "audit"];
+const WORDS: [&str; 10] = [
+    "service", "restart", "health", "demo", "explain", "access", "gridmap", "audit", "backup",
+    "restore",
+];
 /// What `nesssi-admin` does about access.
 const ACCESS_WORDS: [&str; 2] = ["check", "convert"];
 /// What it gets of the environment; all else stays behind.

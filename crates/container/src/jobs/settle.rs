@@ -4,7 +4,7 @@
 //! asked of the job's own account: is there a record, does its shepherd live, does its guard stand?
 //! Until it is answered the job stays in its state and says so in `as_of`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,17 +33,14 @@ const BUSY: i32 = rustix::io::Errno::BUSY.raw_os_error();
 const STARTS_MAX: u32 = 3;
 
 /// Takes in what the journal holds, and begins to settle what had not ended.
-pub(super) async fn take_up(core: &Arc<Core>, sessions: Vec<(SessionRow, Option<JobRow>)>) {
+pub(super) async fn take_up(core: &Arc<Core>, reading: Reading) {
     let mut open = Vec::new();
     {
         let mut table = core.table();
-        for (row, job) in sessions {
-            let id = row.id.clone();
-            match entry(row, job) {
-                Some(entry) => open.extend(insert(&mut table, entry)),
-                None => tracing::error!(session = %id, "a session in the journal makes no sense"),
-            }
+        for entry in reading.entries {
+            open.extend(insert(&mut table, entry));
         }
+        table.is_taken_up();
     }
     if core.needs.leaves {
         remove_strays(core).await;
@@ -61,14 +58,85 @@ pub(super) async fn take_up(core: &Arc<Core>, sessions: Vec<(SessionRow, Option<
     batch::take_up(core, &others);
 }
 
+/// What is read from the journal at a start, as it is kept from then on. What many sessions have alike
+/// is there once.
+#[derive(Default)]
+pub(super) struct Reading {
+    entries: Vec<Box<Entry>>,
+    names: HashMap<Vec<u8>, SubjectDn>,
+    levels: HashMap<String, LevelName>,
+}
+
+impl Reading {
+    /// How many sessions there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Takes one.
+    pub(super) fn take(&mut self, row: SessionRow, job: Option<JobRow>) {
+        let id = row.id.clone();
+        match self.entry(row, job) {
+            Some(entry) => self.entries.push(Box::new(entry)),
+            None => tracing::error!(session = %id, "a session in the journal makes no sense"),
+        }
+    }
+
+    fn name(&mut self, bytes: Option<Vec<u8>>) -> Option<Option<SubjectDn>> {
+        let Some(bytes) = bytes else { return Some(None) };
+        if let Some(known) = self.names.get(&bytes) {
+            return Some(Some(known.clone()));
+        }
+        let name = SubjectDn::from_bytes(&bytes).ok()?;
+        self.names.insert(bytes, name.clone());
+        Some(Some(name))
+    }
+
+    fn level(&mut self, text: &str) -> Option<LevelName> {
+        if let Some(known) = self.levels.get(text) {
+            return Some(known.clone());
+        }
+        let level = LevelName::parse(text).ok()?;
+        self.levels.insert(text.to_owned(), level.clone());
+        Some(level)
+    }
+
+    fn entry(&mut self, row: SessionRow, job: Option<JobRow>) -> Option<Entry> {
+        Some(Entry {
+            number: row.number,
+            id: row.id,
+            subject: self.name(row.subject)?,
+            issuer: self.name(row.issuer)?,
+            address: row.address.parse().ok()?,
+            proxy: None,
+            account: row.account,
+            level: self.level(&row.level)?,
+            limits: row.limits,
+            service: row.service,
+            method: row.method,
+            created_ms: row.created_ms,
+            expires_ms: row.expires_ms,
+            seal: seal_of(&row.seal)?,
+            trouble: row.trouble,
+            removals: 0,
+            expired: false,
+            claimed: false,
+            job: match job {
+                Some(job) => Some(job_of(job)?),
+                None => None,
+            },
+        })
+    }
+}
+
 /// Takes one in; its number, if its job has to be settled.
-fn insert(table: &mut Table, entry: Entry) -> Option<Number> {
+fn insert(table: &mut Table, entry: Box<Entry>) -> Option<Number> {
     let number = entry.number;
     let phase = entry.job.as_ref().map(|job| job.phase);
     let other = entry.job.as_ref().filter(|job| !job.is_local()).map(|job| job.batch.clone());
     let cpu_seconds = entry.job.as_ref().map_or(0, |job| job.cpu_seconds_max);
     let (owner, level) = (entry.owner(), entry.level.clone());
-    table.insert(entry);
+    table.insert_boxed(entry);
     match (phase, other) {
         (None | Some(Phase::Ended), _) => return None,
         (Some(phase), Some(batch)) => {
@@ -88,37 +156,6 @@ fn insert(table: &mut Table, entry: Entry) -> Option<Number> {
     }
     table.count_active(&owner, &level, cpu_seconds);
     Some(number)
-}
-
-fn entry(row: SessionRow, job: Option<JobRow>) -> Option<Entry> {
-    let name = |bytes: Option<Vec<u8>>| match bytes {
-        Some(bytes) => SubjectDn::from_bytes(&bytes).ok().map(Some),
-        None => Some(None),
-    };
-    Some(Entry {
-        number: row.number,
-        id: row.id,
-        subject: name(row.subject)?,
-        issuer: name(row.issuer)?,
-        address: row.address.parse().ok()?,
-        proxy: None,
-        account: row.account,
-        level: LevelName::parse(&row.level).ok()?,
-        limits: row.limits,
-        service: row.service,
-        method: row.method,
-        created_ms: row.created_ms,
-        expires_ms: row.expires_ms,
-        seal: seal_of(&row.seal)?,
-        trouble: row.trouble,
-        removals: 0,
-        expired: false,
-        claimed: false,
-        job: match job {
-            Some(job) => Some(job_of(job)?),
-            None => None,
-        },
-    })
 }
 
 fn job_of(row: JobRow) -> Option<Job> {
@@ -155,7 +192,8 @@ fn job_of(row: JobRow) -> Option<Job> {
         cpu_seconds_max: row.cpu_seconds_max,
         wall_seconds_max: row.wall_seconds_max,
         leaf: row.leaf,
-        shepherd: row.shepherd,
+        // Of one that has ended nobody asks for it.
+        shepherd: row.shepherd.filter(|_| phase != Phase::Ended),
         batch_id: row.batch_id,
         cpus: row.cpus,
         submitted_ms: row.submitted_ms,
@@ -256,6 +294,8 @@ struct Known {
     shepherd: Option<Shepherd>,
     leaf: Option<String>,
     starts: u32,
+    /// It is known from a backup alone, which may be older than its end.
+    is_restored: bool,
 }
 
 /// One try; an error is why it is to be tried again.
@@ -299,6 +339,7 @@ fn known(core: &Core, number: Number) -> Option<Known> {
         shepherd: job.shepherd.clone(),
         leaf: job.leaf.then(|| job.leaf_name()),
         starts: job.starts,
+        is_restored: number <= core.restored_up_to,
     })
 }
 
@@ -328,6 +369,10 @@ async fn ask(core: &Core, from: &Jobmanager, known: &Known) -> Result<JobFound, 
         },
     };
     match found {
+        // Its sandbox may have been removed after its end: it may have run.
+        Err(error) if is_absent(&error) && known.is_restored => {
+            Ok(JobFound::Gone { guarded: true })
+        }
         Err(error) if is_absent(&error) => Ok(JobFound::Gone { guarded: false }),
         other => other,
     }
@@ -381,6 +426,8 @@ fn over(core: &Arc<Core>, number: Number, known: &Known, record: String) {
         let Some(job) = table.job_mut(number) else { return };
         if known.shepherd.as_ref().is_some_and(|shepherd| shepherd.boot_id != core.needs.boot_id) {
             job.lost = Some("the machine was restarted while it ran".to_owned());
+        } else if known.is_restored {
+            job.lost = Some("the journal was restored, and nothing says how it ended".to_owned());
         }
     }
     finish::end(core, number, record);

@@ -186,23 +186,24 @@ pub(crate) fn leaf_name(tag: &Tag) -> String {
 /// The entries by number, and which of them somebody may have changed.
 #[derive(Debug, Default)]
 struct Entries {
-    by_number: HashMap<Number, Entry>,
+    /// Each in a place of its own: a table of entries would be as large as all of them when it grows.
+    by_number: HashMap<Number, Box<Entry>>,
     /// The state of each before, `None` without a job; the first of several is the oldest.
     touched: Vec<(Number, Option<JobState>)>,
 }
 
 impl Entries {
     fn get(&self, number: &Number) -> Option<&Entry> {
-        self.by_number.get(number)
+        self.by_number.get(number).map(Box::as_ref)
     }
 
     fn get_mut(&mut self, number: &Number) -> Option<&mut Entry> {
-        let entry = self.by_number.get_mut(number)?;
+        let entry: &mut Entry = self.by_number.get_mut(number)?;
         self.touched.push((*number, entry.job.as_ref().map(Job::state)));
         Some(entry)
     }
 
-    fn insert(&mut self, entry: Entry) {
+    fn insert(&mut self, entry: Box<Entry>) {
         self.touched.push((entry.number, None));
         self.by_number.insert(entry.number, entry);
     }
@@ -272,6 +273,16 @@ impl Table {
 
     /// Takes a session in. Its job, if it has one that has not ended, counts from now on.
     pub(crate) fn insert(&mut self, entry: Entry) {
+        self.insert_boxed(Box::new(entry));
+    }
+
+    /// What was taken up has not changed: nobody is told of it.
+    pub(crate) fn is_taken_up(&mut self) {
+        self.entries.touched = Vec::new();
+    }
+
+    /// As [`Table::insert`], of one that has its place already.
+    pub(crate) fn insert_boxed(&mut self, entry: Box<Entry>) {
         let number = entry.number;
         self.by_id.insert(entry.id.clone(), number);
         if let Some(subject) = &entry.subject {
@@ -361,7 +372,7 @@ impl Table {
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.by_number.values()
+        self.entries.by_number.values().map(Box::as_ref)
     }
 
     /// How many jobs of this owner have not ended.

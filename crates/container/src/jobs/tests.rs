@@ -547,6 +547,40 @@ async fn a_death_between_the_start_and_its_record_finds_the_job_running() {
     assert_eq!(machine.standin.state().sandboxes[&session].starts, 1);
 }
 
+/// A backup knows a job as waiting that has run since. Its sandbox says so, or is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_journal_starts_nothing_that_may_have_run() {
+    for is_gone in [false, true] {
+        let machine = Machine::new();
+        let first = machine.gatekeeper().await;
+        let session = first.submit(&first.alice().await).await.unwrap();
+        machine.standin.end(&session, &record("exited", Some(0), None, 0));
+        first.until_state(&session, JobState::Done).await;
+        first.crash();
+        machine.standin.kill_jobmanager("alice");
+        let journal = machine.standin.state().journal.clone();
+        let left = machine.standin.state().copies.remove(0);
+        let backup = left.path().join("backup");
+        let holds = nesssi_journal::back_up(&left.path().join("journal.sqlite"), &backup).unwrap();
+        assert_eq!((holds.sessions, holds.open_jobs), (1, 1));
+        nesssi_journal::mark_restored(&backup, Some(&journal)).unwrap();
+        std::fs::remove_dir_all(journal.parent().unwrap()).unwrap();
+        std::fs::create_dir(journal.parent().unwrap()).unwrap();
+        std::fs::copy(&backup, &journal).unwrap();
+        if is_gone {
+            machine.standin.state().sandboxes.remove(&session);
+        }
+        let second = machine.gatekeeper().await;
+        let state = if is_gone { JobState::Lost } else { JobState::Done };
+        second.until_state(&session, state).await;
+        assert_eq!(machine.standin.count("start_job"), 1);
+        // A job of after the restore is one like any other.
+        let next = second.submit(&second.alice().await).await.unwrap();
+        second.until_state(&next, JobState::Running).await;
+        assert_eq!(machine.standin.count("start_job"), 2);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_that_was_overtaken_by_an_earlier_one_adopts_that() {
     let machine = Machine::new();

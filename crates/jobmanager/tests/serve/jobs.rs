@@ -402,7 +402,7 @@ fn another_process_of_the_same_pid_is_not_adopted() {
         assert_eq!(adopt(&peer, &session, other), FromJobmanager::Gone { guarded: true });
     }
     let unknown = SessionId::random();
-    assert_eq!(adopt(&peer, &unknown, &shepherd), FromJobmanager::Gone { guarded: false });
+    assert_eq!(errno(&adopt(&peer, &unknown, &shepherd)), Errno::NOENT.raw_os_error());
 }
 
 #[test]
@@ -636,4 +636,16 @@ fn nobody_concludes_anything_while_a_start_is_under_way() {
     assert!(matches!(answer, FromJobmanager::Started { .. }), "{answer:?}");
     assert_eq!(peer.end(&session).reason, EndReason::Exited);
     assert_eq!(fs::read_to_string(world.path(&session).join("ran")).unwrap(), "ran\n");
+}
+
+#[test]
+fn a_sandbox_that_is_gone_is_not_one_whose_job_was_never_started() {
+    let world = World::new();
+    let jobmanager = world.start();
+    let peer = jobmanager.starter();
+    let session = peer.prepare();
+    let read = ToJobmanager::ReadRecord { session: session.reveal().to_owned() };
+    assert_eq!(peer.ask(&read), FromJobmanager::Gone { guarded: false });
+    fs::remove_dir_all(world.path(&session)).unwrap();
+    assert_eq!(errno(&peer.ask(&read)), Errno::NOENT.raw_os_error());
 }

@@ -143,6 +143,12 @@ async fn look(core: &Arc<Core>, system: &Arc<System>, number: Number) {
     };
     let guard = match asked.await {
         Ok(guard) => guard,
+        // It may have run, and its sandbox have been removed since the backup.
+        Err(error) if is_absent(&error) && number <= core.restored_up_to => {
+            forget(system, number);
+            let reason = "the journal was restored from a backup, and its sandbox is gone";
+            return end::lost(core, number, reason.to_owned()).await;
+        }
         // Nothing was ever made there, or it was removed: no guard can stand.
         Err(error) if is_absent(&error) => GuardFound::default(),
         Err(error) => {

@@ -345,7 +345,9 @@ impl Standin {
             ToJobmanager::Adopt { session, shepherd, .. } => {
                 state.asked.push("adopt".to_owned());
                 state.adopted.push(shepherd.pid);
-                let sandbox = state.sandboxes.get(&session).cloned().unwrap_or_default();
+                let Some(sandbox) = state.sandboxes.get(&session).cloned() else {
+                    return Some(failed(rustix::io::Errno::NOENT.raw_os_error()));
+                };
                 let lives = sandbox
                     .shepherd
                     .as_ref()
@@ -360,7 +362,9 @@ impl Standin {
             }
             ToJobmanager::ReadRecord { session } => {
                 state.asked.push("read_record".to_owned());
-                let sandbox = state.sandboxes.get(&session).cloned().unwrap_or_default();
+                let Some(sandbox) = state.sandboxes.get(&session).cloned() else {
+                    return Some(failed(rustix::io::Errno::NOENT.raw_os_error()));
+                };
                 if sandbox.shepherd.is_some() && state.watched.contains(&session) {
                     return Some(failed(rustix::io::Errno::BUSY.raw_os_error()));
                 }
