@@ -4,7 +4,7 @@
 //! A job's way: *intent* in the journal, a turn in its account's line ([`submit`]), a command that its
 //! account's process runs, a *batch id* in the journal, and from then on it is *placed*. What becomes
 //! of placed jobs one task for each batch system finds out, for everybody ([`poll`]). Where a command's
-//! answer was lost or made no sense, nobody guesses: [`reconcile`] asks the sandbox's submission lock and
+//! answer was lost or made no sense, nobody guesses: [`mod@reconcile`] asks the sandbox's submission lock and
 //! guard, and a listing that was begun after that.
 //!
 //! A job is known by its batch id *and* its name, which holds its tag, *and* its account. What has the
