@@ -47,6 +47,11 @@ pub enum JournalError {
         "the file is damaged: {0}; nothing was changed in it: restore a backup (nesssi restore FILE)"
     )]
     Damaged(String),
+    /// There was a journal, and now there is none.
+    #[error(
+        "the file is gone or empty, and there was one: restore a backup, or remove {0} beside it to begin anew"
+    )]
+    Gone(String),
     /// Another process has taken the lease since.
     #[error("another process holds the lease now")]
     LeaseLost,
@@ -82,7 +87,7 @@ impl Journal {
     /// Opens the journal, or makes it, and takes the lease. Reads everything that is not removed.
     ///
     /// # Errors
-    /// [`JournalError::Version`] and [`JournalError::Damaged`] leave the file as it is.
+    /// [`JournalError::Version`], [`JournalError::Damaged`] and [`JournalError::Gone`] leave the file as it is.
     pub fn open(path: &Path) -> Result<(Self, Loaded), JournalError> {
         let mut sessions = Vec::new();
         let (journal, loaded) = Self::open_each(path, |row, job| sessions.push((row, job)))?;
@@ -98,11 +103,18 @@ impl Journal {
         path: &Path,
         each: impl FnMut(SessionRow, Option<JobRow>),
     ) -> Result<(Self, Loaded), JournalError> {
-        let mut store = store::Store::open(path)?;
+        let mark = path.with_extension(MADE);
+        let mut store = store::Store::open(path, mark.exists())?;
         let loaded = store.load(each)?;
-        Ok((Self::over(store)?, loaded))
+        let journal = Self::over(store)?;
+        std::fs::write(&mark, "").map_err(|error| JournalError::Sqlite(error.to_string()))?;
+        Ok((journal, loaded))
     }
 }
+
+/// What the file is named that stands beside a journal once there is one: so that a journal which is
+/// gone, or was emptied, is not taken for one that is yet to be made.
+const MADE: &str = "made";
 
 #[cfg(test)]
 mod tests;

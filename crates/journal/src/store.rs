@@ -80,8 +80,15 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens or makes the file, checks it and takes the lease.
-    pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
+    /// Opens the file, or makes it unless there `was` one; checks it and takes the lease.
+    pub(crate) fn open(path: &Path, was: bool) -> Result<Self, JournalError> {
+        let gone = || {
+            let mark = path.with_extension(crate::MADE);
+            JournalError::Gone(mark.file_name().unwrap_or_default().display().to_string())
+        };
+        if was && !path.exists() {
+            return Err(gone());
+        }
         let connection = Connection::open(path)?;
         connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS_MAX))?;
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -89,6 +96,9 @@ impl Store {
         let is_known = version == SCHEMA_VERSION || migrate::is_known(version);
         if !is_known && !is_new {
             return Err(JournalError::Version { found: version });
+        }
+        if is_new && was {
+            return Err(gone());
         }
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;

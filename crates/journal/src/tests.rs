@@ -346,6 +346,25 @@ fn another_versions_file_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_journal_that_is_gone_or_emptied_is_not_begun_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.sqlite");
+    Journal::open(&path).unwrap().0.close();
+    std::fs::write(&path, "").unwrap();
+    let gone = |path: &Path| match Journal::open(path) {
+        Err(error @ JournalError::Gone(_)) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert!(gone(&path).contains("restore a backup, or remove journal.made"), "{}", gone(&path));
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+    std::fs::remove_file(&path).unwrap();
+    gone(&path);
+    assert!(!path.exists());
+    std::fs::remove_file(folder.path().join("journal.made")).unwrap();
+    assert_eq!(Journal::open(&path).unwrap().1.sessions.len(), 0);
+}
+
+#[test]
 fn somebody_elses_database_without_a_version_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.sqlite");

@@ -40,10 +40,10 @@ fn a_journal_at_rest_is_read_and_nothing_is_made_beside_it() {
     let (journal, _) = Journal::open(&path).unwrap();
     journal.write_and_wait(vec![create("atlas")]).unwrap();
     journal.close();
-    assert_eq!(names(folder.path()), ["journal.sqlite"]);
+    assert_eq!(names(folder.path()), ["journal.made", "journal.sqlite"]);
     let before = std::fs::read(&path).unwrap();
     assert_eq!(groups(&path), ["atlas"]);
-    assert_eq!(names(folder.path()), ["journal.sqlite"]);
+    assert_eq!(names(folder.path()), ["journal.made", "journal.sqlite"]);
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
