@@ -383,7 +383,7 @@ impl Jobs {
         let (seal, account) = {
             let table = self.core.table();
             let entry = table.get(number).ok_or_else(Fault::no_such_session)?;
-            (entry.seal.clone(), entry.account.clone())
+            (entry.seal.open(), entry.account.clone())
         };
         match self.core.needs.channels.tend(id.reveal(), &seal).await {
             Ok(jobmanager) => Ok(Tended { jobmanager, id, number, account }),

@@ -199,7 +199,7 @@ async fn watch(core: &Arc<Core>, number: Number) {
     let Some((id, seal, account)) = core
         .table()
         .get(number)
-        .map(|entry| (entry.id.clone(), entry.seal.clone(), entry.account.clone()))
+        .map(|entry| (entry.id.clone(), entry.seal.open(), entry.account.clone()))
     else {
         return;
     };

@@ -131,7 +131,7 @@ pub(super) fn send(core: &Arc<Core>, number: Number) {
     let sender = Arc::clone(core);
     core.step_aside(async move {
         let Some((id, seal)) =
-            sender.table().get(number).map(|entry| (entry.id.clone(), entry.seal.clone()))
+            sender.table().get(number).map(|entry| (entry.id.clone(), entry.seal.open()))
         else {
             return;
         };

@@ -45,7 +45,7 @@ pub(super) async fn expire(core: Arc<Core>) {
 /// # Errors
 /// Why it was put off, for the owner.
 pub(super) async fn remove_hidden(core: &Core, number: Number) -> Result<(), String> {
-    let known = core.table().get(number).map(|entry| (entry.id.clone(), entry.seal.clone()));
+    let known = core.table().get(number).map(|entry| (entry.id.clone(), entry.seal.open()));
     let Some((id, seal)) = known else { return Ok(()) };
     if let Err(why) = batch::may_remove(core, number).await {
         tracing::warn!(session = %id, why, "a sandbox is kept for now");

@@ -16,7 +16,7 @@ use nesssi_policy::LevelName;
 use nesssi_privsep::messages::{Seal, ShepherdId};
 use nesssi_session::SessionId;
 
-use super::table::{Entry, Job, Number, Phase, Table, leaf_name};
+use super::table::{Entry, Job, Number, Phase, Sealed, Table, leaf_name};
 use super::{Core, LOCAL, batch, cancel, finish, is_absent, seal_of, start};
 use crate::link::{AskError, JobFound, Jobmanager};
 
@@ -61,6 +61,10 @@ pub(super) async fn take_up(core: &Arc<Core>, reading: Reading) {
 /// What is read from the journal at a start, as it is kept from then on. What many sessions have alike
 /// is there once.
 #[derive(Default)]
+#[allow(
+    clippy::vec_box,
+    reason = "an entry is moved into the table as it lies: not copied, and none is there twice"
+)]
 pub(super) struct Reading {
     entries: Vec<Box<Entry>>,
     names: HashMap<Vec<u8>, SubjectDn>,
@@ -116,7 +120,7 @@ impl Reading {
             method: row.method,
             created_ms: row.created_ms,
             expires_ms: row.expires_ms,
-            seal: seal_of(&row.seal)?,
+            seal: Sealed::new(&seal_of(&row.seal)?),
             trouble: row.trouble,
             removals: 0,
             expired: false,
@@ -333,7 +337,7 @@ fn known(core: &Core, number: Number) -> Option<Known> {
     }
     Some(Known {
         id: entry.id.clone(),
-        seal: entry.seal.clone(),
+        seal: entry.seal.open(),
         tag: job.tag.as_str().to_owned(),
         phase: job.phase,
         shepherd: job.shepherd.clone(),

@@ -122,7 +122,7 @@ pub(super) async fn text(core: &Core, session: &str) -> Result<String, Fault> {
     let (mut text, seal) = {
         let table = core.table();
         let entry = table.get(number).ok_or_else(Fault::no_such_session)?;
-        (head(entry, now_ms()), entry.seal.clone())
+        (head(entry, now_ms()), entry.seal.open())
     };
     text.push('\n');
     let files = async {

@@ -87,7 +87,7 @@ async fn try_launch(core: &Arc<Core>, number: Number) -> Result<(), NotLaunched>
         let entry = table.get(number).ok_or(NotLaunched::Never("it is gone"))?;
         let job = entry.job.as_ref().ok_or(NotLaunched::Never("it is gone"))?;
         let leaf_name = job.leaf.then(|| job.leaf_name());
-        let (id, seal, account) = (entry.id.clone(), entry.seal.clone(), entry.account.clone());
+        let (id, seal, account) = (entry.id.clone(), entry.seal.open(), entry.account.clone());
         (claims_of(core, entry), entry.address, id, seal, account, leaf_name)
     };
     let grants = &core.needs.grants;

@@ -10,7 +10,7 @@ use nesssi_privsep::messages::{LeafOwner, Refusal, Seal};
 use nesssi_rpc::{Fault, FaultCode};
 use nesssi_session::SessionId;
 
-use super::table::{Entry, Job, Number, Owner, Phase, leaf_name};
+use super::table::{Entry, Job, Number, Owner, Phase, Sealed, leaf_name};
 use super::{Core, LOCAL, PREPARED_SECONDS_MAX, batch, journal_fault, seal_bytes, start};
 use crate::clock::now_ms;
 use crate::grants::{CallerGrant, Grant, fault_of};
@@ -248,7 +248,7 @@ pub(super) async fn prepare(
     admit_seconds(core, &who, seconds)?;
     let Some(row) = place.row else { return Err(Fault::no_such_session()) };
     let (id, number) = (place.id.clone(), place.number);
-    let entry = entry_of(&who, &row, place.seal, None);
+    let entry = entry_of(&who, &row, &place.seal, None);
     let mut changes = vec![Change::AddSession(row)];
     changes.extend(answer_made(core, &who, &id));
     core.write(changes).await.map_err(|error| journal_fault(&error))?;
@@ -297,7 +297,7 @@ async fn record(
     let mut changes = Vec::with_capacity(2);
     let entry = match place.row {
         Some(row) => {
-            let entry = entry_of(who, &row, place.seal.clone(), None);
+            let entry = entry_of(who, &row, &place.seal, None);
             changes.push(Change::AddSession(row));
             Some(entry)
         }
@@ -430,7 +430,7 @@ fn old_place(core: &Core, who: &CallerGrant, claim: &Claim<'_>) -> Result<Place,
         let text = "the session was prepared for another account";
         return Err(Fault::new(FaultCode::Conflict, text));
     }
-    let (id, seal) = (entry.id.clone(), entry.seal.clone());
+    let (id, seal) = (entry.id.clone(), entry.seal.open());
     Ok(Place { number: claim.number, id, seal, row: None })
 }
 
@@ -479,7 +479,7 @@ async fn new_place(
     Ok(Place { number, id, seal, row: Some(row) })
 }
 
-fn entry_of(who: &CallerGrant, row: &SessionRow, seal: Seal, job: Option<Job>) -> Entry {
+fn entry_of(who: &CallerGrant, row: &SessionRow, seal: &Seal, job: Option<Job>) -> Entry {
     Entry {
         number: row.number,
         id: row.id.clone(),
@@ -494,7 +494,7 @@ fn entry_of(who: &CallerGrant, row: &SessionRow, seal: Seal, job: Option<Job>) -
         method: row.method.clone(),
         created_ms: row.created_ms,
         expires_ms: row.expires_ms,
-        seal,
+        seal: Sealed::new(seal),
         trouble: None,
         removals: 0,
         expired: false,

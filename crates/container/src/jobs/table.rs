@@ -13,14 +13,15 @@ use nesssi_job::{AdmittedJob, JobState, Tag};
 use nesssi_journal::{JobEnd, SessionState, Shepherd};
 use nesssi_policy::{LevelName, Limits};
 use nesssi_privsep::messages::Seal;
+use nesssi_privsep::wire::Blob;
 use nesssi_rpc::Fault;
 use nesssi_session::SessionId;
 use tokio::sync::{Notify, oneshot};
 
-use super::LOCAL;
 use super::batch::Placed;
 use super::budget::Budgets;
 use super::queue::FairQueue;
+use super::{LOCAL, seal_bytes, seal_of};
 use crate::events::Changing;
 use crate::grants::address_prefix;
 
@@ -46,6 +47,27 @@ impl Owner {
     }
 }
 
+/// A seal as it is kept, in one piece: of a hundred thousand sessions few are tended at a time.
+#[derive(Debug)]
+pub(crate) struct Sealed(Box<[u8]>);
+
+impl Sealed {
+    pub(crate) fn new(seal: &Seal) -> Self {
+        Self(seal_bytes(seal).into())
+    }
+
+    pub(crate) fn open(&self) -> Seal {
+        // These are a seal's bytes; one that is nobody's is refused by the monitor.
+        seal_of(&self.0).unwrap_or_else(|| Seal {
+            account: String::new(),
+            uid: u32::MAX,
+            level: String::new(),
+            limits: Blob(Vec::new()),
+            mac: Blob(Vec::new()),
+        })
+    }
+}
+
 /// A session, and its job if it has one.
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -63,7 +85,7 @@ pub(crate) struct Entry {
     pub(crate) method: String,
     pub(crate) created_ms: u64,
     pub(crate) expires_ms: u64,
-    pub(crate) seal: Seal,
+    pub(crate) seal: Sealed,
     /// Why the sandbox could not be removed, if that was tried.
     pub(crate) trouble: Option<String>,
     /// How often that was tried.

@@ -77,8 +77,9 @@ pub(super) async fn read_trees(core: Arc<Core>) {
         for entry in table.running.iter().filter_map(|number| table.get(*number)) {
             let watched = |job: &Job| !job.leaf && job.phase == Phase::Running;
             if entry.job.as_ref().is_some_and(watched) {
-                let key = (entry.seal.account.clone(), entry.seal.uid);
-                let (_, jobs) = accounts.entry(key).or_insert((entry.seal.clone(), Vec::new()));
+                let seal = entry.seal.open();
+                let key = (seal.account.clone(), seal.uid);
+                let (_, jobs) = accounts.entry(key).or_insert((seal, Vec::new()));
                 jobs.push((entry.number, entry.id.reveal().to_owned()));
             }
         }

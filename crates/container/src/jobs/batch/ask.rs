@@ -26,7 +26,7 @@ pub(super) struct Trouble {
 
 /// A channel to the process of a job's account.
 pub(super) async fn account_of(core: &Core, number: Number) -> Result<Jobmanager, AskError> {
-    let known = core.table().get(number).map(|entry| (entry.id.clone(), entry.seal.clone()));
+    let known = core.table().get(number).map(|entry| (entry.id.clone(), entry.seal.open()));
     let (id, seal) = known.ok_or(AskError::Unfit)?;
     core.needs.channels.tend(id.reveal(), &seal).await
 }

@@ -47,7 +47,7 @@ pub(super) fn begin(core: &Arc<Core>, system: &Arc<System>, number: Number, comp
     let known = {
         let mut table = core.table();
         let Some(entry) = table.get_mut(number) else { return };
-        let (id, seal) = (entry.id.clone(), entry.seal.clone());
+        let (id, seal) = (entry.id.clone(), entry.seal.open());
         let Some(job) = entry.job.as_mut() else { return };
         if !matches!(job.phase, Phase::Waiting | Phase::Running) {
             return;
@@ -281,7 +281,7 @@ pub(super) fn twice(core: &Arc<Core>, system: &Arc<System>, number: Number, othe
         let table = core.table();
         let entry = table.get(number);
         let job = entry.and_then(|entry| entry.job.as_ref());
-        let ids = entry.map(|entry| (entry.id.clone(), entry.seal.clone()));
+        let ids = entry.map(|entry| (entry.id.clone(), entry.seal.open()));
         ids.zip(job.and_then(|job| Some((job.batch_id.clone()?, job.cancel_asked_ms.is_some()))))
     };
     let Some(((id, seal), (batch_id, is_to_end))) = known else { return };

@@ -131,7 +131,7 @@ fn known(core: &Core, number: Number) -> Option<(SessionId, Seal)> {
     let table = core.table();
     let entry = table.get(number)?;
     let job = entry.job.as_ref()?;
-    (job.phase == Phase::Queued && job.settling).then(|| (entry.id.clone(), entry.seal.clone()))
+    (job.phase == Phase::Queued && job.settling).then(|| (entry.id.clone(), entry.seal.open()))
 }
 
 /// Asks lock and guard.

@@ -300,7 +300,7 @@ async fn try_submit(core: &Arc<Core>, system: &System, number: Number) -> Tried 
     let (claims, address, known) = {
         let table = core.table();
         let Some(entry) = table.get(number) else { return Tried::Never("it is gone".to_owned()) };
-        let (id, seal, account) = (entry.id.clone(), entry.seal.clone(), entry.account.clone());
+        let (id, seal, account) = (entry.id.clone(), entry.seal.open(), entry.account.clone());
         (start::claims_of(core, entry), entry.address, Known { id, seal, account })
     };
     let mut who = match start::judged(core, claims, address).await {
