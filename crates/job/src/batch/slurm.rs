@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -417,6 +418,8 @@ fn state_of(state: &str, reason: &str, status: Option<BatchEnd>) -> BatchState {
 struct JsonListing<'a> {
     #[serde(borrow)]
     jobs: Vec<&'a RawValue>,
+    #[serde(default)]
+    errors: Option<Vec<IgnoredAny>>,
 }
 
 /// What is used of a job, in the form of 22.05 and in those after.
@@ -440,6 +443,10 @@ fn from_json(bytes: &[u8]) -> Result<Listing, NoListing> {
         NoListing::NotUnderstood(Words::of(error.to_string().as_bytes()))
     };
     let read: JsonListing<'_> = serde_json::from_slice(bytes).map_err(not_understood)?;
+    // While its controller is away 22.05 says so here alone: it lists no job and exits with 0. The other form has the words.
+    if read.errors.is_some_and(|errors| !errors.is_empty()) {
+        return Err(NoListing::NotUnderstood(Words::of(b"its JSON tells of errors")));
+    }
     let mut listing = Listing::default();
     for raw in read.jobs {
         let job = serde_json::from_str::<JsonJob>(raw.get()).ok();

@@ -273,6 +273,24 @@ fn what_the_wrappers_have_no_letter_for_is_not_known() {
     assert_eq!(state(DialectName::TorqueOnSlurm), Some(BatchState::Unknown));
 }
 
+/// Slurm 22.05 exits with 0 and lists no job when its controller is away; only the text says so by its exit.
+#[test]
+fn a_slurm_that_is_down_is_no_empty_listing_in_json_either() {
+    let samples = samples("slurm");
+    let listed = |name: &str| {
+        let sample = samples.iter().find(|one| one.name == name).unwrap();
+        of(DialectName::Slurm).listed(&sample.output())
+    };
+    assert!(matches!(listed("down-squeue-json"), Err(NoListing::NotUnderstood(_))));
+    assert!(matches!(listed("down-squeue"), Err(NoListing::Down(_))));
+    for empty in
+        [r#"{"errors": [], "jobs": []}"#, r#"{"errors": null, "jobs": []}"#, r#"{"jobs": []}"#]
+    {
+        let listing = of(DialectName::Slurm).listed(&said(0, empty, "")).unwrap();
+        assert_eq!((listing.iter().count(), listing.unread), (0, 0), "{empty}");
+    }
+}
+
 /// Seen in OpenPBS 23.06.06: the second job's submitter has written of the first, and of a third's.
 #[test]
 fn what_another_job_says_of_ours_is_not_believed() {
