@@ -151,6 +151,8 @@ pub struct Sighting {
 pub struct Listing {
     sightings: BTreeMap<String, Vec<Sighting>>,
     count: usize,
+    /// Jobs that have not ended, and whose name is none of NESSSI's; they have none here.
+    others: Vec<Sighting>,
     /// Entries that could not be read, or for which there was no room. Where there are any, a job
     /// that is not in the listing may still be there.
     pub unread: usize,
@@ -187,9 +189,14 @@ impl Listing {
         }
     }
 
-    /// Notes a job, if its name is one of NESSSI's.
+    /// Notes a job; of one whose name is none of NESSSI's, that it is there.
     pub(super) fn note(&mut self, sighting: Sighting) {
         if !is_ours(&sighting.name) {
+            if !matches!(sighting.state, BatchState::Ended(_)) && self.others.len() < SIGHTINGS_MAX
+            {
+                let (name, comment) = (String::new(), Words::default());
+                self.others.push(Sighting { name, comment, ..sighting });
+            }
             return;
         }
         if self.count == SIGHTINGS_MAX {
@@ -226,6 +233,19 @@ impl Listing {
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Sighting> {
         self.sightings.values().flatten()
+    }
+
+    /// The jobs of these numbers that have not ended, and whose name is none of NESSSI's: they may be others' by
+    /// now, or their owners have renamed them. They have no name here.
+    pub fn renamed<'a>(
+        &'a self,
+        ids: &'a [BatchId],
+    ) -> impl Iterator<Item = &'a Sighting> + use<'a> {
+        fn number(id: &BatchId) -> &str {
+            id.as_str().split('.').next().unwrap_or_default()
+        }
+        let numbers: HashSet<&str> = ids.iter().map(number).collect();
+        self.others.iter().filter(move |one| numbers.contains(number(&one.id)))
     }
 
     /// How many there are.

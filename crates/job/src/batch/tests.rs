@@ -338,6 +338,18 @@ fn a_job_is_known_by_id_name_and_account_together() {
 }
 
 #[test]
+fn a_job_that_was_renamed_is_told_to_who_asks_for_its_id() {
+    let slurm = of(DialectName::Slurm);
+    let text = "7|RUNNING|alice|1:00|None|other\n8|RUNNING|bob|0:10|None|his\n9|COMPLETED|alice|0:01|None|x\n";
+    let listing = slurm.listed(&said(0, text, "")).unwrap();
+    assert_eq!((listing.len(), listing.unread), (0, 0));
+    let ids = ["7", "9", "10"].map(|id| BatchId::parse(id).unwrap());
+    let renamed: Vec<_> = listing.renamed(&ids).collect();
+    let [only] = renamed[..] else { panic!("{renamed:?}") };
+    assert_eq!((only.id.as_str(), only.name.as_str(), only.owner.as_str()), ("7", "", "alice"));
+}
+
+#[test]
 fn what_is_no_answer_is_garbage_and_perhaps_a_job() {
     let answers = [
         "",

@@ -145,7 +145,9 @@ impl Asker<'_> {
             let finished = self.run(line)?;
             match self.dialect.listed(&finished.output()) {
                 Ok(listing) => {
-                    return Ok((listing.iter().cloned().collect(), listing.unread, number));
+                    // A job that its owner has renamed has not ended for that.
+                    let all = listing.iter().chain(listing.renamed(ids)).cloned().collect();
+                    return Ok((all, listing.unread, number));
                 }
                 Err(trouble @ NoListing::NotUnderstood(_)) => last = trouble,
                 Err(trouble) => return Err(trouble),

@@ -488,9 +488,11 @@ pub(super) async fn submitted(
         job.note = None;
         job.batch_id = Some(batch_id.clone());
         job.submitted_ms.get_or_insert(submitted_ms);
-        let before = job.placed.take();
-        let refused = before.and_then(|before| before.refused);
-        job.placed = Some(Box::new(Placed { refused, ..Placed::default() }));
+        // The guard that names another id may be forged: what was measured under the one before stays.
+        let before = job.placed.take().map(|before| *before).unwrap_or_default();
+        let Placed { refused, cpu_seconds, wall_seconds, .. } = before;
+        let placed = Placed { refused, cpu_seconds, wall_seconds, ..Placed::default() };
+        job.placed = Some(Box::new(placed));
         table.place(system.name(), number);
         let change =
             Change::Submitted { session: number, batch_id: batch_id.clone(), submitted_ms };

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use nesssi_job::batch::{BatchState, Sighting};
+use nesssi_job::batch::{BatchId, BatchState, Sighting};
 use nesssi_journal::Change;
 
 use super::ask::{digits_of, is_live, is_named, is_same};
@@ -41,6 +41,8 @@ pub(super) struct Look {
     /// Whether what it does not speak of is not there.
     pub(super) complete: bool,
     pub(super) of: HashMap<Number, Vec<Sighting>>,
+    /// Ids and owners of jobs that have not ended and are not known by their names, by the digits of the ids.
+    strangers: HashMap<String, Vec<(BatchId, String)>>,
 }
 
 impl Look {
@@ -53,18 +55,44 @@ impl Look {
         unread: u64,
     ) -> Self {
         let mut of: HashMap<Number, Vec<Sighting>> = HashMap::new();
+        let mut strangers: HashMap<String, Vec<(BatchId, String)>> = HashMap::new();
         let mut left = sightings.into_iter().peekable();
         while left.peek().is_some() {
             let table = core.table();
             for sighting in left.by_ref().take(AT_ONE_TIME) {
                 let entry = digits_of(&sighting.name).and_then(|digits| table.of_tag(digits));
-                if let Some(entry) = entry.filter(|entry| is_of(system, entry, &sighting)) {
+                let entry = entry.filter(|entry| is_of(system, entry, &sighting));
+                let is_known = entry.is_some_and(|entry| is_id_of(entry, &sighting));
+                if !is_known && !matches!(sighting.state, BatchState::Ended(_)) {
+                    let digits = digits_of_id(sighting.id.as_str()).to_owned();
+                    let stranger = (sighting.id.clone(), sighting.owner.clone());
+                    strangers.entry(digits).or_default().push(stranger);
+                }
+                if let Some(entry) = entry {
                     of.entry(entry.number).or_default().push(sighting);
                 }
             }
         }
-        Self { begun: begun.0, begun_ms: begun.1, complete: unread == 0, of }
+        Self { begun: begun.0, begun_ms: begun.1, complete: unread == 0, of, strangers }
     }
+
+    /// Whether an account has a job of this id that goes on under another name: its owner can rename it, and
+    /// it has not ended for that.
+    fn goes_on_renamed(&self, batch_id: &str, account: &str) -> bool {
+        let strangers = self.strangers.get(digits_of_id(batch_id));
+        let is_it =
+            |(id, owner): &(BatchId, String)| owner == account && is_same(id.as_str(), batch_id);
+        strangers.is_some_and(|strangers| strangers.iter().any(is_it))
+    }
+}
+
+fn digits_of_id(id: &str) -> &str {
+    id.split('.').next().unwrap_or_default()
+}
+
+fn is_id_of(entry: &Entry, sighting: &Sighting) -> bool {
+    let batch_id = entry.job.as_ref().and_then(|job| job.batch_id.as_deref());
+    batch_id.is_some_and(|batch_id| is_same(sighting.id.as_str(), batch_id))
 }
 
 fn is_of(system: &System, entry: &Entry, sighting: &Sighting) -> bool {
@@ -100,9 +128,10 @@ pub(super) fn weigh(core: &Core, system: &System, numbers: &[Number], look: &Loo
         let mut began = Vec::new();
         let mut table = core.table();
         for number in some {
-            let Some(job) = table.job_mut(*number) else { continue };
+            let Some(entry) = table.get_mut(*number) else { continue };
+            let Some(job) = entry.job.as_mut() else { continue };
             let before = job.phase;
-            one(job, *number, look, now_ms, &mut weighed);
+            one(job, &entry.account, *number, look, now_ms, &mut weighed);
             if job.phase != before {
                 let started_ms = job.started_ms.unwrap_or(now_ms);
                 began.push(Change::Running { session: *number, started_ms });
@@ -123,7 +152,7 @@ pub(super) fn weigh(core: &Core, system: &System, numbers: &[Number], look: &Loo
     weighed
 }
 
-fn one(job: &mut Job, number: Number, look: &Look, now_ms: u64, out: &mut Weighed) {
+fn one(job: &mut Job, account: &str, number: Number, look: &Look, now_ms: u64, out: &mut Weighed) {
     if !matches!(job.phase, Phase::Waiting | Phase::Running) {
         return;
     }
@@ -137,7 +166,12 @@ fn one(job: &mut Job, number: Number, look: &Look, now_ms: u64, out: &mut Weighe
     let twice = others.iter().filter(|one| is_live(one.state));
     out.twice.extend(twice.map(|one| (number, one.id.as_str().to_owned())));
     let Some(first) = own.first() else {
-        out.absent.push(number);
+        if look.goes_on_renamed(batch_id, account) {
+            placed.missed = None;
+            job.note = Some("it goes on in its batch system under another name".to_owned());
+        } else {
+            out.absent.push(number);
+        }
         return;
     };
     // One that is told twice, and not alike, is in a state that is not known.

@@ -653,6 +653,41 @@ async fn a_guard_that_a_shared_file_system_shows_late_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_its_owner_renames_does_not_end_by_the_record_that_it_forges() {
+    for name in ["", "nesssi-ffffffffffffffff"] {
+        let machine = machine();
+        let gatekeeper = machine.gatekeeper().await;
+        let session = gatekeeper.give(&gatekeeper.alice().await).await.unwrap();
+        let id = machine.placed(&session).await;
+        machine.standin.batch_run(&id);
+        gatekeeper.until_state(&session, JobState::Running).await;
+        name.clone_into(&mut machine.standin.state().cluster.jobs.get_mut(&id).unwrap().name);
+        machine.standin.forge(&session, &record("exited", Some(0), None, 1));
+        gatekeeper
+            .until(&session, "as_of", |as_of| format!("{as_of:?}").contains("under another name"))
+            .await;
+        assert_eq!(gatekeeper.state(&session), "running");
+        machine.standin.batch_end(&id, None, None);
+        gatekeeper.until_state(&session, JobState::Done).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guard_that_a_job_forges_hides_nothing_that_was_measured() {
+    let machine = machine();
+    let gatekeeper = machine.gatekeeper().await;
+    let session = gatekeeper.give(&gatekeeper.alice().await).await.unwrap();
+    let id = machine.placed(&session).await;
+    machine.standin.batch_run(&id);
+    machine.standin.state().cluster.jobs.get_mut(&id).unwrap().cpu_seconds = Some(7);
+    gatekeeper.until(&session, "cpu_seconds", |used| *used == Value::Double(7.0)).await;
+    machine.standin.state().sandboxes.get_mut(&session).unwrap().winner = Some("999".to_owned());
+    machine.standin.batch_end(&id, Some(&record("exited", Some(0), None, 1)), Some(("exited", 0)));
+    gatekeeper.until_state(&session, JobState::Done).await;
+    assert_eq!(gatekeeper.member(&session, "cpu_seconds"), Value::Double(7.0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_that_a_job_forges_neither_ends_it_nor_hides_what_it_used() {
     let machine = machine();
     let gatekeeper = machine.gatekeeper().await;
