@@ -72,6 +72,7 @@ pub(crate) struct Restore {
 /// What cannot be read, or is damaged.
 pub(crate) fn back_up(words: &Backup) -> Result<(), Failure> {
     let state = config(&words.config)?.server.state_directory;
+    check_folder(&words.file)?;
     let journal = state.join(JOURNAL);
     let at = |error: &dyn std::fmt::Display| format!("{}: {error}", journal.display());
     if !journal.exists() {
@@ -102,6 +103,7 @@ pub(crate) fn back_up(words: &Backup) -> Result<(), Failure> {
 /// What is wrong with the backup, or that a server runs. Nothing was changed then, unless it says so.
 pub(crate) fn restore(words: &Restore) -> Result<(), Failure> {
     let state = config(&words.config)?.server.state_directory;
+    check_folder(&words.file)?;
     let _lock = lock(&state.join(LOCK))?;
     let holds = nesssi_journal::look_through(&words.file)
         .map_err(|error| format!("{}: {error}", words.file.display()))?;
@@ -196,6 +198,23 @@ fn config(path: &Path) -> Result<Config, Failure> {
     })?)
 }
 
+/// Root writes and believes no file whose name another could give to something else. In a sticky folder nobody
+/// can that of root's.
+fn check_folder(file: &Path) -> Result<(), Failure> {
+    const STICKY: u32 = 0o1000;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let told = |why: String| format!("{}: {why}", folder.display());
+    let facts = fs::metadata(folder).map_err(|error| told(error.to_string()))?;
+    if facts.uid() == 0 && facts.mode() & STICKY != 0 {
+        return Ok(());
+    }
+    if rustix::process::geteuid().is_root() {
+        crate::files::check_hands(&facts).map_err(told)?;
+    }
+    Ok(())
+}
+
 /// The lock that a running server holds.
 fn lock(path: &Path) -> Result<File, Failure> {
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
@@ -275,3 +294,6 @@ fn with_end(path: &Path, end: &str) -> PathBuf {
     whole.push(end);
     PathBuf::from(whole)
 }
+
+#[cfg(test)]
+mod tests;
