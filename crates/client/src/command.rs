@@ -242,6 +242,15 @@ enum Verb {
     /// Check a gridmap
     #[command(disable_help_flag = true)]
     Gridmap(Administration),
+    /// Check the audit log
+    #[command(disable_help_flag = true)]
+    Audit(Administration),
+    /// Copy the journal, while the server runs or not
+    #[command(disable_help_flag = true)]
+    Backup(Administration),
+    /// Put a backup in the journal's place; the server must be stopped
+    #[command(disable_help_flag = true)]
+    Restore(Administration),
     /// Show the whole on this machine, with a throwaway grid
     #[command(disable_help_flag = true)]
     Demo(Administration),
@@ -341,6 +350,9 @@ async fn perform(options: Options, verb: Verb, screen: &Screen) -> Result<(), Fa
         | Verb::Health(_)
         | Verb::Explain(_)
         | Verb::Gridmap(_)
+        | Verb::Audit(_)
+        | Verb::Backup(_)
+        | Verb::Restore(_)
         | Verb::Demo(_) => {
             let text = "this command comes first, and its options after it: such as nesssi service list --guest";
             return Err(Failure::Usage(text.to_owned()));
@@ -402,6 +414,9 @@ async fn with_server(client: &Client, verb: Verb, screen: &Screen) -> Result<(),
         | Verb::Health(_)
         | Verb::Explain(_)
         | Verb::Gridmap(_)
+        | Verb::Audit(_)
+        | Verb::Backup(_)
+        | Verb::Restore(_)
         | Verb::Demo(_) => Ok(()),
     }
 }
