@@ -284,9 +284,17 @@ fn key_beside(file: &Path) -> PathBuf {
     with_end(file, ".key")
 }
 
-/// Under which name something is kept: the time of now.
+/// Most names that are tried for what is kept of one second.
+const ASIDE_MAX: u32 = 100;
+
+/// Under which name something is kept: the time of now, and a number where that name is taken.
 fn aside(path: &Path) -> PathBuf {
-    with_end(path, &format!(".before-{}", crate::clock::now_unix()))
+    let first = with_end(path, &format!(".before-{}", crate::clock::now_unix()));
+    let later = (2..=ASIDE_MAX).map(|number| with_end(&first, &format!(".{number}")));
+    // Where all are taken the rename says so, and nothing was changed.
+    let free =
+        |name: &PathBuf| [""].into_iter().chain(BESIDE).all(|end| !with_end(name, end).exists());
+    std::iter::once(first.clone()).chain(later).find(free).unwrap_or(first)
 }
 
 fn with_end(path: &Path, end: &str) -> PathBuf {

@@ -1,7 +1,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 
-use super::check_folder;
+use super::{aside, check_folder};
 
 #[test]
 fn root_backs_up_into_no_folder_that_another_can_change() {
@@ -20,5 +20,17 @@ fn root_backs_up_into_no_folder_that_another_can_change() {
     }
     for (uid, mode) in [(1000, 0o700), (1000, 0o1777), (0, 0o770), (0, 0o757)] {
         assert!(with(uid, mode).is_err(), "{uid} {mode:o}");
+    }
+}
+
+#[test]
+fn what_is_kept_twice_in_a_second_has_two_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let mut names = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let name = aside(&path);
+        fs::write(&name, "").unwrap();
+        assert!(names.insert(name));
     }
 }
